@@ -1,0 +1,232 @@
+"""The paper's equations, one pure function each: losses, their average, rewards.
+
+Everything here is float32, whatever the target network's dtype. Nothing here knows
+what an image, a policy or a controller is; `[M]` is one number per policy. Gradients
+are taken by the caller: the training rule (Eqs. 4, 6) is the gradient of
+`large_batch_loss`, the controller's (Eqs. 8, 9) that of `policy_gradient_loss`.
+"""
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+NORMALIZATIONS = ("standardize", "center")
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy of each row, the L[F(x, w), y] of every equation.
+
+    Silent: plain cross-entropy, without label smoothing, is also the reward's loss.
+
+    Args:
+        logits: float [B, K], the target network's output.
+        labels: int [B]; a label outside 0…K-1 gives NaN, so that it cannot pass.
+
+    Returns:
+        float32 [B], in nats.
+    """
+    chex.assert_rank([logits, labels], [2, 1])
+    chex.assert_equal_shape_prefix([logits, labels], 1)
+    logits = logits.astype(jnp.float32)
+    classes = jnp.arange(logits.shape[1])
+    is_label = labels[:, None] == classes[None, :]
+    of_label = jnp.sum(jnp.where(is_label, logits, 0.0), axis=1)
+    losses = jax.nn.logsumexp(logits, axis=1) - of_label
+    return jnp.where(jnp.any(is_label, axis=1), losses, jnp.nan)
+
+
+def per_policy_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross-entropy of each policy's instances, L_m (Eq. 5).
+
+    Args:
+        logits: float [M, N, K], the target network's output on the large batch.
+        labels: int [N], shared by the M instances of an image.
+
+    Returns:
+        float32 [M].
+    """
+    chex.assert_rank([logits, labels], [3, 1])
+    return jnp.mean(jax.vmap(cross_entropy, in_axes=(0, None))(logits, labels), axis=1)
+
+
+def per_policy_sums(
+    row_values: jax.Array, policy_of_row: jax.Array, num_policies: int
+) -> jax.Array:
+    """Sum over each policy's rows, for a large batch in any order (Eq. 5's sum).
+
+    The sums of the shares of a large batch (devices, passes) add up to the sums of
+    the whole. A row with another number than 0…M-1 counts nowhere. A masked sum and
+    no scatter: the same bits every time on every backend.
+
+    Args:
+        row_values: float [B], a number per row, such as its cross-entropy.
+        policy_of_row: int [B], 0…M-1.
+        num_policies: M.
+
+    Returns:
+        float32 [M].
+    """
+    chex.assert_rank([row_values, policy_of_row], 1)
+    chex.assert_equal_shape([row_values, policy_of_row])
+    policies = jnp.arange(num_policies)
+    is_own = policies[:, None] == policy_of_row[None, :]
+    values = row_values.astype(jnp.float32)[None, :]
+    return jnp.sum(jnp.where(is_own, values, 0.0), axis=1)
+
+
+def large_batch_loss(losses: jax.Array) -> jax.Array:
+    """The target network's objective: the mean of L_m over the M policies (Eqs. 4, 6).
+
+    Its gradient is the bracket of Eq. 6, which equals that of Eq. 4, the mean over
+    all N·M rows; the learning rate is not scaled by M.
+
+    Args:
+        losses: float32 [M], L_m of Eq. 5.
+
+    Returns:
+        float32 [].
+    """
+    chex.assert_rank(losses, 1)
+    return jnp.mean(losses)
+
+
+@flax.struct.dataclass
+class LossAverage:
+    """Sums from which the moving average of L_m is read (Sec. 3.3, footnote 2).
+
+    Every field is a plain sum, so those of several devices may be added.
+
+    Attributes:
+        total: float32 [M], weighted sum of the losses.
+        square_total: float32 [M], weighted sum of the mean squared losses of images.
+        weight: float32 [], sum of the weights.
+        variance_weight: float32 [], sum of weight² / images, for the standard error.
+    """
+
+    total: jax.Array
+    square_total: jax.Array
+    weight: jax.Array
+    variance_weight: jax.Array
+
+
+def init_average(num_policies: int) -> LossAverage:
+    """The empty average of M policies (Alg. 1, line 2)."""
+    # A buffer each: a donated argument must not hold the same buffer twice.
+    return LossAverage(
+        total=jnp.zeros(num_policies, jnp.float32),
+        square_total=jnp.zeros(num_policies, jnp.float32),
+        weight=jnp.zeros((), jnp.float32),
+        variance_weight=jnp.zeros((), jnp.float32),
+    )
+
+
+def update_average(
+    average: LossAverage,
+    losses: jax.Array,
+    square_means: jax.Array,
+    count: jax.Array | float,
+    *,
+    decay: float | None = None,
+) -> LossAverage:
+    """Takes one mini-batch's losses into the average (Alg. 1, line 7).
+
+    Silent: the paper says "moving average over an epoch". Here it is the running mean
+    over the round's images, so that every image of the round counts the same; with
+    `decay` it is exponential over steps, with the bias of its start corrected.
+
+    Args:
+        average: the sums so far.
+        losses: float32 [M], L_m of this step.
+        square_means: float32 [M], mean over the same images of their squared loss.
+        count: images behind each of `losses`, > 0.
+        decay: None, or the exponential average's decay per step, in (0, 1).
+
+    Returns:
+        The sums with this step.
+    """
+    chex.assert_equal_shape([average.total, losses, square_means])
+    if decay is not None and not 0 < decay < 1:
+        raise ValueError(f"decay must be None or lie in (0, 1), not {decay}")
+    keep = 1.0 if decay is None else decay
+    images = jnp.asarray(count, jnp.float32)
+    weight = images if decay is None else jnp.float32(1.0 - decay)
+    return LossAverage(
+        total=keep * average.total + weight * losses.astype(jnp.float32),
+        square_total=keep * average.square_total
+        + weight * square_means.astype(jnp.float32),
+        weight=keep * average.weight + weight,
+        variance_weight=keep**2 * average.variance_weight + weight**2 / images,
+    )
+
+
+def average_losses(average: LossAverage) -> jax.Array:
+    """The moving average of L_m, L̂_m (Alg. 1, lines 7-8): float32 [M]; 0 if empty."""
+    return average.total / _at_least_tiny(average.weight)
+
+
+def standard_errors(average: LossAverage) -> jax.Array:
+    """Standard error of each L̂_m, from the spread of the images' losses.
+
+    It is sqrt(variance / images). Of the exponential average the images are the
+    effective number weight² / Σ(step's weight² / step's images), which for the running
+    mean is just the number seen. It takes the images' losses as independent.
+
+    Args:
+        average: the sums of a round.
+
+    Returns:
+        float32 [M]; 0 if empty.
+    """
+    weight = _at_least_tiny(average.weight)
+    mean = average.total / weight
+    variance = jnp.maximum(average.square_total / weight - mean**2, 0.0)
+    return jnp.sqrt(variance * average.variance_weight) / weight
+
+
+def normalize_losses(
+    averages: jax.Array, *, mode: str = "standardize", eps: float = 1e-5
+) -> jax.Array:
+    """The rewards L̃_m: L̂_m normalised over the M policies (Alg. 1, line 9).
+
+    Silent: the paper does not say how. "standardize" is (L̂ - mean) / (std + eps) with
+    the population's standard deviation; "center" only subtracts the mean.
+
+    Args:
+        averages: float32 [M], L̂_m; larger means a harder policy.
+        mode: one of NORMALIZATIONS.
+        eps: keeps equal losses at zero reward, in the losses' unit.
+
+    Returns:
+        float32 [M], mean 0; larger is better for the controller.
+    """
+    chex.assert_rank(averages, 1)
+    if mode not in NORMALIZATIONS:
+        raise ValueError(f"mode must be one of {NORMALIZATIONS}, not {mode!r}")
+    # From the first element, so that equal losses give exactly zero.
+    averages = averages.astype(jnp.float32)
+    shifted = averages - averages[:1]
+    centered = shifted - jnp.mean(shifted)
+    return centered if mode == "center" else centered / (jnp.std(shifted) + eps)
+
+
+def policy_gradient_loss(log_probs: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Minus the REINFORCE surrogate of J(θ) (Eqs. 7-9), for a minimiser.
+
+    Its gradient in θ is -(1/M) Σ L̃_m ∇ log p_m, minus the direction of Eq. 9: with
+    rewards L_m it estimates -∇J (Eq. 8), without bias.
+
+    Args:
+        log_probs: float32 [M], log p_m, in nats, a function of θ.
+        rewards: float32 [M], L_m or L̃_m; no gradient flows through them.
+
+    Returns:
+        float32 [].
+    """
+    chex.assert_rank([log_probs, rewards], 1)
+    chex.assert_equal_shape([log_probs, rewards])
+    return -jnp.mean(jax.lax.stop_gradient(rewards) * log_probs)
+
+
+def _at_least_tiny(weight: jax.Array) -> jax.Array:
+    return jnp.maximum(weight, jnp.finfo(jnp.float32).tiny)

@@ -1,0 +1,243 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax import objective
+
+M, N, K, D = 4, 6, 5, 3
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exps = np.exp(logits - logits.max(-1, keepdims=True))
+    return exps / exps.sum(-1, keepdims=True)
+
+
+def numpy_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    probabilities = softmax(logits.astype(np.float64))
+    return -np.log(probabilities[np.arange(len(labels)), labels])
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_cross_entropy_is_minus_log_softmax(rng):
+    logits = rng.normal(size=(N, K), scale=5).astype(np.float32)
+    labels = rng.integers(K, size=N)
+    losses = jax.jit(objective.cross_entropy)(logits, labels)
+    # float32 logsumexp of numbers of size 10.
+    np.testing.assert_allclose(losses, numpy_cross_entropy(logits, labels), atol=3e-6)
+
+
+def test_cross_entropy_is_float32_for_bfloat16_logits_and_large_ones():
+    logits = jnp.array([[1000.0, -1000.0]], jnp.bfloat16)
+    losses = objective.cross_entropy(logits, jnp.array([1]))
+    assert losses.dtype == jnp.float32
+    np.testing.assert_array_equal(losses, [2000.0])
+
+
+def test_a_label_out_of_range_gives_nan_for_its_row_only():
+    losses = objective.cross_entropy(jnp.zeros((3, K)), jnp.array([K, -1, 0]))
+    np.testing.assert_array_equal(np.isnan(losses), [True, True, False])
+
+
+def test_per_policy_losses_are_the_means_over_each_policys_instances(rng):
+    logits = rng.normal(size=(M, N, K)).astype(np.float32)
+    labels = rng.integers(K, size=N)
+    expected = [numpy_cross_entropy(logits[m], labels).mean() for m in range(M)]
+    np.testing.assert_allclose(
+        objective.per_policy_losses(logits, labels), expected, rtol=1e-6
+    )
+    batched = jax.vmap(objective.per_policy_losses)(
+        logits[None], jnp.asarray(labels)[None]
+    )
+    np.testing.assert_allclose(batched[0], expected, rtol=1e-6)
+
+
+def test_sums_of_rows_in_any_order_and_in_shares_are_the_policies_losses(rng):
+    logits = rng.normal(size=(M, N, K)).astype(np.float32)
+    labels = rng.integers(K, size=N)
+    rows = np.array([numpy_cross_entropy(logits[m], labels) for m in range(M)])
+    order = rng.permutation(M * N)
+    values = rows.reshape(-1)[order].astype(np.float32)
+    policy_of_row = jnp.asarray(np.repeat(np.arange(M), N)[order])
+    sums = objective.per_policy_sums(values, policy_of_row, M)
+    np.testing.assert_allclose(
+        sums / N, objective.per_policy_losses(logits, labels), rtol=1e-6
+    )
+    shares = [
+        objective.per_policy_sums(values[i::3], policy_of_row[i::3], M)
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(sum(shares), rows.sum(1), rtol=1e-6)
+
+
+def test_a_nan_row_spoils_its_own_policys_sum_only():
+    sums = objective.per_policy_sums(jnp.array([1.0, jnp.nan]), jnp.array([0, 1]), 2)
+    assert sums[0] == 1
+    assert np.isnan(sums[1])
+
+
+def test_eq_4s_gradient_equals_eq_6s_and_numpys(rng):
+    images = rng.normal(size=(M, N, D)).astype(np.float32)  # already augmented
+    labels = rng.integers(K, size=N)
+    weights = rng.normal(size=(D, K)).astype(np.float32)
+
+    def eq_4(w):
+        rows = images.reshape(M * N, D) @ w
+        return jnp.mean(objective.cross_entropy(rows, jnp.tile(labels, M)))
+
+    def policy_loss(w, m):
+        return objective.per_policy_losses((images[m] @ w)[None], labels)[0]
+
+    def large(w):
+        losses = objective.per_policy_losses(images @ w, labels)
+        return objective.large_batch_loss(losses)
+
+    eq_6 = sum(jax.grad(policy_loss)(weights, m) for m in range(M)) / M
+    errors = softmax(images @ weights) - np.eye(K)[labels][None]
+    expected = np.einsum("mnd,mnk->dk", images, errors) / (M * N)
+    for gradient in (jax.grad(eq_4)(weights), eq_6, jax.jit(jax.grad(large))(weights)):
+        np.testing.assert_allclose(gradient, expected, atol=3e-7)
+
+
+def steps_of_losses(rng, counts):
+    return [rng.gamma(2.0, size=(M, count)).astype(np.float32) for count in counts]
+
+
+def run_average(steps, decay=None):
+    average = objective.init_average(M)
+    update = jax.jit(objective.update_average, static_argnames="decay")
+    for step in steps:
+        square_means = np.mean(step**2, axis=1)
+        average = update(
+            average, step.mean(1), square_means, step.shape[1], decay=decay
+        )
+    return average
+
+
+def test_the_running_mean_is_the_mean_over_all_images(rng):
+    steps = steps_of_losses(rng, [8, 8, 3, 8])
+    images = np.concatenate(steps, axis=1).astype(np.float64)
+    average = run_average(steps)
+    np.testing.assert_allclose(
+        objective.average_losses(average), images.mean(1), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        objective.standard_errors(average),
+        images.std(1) / np.sqrt(images.shape[1]),
+        rtol=1e-5,  # a difference of two numbers of its size
+    )
+
+
+def test_the_exponential_average_has_the_geometric_weights_summing_to_one(rng):
+    decay, steps = 0.8, steps_of_losses(rng, [8, 8, 4, 8])
+    weights = decay ** np.arange(len(steps))[::-1]
+    weights = weights / weights.sum()
+    mean = sum(
+        w * s.mean(1, dtype=np.float64) for w, s in zip(weights, steps, strict=True)
+    )
+    square = sum(
+        w * (s.astype(np.float64) ** 2).mean(1)
+        for w, s in zip(weights, steps, strict=True)
+    )
+    images = 1 / sum(w**2 / s.shape[1] for w, s in zip(weights, steps, strict=True))
+    average = run_average(steps, decay)
+    np.testing.assert_allclose(objective.average_losses(average), mean, rtol=1e-6)
+    np.testing.assert_allclose(
+        objective.standard_errors(average),
+        np.sqrt((square - mean**2) / images),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("decay", [None, 0.8])
+def test_constant_losses_average_to_themselves_without_error(decay):
+    steps = [np.full((M, 4), 1.5, np.float32)] * 5
+    average = run_average(steps, decay)
+    np.testing.assert_allclose(objective.average_losses(average), 1.5, rtol=1e-6)
+    # sqrt of a rounding error of 1.5² in float32, over 4 images.
+    np.testing.assert_allclose(objective.standard_errors(average), 0, atol=5e-4)
+
+
+def test_partial_sums_of_two_devices_add_up_to_the_average_of_all(rng):
+    steps = steps_of_losses(rng, [8, 8, 8])
+    shares = [run_average([s[:, i::2] for s in steps]) for i in range(2)]
+    added = jax.tree.map(jnp.add, *shares)
+    whole = run_average(steps)
+    for part, expected in zip(
+        jax.tree.leaves(added), jax.tree.leaves(whole), strict=True
+    ):
+        np.testing.assert_allclose(part, expected, rtol=1e-6)
+
+
+def test_an_empty_average_is_zero():
+    average = objective.init_average(M)
+    np.testing.assert_array_equal(objective.average_losses(average), np.zeros(M))
+    np.testing.assert_array_equal(objective.standard_errors(average), np.zeros(M))
+
+
+def test_a_decay_outside_zero_to_one_is_refused():
+    with pytest.raises(ValueError, match="decay must be None or lie in"):
+        objective.update_average(
+            objective.init_average(M), jnp.ones(M), jnp.ones(M), 1, decay=1.0
+        )
+
+
+def test_standardized_rewards_have_mean_zero_and_population_deviation_one(rng):
+    losses = rng.gamma(2.0, size=8)
+    rewards = objective.normalize_losses(jnp.asarray(losses, jnp.float32))
+    expected = (losses - losses.mean()) / (losses.std(ddof=0) + 1e-5)
+    np.testing.assert_allclose(rewards, expected, atol=1e-6)
+    np.testing.assert_array_equal(np.argsort(rewards), np.argsort(losses))
+
+
+def test_centred_rewards_only_lose_their_mean(rng):
+    losses = rng.gamma(2.0, size=8)
+    rewards = objective.normalize_losses(
+        jnp.asarray(losses, jnp.float32), mode="center"
+    )
+    np.testing.assert_allclose(rewards, losses - losses.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", objective.NORMALIZATIONS)
+@pytest.mark.parametrize("num_policies", [1, 3, 8])
+def test_equal_losses_give_zero_rewards(mode, num_policies):
+    losses = jnp.full(num_policies, 2.30258)
+    rewards = jax.jit(objective.normalize_losses, static_argnames="mode")(
+        losses, mode=mode
+    )
+    np.testing.assert_array_equal(rewards, np.zeros(num_policies))
+
+
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(ValueError, match="'rank'"):
+        objective.normalize_losses(jnp.ones(2), mode="rank")
+
+
+def test_reinforce_gradient_is_the_exact_gradient_by_enumeration(rng):
+    """E over actions of the surrogate's gradient = -∇ Σ p L = -p (L - p·L) (Eq. 8)."""
+    logits = jnp.asarray(rng.normal(size=7), jnp.float32)
+    hardness = jnp.asarray(rng.gamma(2.0, size=7), jnp.float32)
+
+    def surrogate(theta, action):
+        log_probs = jax.nn.log_softmax(theta)[action][None]
+        return objective.policy_gradient_loss(log_probs, hardness[action][None])
+
+    gradients = jax.vmap(jax.grad(surrogate), in_axes=(None, 0))(logits, jnp.arange(7))
+    p = softmax(np.asarray(logits, np.float64))
+    expected = -p * (hardness - p @ hardness)
+    np.testing.assert_allclose(p @ np.asarray(gradients), expected, atol=1e-6)
+
+
+def test_policy_gradient_loss_is_the_mean_and_lets_no_gradient_into_rewards(rng):
+    log_probs = rng.normal(size=M).astype(np.float32)
+    rewards = rng.normal(size=M).astype(np.float32)
+    loss, gradients = jax.value_and_grad(
+        objective.policy_gradient_loss, argnums=(0, 1)
+    )(log_probs, rewards)
+    np.testing.assert_allclose(loss, -np.mean(rewards * log_probs), rtol=1e-6)
+    np.testing.assert_allclose(gradients[0], -rewards / M, rtol=1e-6)
+    np.testing.assert_array_equal(gradients[1], np.zeros(M))
