@@ -1,0 +1,393 @@
+"""Policies as arrays, the range tables that give magnitudes a meaning, and JSON.
+
+A policy is Q sub-policies, a sub-policy a chain of S ops in order, an op a place in
+`ops.OPS` with a magnitude (Sec. 3.2). What an op does to pixels is in `ops.py`, how a
+batch goes through policies in `augment.py`, where policies come from in `sources.py`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from aaa_jax import ops
+from aaa_jax.ops import Formula
+
+NUM_MAGNITUDES = 10
+SCHEMA_VERSION = 1
+ORDERS = ("standard_first", "policy_first")
+
+
+@struct.dataclass
+class Policies:
+    """M policies of Q sub-policies of S ops each; the ops of a chain act in order.
+
+    Attributes:
+        ops: int32 [M, Q, S], places in `ops.OPS`; Identity pads shorter chains.
+        magnitudes: int32 [M, Q, S], from 0; how many there are depends on the range
+            table (10 for the paper's search space).
+        probs: float32 [M, Q, S], the probability that the op is applied (1 in the
+            paper, Sec. 3.2; smaller in AutoAugment's published policies).
+    """
+
+    ops: jax.Array
+    magnitudes: jax.Array
+    probs: jax.Array
+
+    @property
+    def num_policies(self) -> int:
+        """The number of policies, M."""
+        return self.ops.shape[0]
+
+    @property
+    def num_sub_policies(self) -> int:
+        """The number of sub-policies of each policy, Q."""
+        return self.ops.shape[1]
+
+    @property
+    def chain_length(self) -> int:
+        """The number of ops of each sub-policy, S."""
+        return self.ops.shape[2]
+
+
+class Ranges(NamedTuple):
+    """A range table: the physical value of each op at each magnitude.
+
+    Attributes:
+        num_magnitudes: how many magnitudes there are; the first is 0.
+        steps: t = magnitude / steps is the share of the range.
+        overrides: formulas of the ops that differ from the table "monotone", which
+            `ops.OPS` itself gives.
+    """
+
+    num_magnitudes: int
+    steps: int
+    overrides: Mapping[str, Formula]
+
+    def value(
+        self, op_name: str, magnitude: int, sign: int, height: int, width: int
+    ) -> float:
+        """Value of an op in its own unit: degrees, pixels, factor, threshold or bits.
+
+        Args:
+            op_name: a name of `ops.OPS`; an op without a magnitude has the value 0.
+            magnitude: 0 to num_magnitudes - 1; what a larger one does is the table's.
+            sign: +1 or -1; without effect where the op has no direction.
+            height: of the image, in pixels.
+            width: of the image, in pixels.
+
+        Returns:
+            A Python float (double): what `ops.coefficients` takes.
+        """
+        if not 0 <= magnitude < self.num_magnitudes:
+            raise ValueError(
+                f"magnitude {magnitude} of {op_name} is outside 0 to "
+                f"{self.num_magnitudes - 1}: choose one of these or another range table"
+            )
+        if sign not in (-1, 1):
+            raise ValueError(f"sign {sign} of {op_name} is not +1 or -1")
+        own = ops.OPS[ops.op_index(op_name)].value
+        if own is None:
+            return 0.0
+        formula = self.overrides.get(op_name, own)
+        return formula(Fraction(magnitude, self.steps), sign, height, width)
+
+
+def search_space_size(num_sub_policies: int = 5) -> int:
+    """Number of distinct policies, (16 * 10)^(2 Q) (Sec. 3.2: 1.1e22 for Q = 5)."""
+    return (ops.NUM_SEARCH_OPS * NUM_MAGNITUDES) ** (2 * num_sub_policies)
+
+
+def identity_policies(
+    num_policies: int, *, num_sub_policies: int = 1, chain_length: int = 2
+) -> Policies:
+    """Policies that change nothing: the baselines of Table 4."""
+    shape = (num_policies, num_sub_policies, chain_length)
+    if min(shape) < 1:
+        raise ValueError(f"identity policies [M, Q, S] = {shape}: each must be >= 1")
+    return Policies(
+        ops=jnp.full(shape, ops.op_index("Identity"), jnp.int32),
+        magnitudes=jnp.zeros(shape, jnp.int32),
+        probs=jnp.ones(shape, jnp.float32),
+    )
+
+
+def range_table(name: str) -> Ranges:
+    """The range table of that name, or an error that lists all names."""
+    if name not in RANGES:
+        raise ValueError(
+            f"unknown range table {name!r}: use one of {', '.join(RANGES)}"
+        )
+    return RANGES[name]
+
+
+def check_policies(policies: Policies, ranges: str) -> None:
+    """Check shapes, dtypes and, where the arrays are concrete, every entry."""
+    chex.assert_rank([policies.ops, policies.magnitudes, policies.probs], 3)
+    chex.assert_equal_shape([policies.ops, policies.magnitudes, policies.probs])
+    chex.assert_type(
+        [policies.ops, policies.magnitudes, policies.probs],
+        [jnp.int32, jnp.int32, jnp.float32],
+    )
+    limits = {
+        "ops": (len(ops.OPS) - 1, "a place in ops.OPS"),
+        "magnitudes": (range_table(ranges).num_magnitudes - 1, f"ranges {ranges!r}"),
+        "probs": (1, "a probability"),
+    }
+    for field, (highest, meaning) in limits.items():
+        values = getattr(policies, field)
+        if isinstance(values, jax.core.Tracer):
+            continue
+        values = np.asarray(values)
+        wrong = ~((values >= 0) & (values <= highest))
+        if wrong.any():
+            place = [int(axis[0]) for axis in np.nonzero(wrong)]
+            raise ValueError(
+                f"policies.{field}{place} is {values[wrong][0]}: allowed are 0 to "
+                f"{highest} ({meaning})"
+            )
+
+
+class SavedPolicies(NamedTuple):
+    """Policies with all that is needed to apply them again as they were.
+
+    Attributes:
+        policies: the policies.
+        ranges: name of the range table, a key of `RANGES`.
+        order: of `ORDERS`: the standard augmentation or the policy comes first.
+        fill: colour (red, green, blue) of moved-in pixels and of the Cutout patch.
+    """
+
+    policies: Policies
+    ranges: str
+    order: str
+    fill: tuple[int, int, int]
+
+
+def to_json(
+    policies: Policies,
+    *,
+    ranges: str,
+    order: str = "standard_first",
+    fill: Sequence[int] = (125, 123, 114),
+) -> dict[str, Any]:
+    """Policies as a JSON object with names, read back by `from_json`.
+
+    Returns:
+        {"version", "ranges", "order", "fill", "policies"}; the last is a list of M
+        lists of Q lists of S entries [name of the op, magnitude, probability].
+    """
+    check_policies(policies, ranges)
+    _check_order_and_fill(order, fill)
+    names = [op.name for op in ops.OPS]
+    entries = [
+        [
+            [
+                [names[op], magnitude, float(str(np.float32(prob)))]
+                for op, magnitude, prob in zip(*chain, strict=True)
+            ]
+            for chain in zip(*policy, strict=True)
+        ]
+        for policy in zip(
+            np.asarray(policies.ops).tolist(),
+            np.asarray(policies.magnitudes).tolist(),
+            np.asarray(policies.probs),
+            strict=True,
+        )
+    ]
+    return {
+        "version": SCHEMA_VERSION,
+        "ranges": ranges,
+        "order": order,
+        "fill": [int(channel) for channel in fill],
+        "policies": entries,
+    }
+
+
+def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
+    """Read what `to_json` wrote, as an object or as text; other keys are ignored.
+
+    Raises:
+        ValueError: names the wrong value, what is allowed and what to do.
+    """
+    if isinstance(record, str):
+        try:
+            record = json.loads(record)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"saved policies are not JSON ({error}): write them with to_json"
+            ) from error
+    if not isinstance(record, Mapping):
+        raise ValueError(
+            f"saved policies are {type(record).__name__}: a JSON object is needed"
+        )
+    required = ("version", "ranges", "order", "fill", "policies")
+    missing = [key for key in required if key not in record]
+    if missing:
+        raise ValueError(
+            f"saved policies lack {', '.join(missing)}: all of {', '.join(required)} "
+            "are needed"
+        )
+    if record["version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"saved policies have version {record['version']!r}: this program reads "
+            f"version {SCHEMA_VERSION}"
+        )
+    if not isinstance(record["ranges"], str):
+        raise ValueError(f"ranges {record['ranges']!r}: a name of {', '.join(RANGES)}")
+    table = range_table(record["ranges"])
+    _check_order_and_fill(record["order"], record["fill"])
+    red, green, blue = record["fill"]
+    policies = _parse(record["policies"], table)
+    return SavedPolicies(
+        policies, record["ranges"], record["order"], (red, green, blue)
+    )
+
+
+def _check_order_and_fill(order: Any, fill: Any) -> None:
+    if order not in ORDERS:
+        raise ValueError(f"unknown order {order!r}: use one of {', '.join(ORDERS)}")
+    values = list(fill) if isinstance(fill, Sequence) else []
+    good = [
+        isinstance(channel, int)
+        and not isinstance(channel, bool)
+        and 0 <= channel <= 255
+        for channel in values
+    ]
+    if len(good) != 3 or not all(good):
+        raise ValueError(f"fill {fill!r}: three integers from 0 to 255 are needed")
+
+
+def _parse(entries: Any, table: Ranges) -> Policies:
+    """Nested lists [M][Q][S] of [name, magnitude, probability] to arrays."""
+    fields: tuple[list, list, list] = ([], [], [])
+    lengths: list[set[int]] = [set(), set(), set()]
+    _children(entries, "policies", lengths[0])
+    for m, policy in enumerate(entries):
+        for q, chain in enumerate(_children(policy, f"policy {m}", lengths[1])):
+            place = f"policy {m}, sub-policy {q}"
+            for s, entry in enumerate(_children(chain, place, lengths[2])):
+                parsed = _parse_entry(entry, f"{place}, op {s}", table)
+                for field, value in zip(fields, parsed, strict=True):
+                    field.append(value)
+    for what, found in (("sub-policies", lengths[1]), ("ops", lengths[2])):
+        if len(found) > 1:
+            raise ValueError(
+                f"different numbers of {what}, {sorted(found)}: all must be equal "
+                "(pad with Identity)"
+            )
+    shape = [found.pop() for found in lengths]
+    indices, magnitudes, probs = fields
+    return Policies(
+        ops=jnp.asarray(np.reshape(indices, shape), jnp.int32),
+        magnitudes=jnp.asarray(np.reshape(magnitudes, shape), jnp.int32),
+        probs=jnp.asarray(np.reshape(probs, shape), jnp.float32),
+    )
+
+
+def _children(value: Any, place: str, lengths: set[int]) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{place} is {value!r}: a list that is not empty is needed")
+    lengths.add(len(value))
+    return value
+
+
+def _parse_entry(entry: Any, place: str, table: Ranges) -> tuple[int, int, float]:
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise ValueError(
+            f"{place} is {entry!r}: [name, magnitude, probability] is needed"
+        )
+    name, magnitude, prob = entry
+    try:
+        index = ops.op_index(name)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    highest = table.num_magnitudes - 1
+    if type(magnitude) is not int or not 0 <= magnitude <= highest:
+        raise ValueError(
+            f"{place}: magnitude {magnitude!r} of {name} must be a whole number from "
+            f"0 to {highest}"
+        )
+    if type(prob) not in (int, float) or not 0 <= prob <= 1:
+        raise ValueError(
+            f"{place}: probability {prob!r} of {name} must be a number from 0 to 1"
+        )
+    return index, magnitude, float(prob)
+
+
+# The formulas in which the tables differ from "monotone": t in [0, 1], the sign,
+# height and width give the value. Truncations are the published code's.
+
+
+def _full_scale_factor(t: Fraction, sign: int, height: int, width: int) -> float:
+    """AutoAugment's enhancer factor: 0.1 to 1.9, the identity in the middle."""
+    return 0.1 + 1.8 * float(t)
+
+
+def _release_pixels(t: Fraction, side: int, per_32: int, fraction: Fraction) -> float:
+    share = Fraction(per_32, 32) if side <= 64 else fraction
+    return float(int(share * side * t))
+
+
+def _for_enhancers(formula: Formula) -> dict[str, Formula]:
+    return dict.fromkeys(("Contrast", "Color", "Brightness", "Sharpness"), formula)
+
+
+_RELEASE: dict[str, Formula] = {
+    **_for_enhancers(_full_scale_factor),
+    "TranslateX": lambda t, sign, height, width: (
+        sign * _release_pixels(t, width, 10, ops.TRANSLATE_FRACTION)
+    ),
+    "TranslateY": lambda t, sign, height, width: (
+        sign * _release_pixels(t, height, 10, ops.TRANSLATE_FRACTION)
+    ),
+    "Rotate": lambda t, sign, height, width: float(sign * int(30 * t)),
+    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
+    "Posterize": lambda t, sign, height, width: float(4 - int(4 * t)),
+    "Cutout": lambda t, sign, height, width: _release_pixels(
+        t, min(height, width), 20, ops.CUTOUT_FRACTION
+    ),
+}
+_TRIVIAL_WIDE: dict[str, Formula] = {
+    **_for_enhancers(lambda t, sign, height, width: 0.01 + 1.99 * float(t)),
+    **dict.fromkeys(
+        ("ShearX", "ShearY"), lambda t, sign, height, width: sign * 0.99 * float(t)
+    ),
+    **dict.fromkeys(
+        ("TranslateX", "TranslateY"),
+        lambda t, sign, height, width: float(sign * int(32 * t)),
+    ),
+    "Rotate": lambda t, sign, height, width: float(sign * int(135 * t)),
+    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
+    "Posterize": lambda t, sign, height, width: float(8 - int(6 * t)),
+    "Cutout": lambda t, sign, height, width: float(int(t * min(height, width) / 5)),
+}
+_RANDAUGMENT: dict[str, Formula] = {
+    "TranslateX": lambda t, sign, height, width: float(
+        sign * int(ops.TRANSLATE_FRACTION * width * t)
+    ),
+    "TranslateY": lambda t, sign, height, width: float(
+        sign * int(ops.TRANSLATE_FRACTION * height * t)
+    ),
+    "Solarize": lambda t, sign, height, width: float(255 * (1 - t)),
+}
+RANGES: dict[str, Ranges] = {
+    # Identity at 0, strongest at 9, for every op: the adversarial search.
+    "monotone": Ranges(NUM_MAGNITUDES, 9, {}),
+    # The same, ten per cent milder at the top: the guarded controller.
+    "monotone10": Ranges(NUM_MAGNITUDES, 10, {}),
+    # AutoAugment's printed ranges (Cubuk et al., arXiv:1805.09501).
+    "autoaugment": Ranges(NUM_MAGNITUDES, 9, _for_enhancers(_full_scale_factor)),
+    # AutoAugment's published CIFAR code, for its policies and PBA's.
+    "release": Ranges(NUM_MAGNITUDES, 10, _RELEASE),
+    # TrivialAugment's wide ranges (Mueller and Hutter, arXiv:2103.10158).
+    "trivial_wide": Ranges(31, 30, _TRIVIAL_WIDE),
+    # RandAugment's, magnitudes on the 0 to 30 scale (as in torchvision).
+    "randaugment": Ranges(31, 30, _RANDAUGMENT),
+}
