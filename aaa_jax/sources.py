@@ -1,0 +1,297 @@
+"""Policy sources: where each round's policies come from, as a triple of pure functions.
+
+A training loop needs nothing else to run any row of Table 4 or column of Table 1:
+
+    source = SOURCES["adversarial"](num_policies=8)
+    state = source.init(key)
+    policies = source.sample(key, state, progress)      # at the start of a round
+    state, info = source.update(state, policies, losses)    # at its end
+
+All three can be jitted. A new source is a function here and a row in `SOURCES`. How
+policies are applied, and when a round ends, does not belong here.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aaa_jax import controller, objective, ops
+from aaa_jax.policies import (
+    NUM_MAGNITUDES,
+    Policies,
+    identity_policies,
+)
+
+Info = dict[str, jax.Array]
+
+
+class PolicySource(NamedTuple):
+    """Where policies come from (Alg. 1, lines 3 and 10); made by a row of `SOURCES`.
+
+    Attributes:
+        init: key -> state, a pytree of arrays; `()` where nothing is learned.
+        sample: (key, state, progress) -> Policies of M policies; progress in [0, 1) is
+            the fraction of training done.
+        update: (state, policies, losses float32 [M]) -> (state, info); larger losses
+            mean harder policies. `info` has the same keys for every source, all
+            float32 and finite: op_entropy, magnitude_entropy, kl, gradient_norm,
+            entropy_weight []; rewards, log_probs [M]; op_shares [17] and
+            magnitude_shares [magnitudes of the range table], what is expected of the
+            distribution that the policies were drawn from.
+        name: the source's row in `SOURCES`.
+        num_policies: M.
+        is_learned: whether `update` changes anything.
+        ranges: the range table its magnitudes are meant in; None: the config's.
+        order: of `policies.ORDERS`; None: the config's.
+    """
+
+    init: Callable[[jax.Array], Any]
+    sample: Callable[[jax.Array, Any, jax.Array | float], Policies]
+    update: Callable[[Any, Policies, jax.Array], tuple[Any, Info]]
+    name: str
+    num_policies: int
+    is_learned: bool = False
+    ranges: str | None = None
+    order: str | None = None
+
+
+def adversarial_source(
+    num_policies: int = 8,
+    num_sub_policies: int = 5,
+    *,
+    hidden_size: int = 100,
+    embedding_size: int = 32,
+    learning_rate: float = 3.5e-4,
+    entropy_weight: float = 1e-5,
+    normalization: str = "standardize",
+    reset_per_sub_policy: bool = False,
+    tanh_constant: float | None = None,
+    temperature: float = 1.0,
+    entropy_target: float | None = None,
+    kl_cap: float | None = None,
+) -> PolicySource:
+    """The paper's controller, which learns to make training hard (Eqs. 7-9, Table 4).
+
+    Args:
+        num_policies: M; at least 2, since rewards are relative.
+        num_sub_policies: Q.
+        hidden_size: units of the LSTM.
+        embedding_size: numbers per embedded action.
+        learning_rate: of Adam.
+        entropy_weight: on the entropy summed over the decisions.
+        normalization: one of `objective.NORMALIZATIONS`.
+        reset_per_sub_policy: see `controller.Controller`, as the next two.
+        tanh_constant: None, or c in logits = c tanh(logits).
+        temperature: divides the logits.
+        entropy_target: see `controller.update`, as the next.
+        kl_cap: None, or nats between successive controllers.
+    """
+    _check_shape(num_policies, num_sub_policies)
+    _check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
+    positive = {
+        "hidden_size": hidden_size,
+        "embedding_size": embedding_size,
+        "learning_rate": learning_rate,
+        "temperature": temperature,
+        "tanh_constant": tanh_constant,
+        "kl_cap": kl_cap,
+    }
+    for name, value in positive.items():
+        _check(value is None or value > 0, f"{name} is {value}, must be positive")
+    _check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
+    _check(
+        entropy_target is None or 0 < entropy_target < 1,
+        f"entropy_target is {entropy_target}, must be None or in (0, 1)",
+    )
+    modes = objective.NORMALIZATIONS
+    _check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
+    module = controller.Controller(
+        num_sub_policies=num_sub_policies,
+        hidden_size=hidden_size,
+        embedding_size=embedding_size,
+        tanh_constant=tanh_constant,
+        temperature=temperature,
+        reset_per_sub_policy=reset_per_sub_policy,
+    )
+    tx = optax.adam(learning_rate)
+
+    def init(key: jax.Array) -> controller.ControllerState:
+        return controller.init(key, module, tx, entropy_weight=entropy_weight)
+
+    def sample(
+        key: jax.Array, state: controller.ControllerState, progress: jax.Array | float
+    ) -> Policies:
+        return controller.sample(key, state.params, module, num_policies)
+
+    def update(
+        state: controller.ControllerState, policies: Policies, losses: jax.Array
+    ) -> tuple[controller.ControllerState, Info]:
+        state, info = controller.update(
+            state,
+            policies,
+            losses,
+            module=module,
+            tx=tx,
+            normalization=normalization,
+            entropy_target=entropy_target,
+            kl_cap=kl_cap,
+        )
+        never = jnp.zeros(len(ops.OPS) - ops.NUM_SEARCH_OPS, jnp.float32)
+        shares = jnp.concatenate([info["op_shares"], never])
+        return state, info | {"op_shares": shares}
+
+    return PolicySource(
+        init, sample, update, "adversarial", num_policies, is_learned=True
+    )
+
+
+def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySource:
+    """Fresh policies every round, uniform over the search space (Table 4, Random).
+
+    From the same key it draws what a controller with zero heads draws.
+    """
+    _check_shape(num_policies, num_sub_policies)
+    decisions = controller.CHAIN_LENGTH * num_sub_policies
+    shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        def draw(decision: jax.Array, width: int) -> jax.Array:
+            logits = jnp.zeros((num_policies, width), jnp.float32)
+            return jax.random.categorical(jax.random.fold_in(key, decision), logits)
+
+        steps = jnp.arange(decisions)
+        types = jax.vmap(lambda t: draw(2 * t, ops.NUM_SEARCH_OPS))(steps)
+        magnitudes = jax.vmap(lambda t: draw(2 * t + 1, NUM_MAGNITUDES))(steps)
+        return Policies(
+            ops=types.T.reshape(shape),
+            magnitudes=magnitudes.T.reshape(shape),
+            probs=jnp.ones(shape, jnp.float32),
+        )
+
+    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+        of_ops = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
+        never = jnp.zeros(len(ops.OPS) - ops.NUM_SEARCH_OPS, jnp.float32)
+        log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
+        return state, _constant_info(losses) | {
+            "op_entropy": jnp.float32(1.0),
+            "magnitude_entropy": jnp.float32(1.0),
+            "log_probs": jnp.full(num_policies, log_prob, jnp.float32),
+            "op_shares": jnp.concatenate([of_ops, never]),
+            "magnitude_shares": jnp.full(
+                NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32
+            ),
+        }
+
+    return PolicySource(_no_state, sample, update, "random", num_policies)
+
+
+def fixed_source(
+    policies: Policies | None = None, *, num_policies: int = 8
+) -> PolicySource:
+    """The same policies in every round (Table 4, Baseline at M = 1 and Fixed at M = 8).
+
+    Args:
+        policies: what to apply; None: M identity policies, plain training.
+        num_policies: M of the identity policies; without meaning beside `policies`.
+    """
+    if policies is None:
+        _check_shape(num_policies, 1)
+        policies = identity_policies(num_policies)
+    return _constant_source("fixed", policies)
+
+
+def _constant_source(
+    name: str,
+    policies: Policies,
+    *,
+    num_magnitudes: int = NUM_MAGNITUDES,
+    ranges: str | None = None,
+    order: str | None = None,
+) -> PolicySource:
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        return policies
+
+    return PolicySource(
+        _no_state,
+        sample,
+        _describe_given(num_magnitudes),
+        name,
+        policies.num_policies,
+        ranges=ranges,
+        order=order,
+    )
+
+
+def _describe_given(
+    num_magnitudes: int,
+) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
+    """An `update` that learns nothing and describes the policies it is given.
+
+    Shares are of the ops as they are applied, weighted with their probabilities, and
+    entropies those of the shares; an Identity has no magnitude.
+    """
+
+    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+        is_op = policies.ops < ops.NUM_SEARCH_OPS
+        op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
+        magnitude_shares = _shares(
+            policies.magnitudes, policies.probs * is_op, num_magnitudes
+        )
+        return state, _constant_info(losses) | {
+            "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
+            "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
+            "op_shares": op_shares,
+            "magnitude_shares": magnitude_shares,
+        }
+
+    return update
+
+
+def _constant_info(losses: jax.Array) -> Info:
+    """The part of `info` that is the same for every source that does not learn."""
+    rewards = objective.normalize_losses(losses)
+    return {
+        "rewards": jnp.where(jnp.all(jnp.isfinite(rewards)), rewards, 0.0),
+        "log_probs": jnp.zeros(losses.shape, jnp.float32),
+        "gradient_norm": jnp.float32(0.0),
+        "kl": jnp.float32(0.0),
+        "entropy_weight": jnp.float32(0.0),
+    }
+
+
+def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:
+    counts = jnp.zeros(width, jnp.float32).at[values].add(weights)
+    return counts / jnp.maximum(jnp.sum(counts), jnp.finfo(jnp.float32).tiny)
+
+
+def _entropy_fraction(shares: jax.Array, width: int) -> jax.Array:
+    entropy = jnp.sum(jax.scipy.special.entr(shares))
+    return jnp.minimum(entropy / math.log(width), 1.0)
+
+
+def _no_state(key: jax.Array) -> tuple[()]:
+    return ()
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _check_shape(num_policies: int, num_sub_policies: int) -> None:
+    _check(num_policies >= 1, f"num_policies is {num_policies}, must be at least 1")
+    _check(
+        num_sub_policies >= 1,
+        f"num_sub_policies is {num_sub_policies}, must be at least 1",
+    )
+
+
+SOURCES: dict[str, Callable[..., PolicySource]] = {
+    "adversarial": adversarial_source,
+    "random": random_source,
+    "fixed": fixed_source,
+}
