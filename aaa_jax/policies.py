@@ -17,7 +17,7 @@ import numpy as np
 from flax import struct
 
 from aaa_jax import ops
-from aaa_jax.ops import Formula
+from aaa_jax.values import CUTOUT_FRACTION, TRANSLATE_FRACTION, Formula
 
 NUM_MAGNITUDES = 10
 SCHEMA_VERSION = 1
@@ -342,16 +342,16 @@ def _for_enhancers(formula: Formula) -> dict[str, Formula]:
 _RELEASE: dict[str, Formula] = {
     **_for_enhancers(_full_scale_factor),
     "TranslateX": lambda t, sign, height, width: (
-        sign * _release_pixels(t, width, 10, ops.TRANSLATE_FRACTION)
+        sign * _release_pixels(t, width, 10, TRANSLATE_FRACTION)
     ),
     "TranslateY": lambda t, sign, height, width: (
-        sign * _release_pixels(t, height, 10, ops.TRANSLATE_FRACTION)
+        sign * _release_pixels(t, height, 10, TRANSLATE_FRACTION)
     ),
     "Rotate": lambda t, sign, height, width: float(sign * int(30 * t)),
     "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
     "Posterize": lambda t, sign, height, width: float(4 - int(4 * t)),
     "Cutout": lambda t, sign, height, width: _release_pixels(
-        t, min(height, width), 20, ops.CUTOUT_FRACTION
+        t, min(height, width), 20, CUTOUT_FRACTION
     ),
 }
 _TRIVIAL_WIDE: dict[str, Formula] = {
@@ -370,10 +370,10 @@ _TRIVIAL_WIDE: dict[str, Formula] = {
 }
 _RANDAUGMENT: dict[str, Formula] = {
     "TranslateX": lambda t, sign, height, width: float(
-        sign * int(ops.TRANSLATE_FRACTION * width * t)
+        sign * int(TRANSLATE_FRACTION * width * t)
     ),
     "TranslateY": lambda t, sign, height, width: float(
-        sign * int(ops.TRANSLATE_FRACTION * height * t)
+        sign * int(TRANSLATE_FRACTION * height * t)
     ),
     "Solarize": lambda t, sign, height, width: float(255 * (1 - t)),
 }
