@@ -1,0 +1,360 @@
+"""A mini-batch under policies: uint8 images in, the large batch out (Sec. 3.1).
+
+All random numbers are drawn apart from their use, by `draw`, so that every path can be
+replayed op by op; the rest is exact. What an op does is in `ops.py`, how a batch of
+different ops runs fast in `families.py`; what stands before and after a policy
+(standard augmentation, normalisation, fixed Cutout) in `standard.py`, offered here too.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax import families
+from aaa_jax.ops import OPS, Op, coefficients, op_index
+from aaa_jax.policies import Policies, check_policies, range_table
+from aaa_jax.standard import Crops as Crops
+from aaa_jax.standard import apply_crops as apply_crops
+from aaa_jax.standard import draw_centers as draw_centers
+from aaa_jax.standard import draw_crops as draw_crops
+from aaa_jax.standard import fixed_cutout as fixed_cutout
+from aaa_jax.standard import normalize as normalize
+from aaa_jax.standard import standard_augment as standard_augment
+from aaa_jax.values import Coefficients
+
+FILL = (125, 123, 114)
+
+
+class OpDraws(NamedTuple):
+    """Random numbers of one op application per image.
+
+    Attributes:
+        sign: int32 [B], +1 or -1, the direction where the range table has two.
+        center: int32 [B, 2], row and column of the middle of the Cutout patch.
+    """
+
+    sign: jax.Array
+    center: jax.Array
+
+
+class Draws(NamedTuple):
+    """Random numbers of one sub-policy of S ops per row.
+
+    Attributes:
+        sub_policy: int32 [B], which of the Q, uniform.
+        applied: bool [B, S], true with the op's probability.
+        sign: int32 [B, S], +1 or -1.
+        center: int32 [B, S, 2], row and column, uniform over the pixels.
+        partner: int32 [B, S], SamplePairing's partner: a row within the group, uniform
+            over the others (the row itself in a group of one).
+    """
+
+    sub_policy: jax.Array
+    applied: jax.Array
+    sign: jax.Array
+    center: jax.Array
+    partner: jax.Array
+
+
+def large_batch(
+    key: jax.Array,
+    images: jax.Array,
+    policies: Policies,
+    *,
+    ranges: str = "monotone",
+    fill: Sequence[int] = FILL,
+    driver: str | None = None,
+) -> jax.Array:
+    """Augment a mini-batch by each of M policies: Alg. 1, line 5.
+
+    Args:
+        key: of all random numbers.
+        images: uint8 [N, H, W, 3], or [M, N, H, W, 3] where each policy has its own
+            instances, say independent crops.
+        policies: M policies; for each row one of its sub-policies is drawn.
+        ranges: name of the range table.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        driver: see `apply_policies`.
+
+    Returns:
+        uint8 [M, N, H, W, 3]; SamplePairing's partners are of the same policy.
+    """
+    chex.assert_rank(images, {4, 5})
+    num_policies = policies.num_policies
+    if images.ndim == 4:
+        images = jnp.broadcast_to(images[None], (num_policies, *images.shape))
+    if images.shape[0] != num_policies:
+        raise ValueError(
+            f"images {images.shape} are instances for {images.shape[0]} policies, but "
+            f"there are {num_policies}: give [N, H, W, 3] or [{num_policies}, N, H, W, "
+            "3]"
+        )
+    num_images, height, width = images.shape[1:4]
+    policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
+    size = {"height": height, "width": width, "group_size": num_images}
+    draws = draw(key, policies, policy_of_row, **size)
+    rows = apply_policies(
+        draws,
+        images.reshape(-1, *images.shape[2:]),
+        policies,
+        policy_of_row,
+        group_size=num_images,
+        ranges=ranges,
+        fill=fill,
+        driver=driver,
+    )
+    return rows.reshape(images.shape)
+
+
+def draw(
+    key: jax.Array,
+    policies: Policies,
+    policy_of_row: jax.Array,
+    *,
+    height: int,
+    width: int,
+    group_size: int,
+) -> Draws:
+    """Draw everything that is random about the policies, for all rows.
+
+    Args:
+        key: of these draws.
+        policies: M policies of Q sub-policies of S ops.
+        policy_of_row: int32 [B], which policy each row is under.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        group_size: rows are in groups of this many; partners come from the group.
+
+    Returns:
+        Draws of B rows. A device that holds a share of the rows takes its slice.
+    """
+    chex.assert_rank(policy_of_row, 1)
+    num_rows, chain_length = policy_of_row.shape[0], policies.chain_length
+    _check_groups(num_rows, group_size)
+    keys = jax.random.split(key, 6)
+    per_op = (num_rows, chain_length)
+    sub_policy = jax.random.randint(keys[0], (num_rows,), 0, policies.num_sub_policies)
+    probs = policies.probs[policy_of_row, sub_policy]
+    y = jax.random.randint(keys[3], per_op, 0, height)
+    x = jax.random.randint(keys[4], per_op, 0, width)
+    others = max(group_size - 1, 1)
+    own = jnp.arange(num_rows, dtype=jnp.int32)[:, None] % group_size
+    step = 1 + jax.random.randint(keys[5], per_op, 0, others)
+    return Draws(
+        sub_policy=sub_policy,
+        applied=jax.random.uniform(keys[1], per_op) < probs,
+        sign=jax.random.rademacher(keys[2], per_op, jnp.int32),
+        center=jnp.stack([y, x], axis=-1),
+        partner=(own + step) % group_size,
+    )
+
+
+def apply_policies(
+    draws: Draws,
+    rows: jax.Array,
+    policies: Policies,
+    policy_of_row: jax.Array,
+    *,
+    group_size: int,
+    ranges: str = "monotone",
+    fill: Sequence[int] = FILL,
+    driver: str | None = None,
+) -> jax.Array:
+    """Put each row through the sub-policy drawn for it, its ops in order.
+
+    Args:
+        draws: of these rows.
+        rows: uint8 [B, H, W, 3], whole groups of consecutive rows. Partners are taken
+            from the rows as they are here, before any op.
+        policies: M policies of Q sub-policies of S ops.
+        policy_of_row: int32 [B].
+        group_size: rows of a group.
+        ranges: name of the range table.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        driver: "map" (image by image, for CPUs), "vmap" (for accelerators) or None:
+            as the default backend likes. The results are bit-equal.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    color = _color(fill)
+    words = _run(
+        draws, rows, policies, policy_of_row, group_size, ranges, color, color, driver
+    )
+    return families.unpack(words, *rows.shape[1:3])
+
+
+def apply_policies_with_validity(
+    draws: Draws,
+    rows: jax.Array,
+    policies: Policies,
+    policy_of_row: jax.Array,
+    *,
+    group_size: int,
+    ranges: str = "release",
+    fill: Sequence[int] = (125, 122, 113),
+    driver: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """As `apply_policies`, with the alpha channel of AutoAugment's CIFAR code.
+
+    There moved-in pixels are black and invalid, the Cutout patch has a colour and is
+    invalid; AutoContrast, Invert, Equalize, Solarize and Posterize make every pixel
+    valid again. What is invalid at the end becomes the dataset's mean: give the second
+    result to `normalize`.
+
+    Returns:
+        uint8 [B, H, W, 3] and bool [B, H, W], whether the pixel is valid.
+    """
+    invalid = _color(fill) & ~jnp.uint32(families.VALID)
+    black = jnp.uint32(0)
+    words = _run(
+        draws, rows, policies, policy_of_row, group_size, ranges, black, invalid, driver
+    )
+    valid = (words >= jnp.uint32(families.VALID)).reshape(rows.shape[:3])
+    return families.unpack(words, *rows.shape[1:3]), valid
+
+
+def apply_ops(
+    images: jax.Array,
+    ops: jax.Array,
+    magnitudes: jax.Array,
+    draws: OpDraws,
+    *,
+    partners: jax.Array,
+    ranges: str = "monotone",
+    fill: Sequence[int] = FILL,
+    driver: str | None = None,
+) -> jax.Array:
+    """One op per image, each image with an op and magnitude of its own.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        ops: int32 [B], places in `ops.OPS`.
+        magnitudes: int32 [B], of the range table.
+        draws: of these images.
+        partners: uint8 [B, H, W, 3], what SamplePairing mixes in.
+        ranges: name of the range table.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        driver: see `apply_policies`.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    _check_images(images)
+    chex.assert_equal_shape([images, partners])
+    chex.assert_type([partners, ops, magnitudes], [jnp.uint8, int, int])
+    num_rows, height, width, _ = images.shape
+    chex.assert_shape([ops, magnitudes, draws.sign], (num_rows,))
+    chex.assert_shape(draws.center, (num_rows, 2))
+    steps = families.Step(
+        op=ops,
+        row=_rows(ops, magnitudes, draws.sign, ranges, height, width),
+        center=draws.center,
+        partner=jnp.arange(num_rows, dtype=jnp.int32),
+    )
+    around = families.Surroundings(
+        families.pack(partners), _color(fill), _color(fill), height, width
+    )
+    steps = jax.tree.map(lambda leaf: leaf[:, None], steps)
+    words = families.run(families.pack(images), steps, around, driver)
+    return families.unpack(words, height, width)
+
+
+def _run(
+    draws: Draws,
+    rows: jax.Array,
+    policies: Policies,
+    policy_of_row: jax.Array,
+    group_size: int,
+    ranges: str,
+    moved_in: jax.Array,
+    covered: jax.Array,
+    driver: str | None,
+) -> jax.Array:
+    """Packed rows after their sub-policies: uint32 [B, H * W]."""
+    _check_images(rows)
+    check_policies(policies, ranges)
+    num_rows, height, width, _ = rows.shape
+    _check_groups(num_rows, group_size)
+    shape = (num_rows, policies.chain_length)
+    chex.assert_shape([policy_of_row, draws.sub_policy], shape[:1])
+    chex.assert_shape([draws.applied, draws.sign, draws.partner], shape)
+    chex.assert_shape(draws.center, (*shape, 2))
+    chain = policies.ops[policy_of_row, draws.sub_policy]
+    magnitudes = policies.magnitudes[policy_of_row, draws.sub_policy]
+    ops = jnp.where(draws.applied, chain, op_index("Identity"))
+    first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
+    steps = families.Step(
+        op=ops,
+        row=_rows(ops, magnitudes, draws.sign, ranges, height, width),
+        center=draws.center,
+        partner=first[:, None] + draws.partner,
+    )
+    words = families.pack(rows)
+    around = families.Surroundings(words, moved_in, covered, height, width)
+    return families.run(words, steps, around, driver)
+
+
+def _rows(
+    ops: jax.Array,
+    magnitudes: jax.Array,
+    sign: jax.Array,
+    ranges: str,
+    height: int,
+    width: int,
+) -> Coefficients:
+    """Coefficients of each entry of int32 [...] arguments."""
+    table = _coefficient_table(OPS, ranges, height, width)
+    place = (ops, magnitudes, (sign < 0).astype(jnp.int32))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
+
+
+@functools.lru_cache(maxsize=64)
+def _coefficient_table(
+    ops: tuple[Op, ...], ranges: str, height: int, width: int
+) -> Coefficients:
+    """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
+    table = range_table(ranges)
+    rows = [
+        coefficients(
+            op.name,
+            table.value(op.name, magnitude, sign, height, width),
+            height,
+            width,
+        )
+        for op in ops
+        for magnitude in range(table.num_magnitudes)
+        for sign in (1, -1)
+    ]
+    shape = (len(ops), table.num_magnitudes, 2)
+    return jax.tree.map(
+        lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
+    )
+
+
+def _color(fill: Sequence[int]) -> jax.Array:
+    """One packed pixel, uint32 []."""
+    color = jnp.asarray(fill)
+    if color.shape != (3,):
+        raise ValueError(f"fill {fill}: three values from 0 to 255 are needed")
+    return families.pack(color.astype(jnp.uint8)[None, None])[0]
+
+
+def _check_images(images: jax.Array) -> None:
+    chex.assert_rank(images, 4)
+    chex.assert_type(images, jnp.uint8)
+    if images.shape[-1] != 3:
+        raise ValueError(f"images {images.shape}: [B, H, W, 3] is needed")
+
+
+def _check_groups(num_rows: int, group_size: int) -> None:
+    if group_size < 1 or num_rows % group_size:
+        raise ValueError(
+            f"{num_rows} rows are not whole groups of {group_size}: the group size "
+            "must divide the number of rows"
+        )

@@ -1,0 +1,118 @@
+"""What stands around a policy: crop and flip, normalisation, the fixed Cutout.
+
+Crop and flip work on uint8, the rest makes float32 of it. As everywhere, random numbers
+are drawn apart from their use. The policies themselves are `augment.py`'s.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chex
+import dm_pix
+import jax
+import jax.numpy as jnp
+
+from aaa_jax.ops import cutout_mask
+
+
+class Crops(NamedTuple):
+    """Random numbers of the standard augmentation.
+
+    Attributes:
+        offset: int32 [B, 2], first row and column of the crop in the padded image.
+        flip: bool [B].
+    """
+
+    offset: jax.Array
+    flip: jax.Array
+
+
+def draw_crops(key: jax.Array, num_rows: int, *, padding: int, flip: bool) -> Crops:
+    """Draw the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
+    offset_key, flip_key = jax.random.split(key)
+    offset = jax.random.randint(offset_key, (num_rows, 2), 0, 2 * padding + 1)
+    flipped = jax.random.bernoulli(flip_key, 0.5 if flip else 0.0, (num_rows,))
+    return Crops(offset, flipped)
+
+
+def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
+    """Pad with zeros, crop to the old size, mirror left and right where drawn.
+
+    Args:
+        crops: of these images.
+        images: uint8 [B, H, W, 3].
+        padding: pixels on each side, that of `draw_crops`.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    chex.assert_rank(images, 4)
+    chex.assert_type(images, jnp.uint8)
+    chex.assert_shape(crops.offset, (images.shape[0], 2))
+    chex.assert_shape(crops.flip, (images.shape[0],))
+
+    def crop(image: jax.Array, offset: jax.Array, flip: jax.Array) -> jax.Array:
+        padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        image = jax.lax.dynamic_slice(padded, (*offset, 0), image.shape)
+        return jnp.where(flip, dm_pix.flip_left_right(image), image)
+
+    return jax.vmap(crop)(images, *crops)
+
+
+def standard_augment(
+    key: jax.Array, images: jax.Array, *, padding: int = 4, flip: bool = True
+) -> jax.Array:
+    """CIFAR's standard augmentation, independent per row. uint8 [B, H, W, 3]."""
+    crops = draw_crops(key, images.shape[0], padding=padding, flip=flip)
+    return apply_crops(crops, images, padding=padding)
+
+
+def normalize(
+    images: jax.Array,
+    mean: Sequence[float],
+    std: Sequence[float],
+    valid: jax.Array | None = None,
+) -> jax.Array:
+    """Scale to mean 0 and standard deviation 1 over the dataset.
+
+    Args:
+        images: uint8 [..., C].
+        mean: of each channel, values from 0 to 1.
+        std: likewise.
+        valid: bool [...] without C; other pixels become 0, the dataset's mean.
+
+    Returns:
+        float32 [..., C].
+    """
+    chex.assert_type(images, jnp.uint8)
+    channels = (images.shape[-1],)
+    leading = (1,) * (images.ndim - 1)
+    shift, scale = (jnp.asarray(value, jnp.float32) for value in (mean, std))
+    chex.assert_shape([shift, scale], channels)
+    floats = images.astype(jnp.float32) / 255.0
+    floats = (floats - shift.reshape(*leading, -1)) / scale.reshape(*leading, -1)
+    return floats if valid is None else jnp.where(valid[..., None], floats, 0.0)
+
+
+def draw_centers(key: jax.Array, num_rows: int, height: int, width: int) -> jax.Array:
+    """Middles of the fixed Cutout, uniform over the pixels: int32 [B, 2]."""
+    limits = jnp.broadcast_to(jnp.array([height, width]), (num_rows, 2))
+    return jax.random.randint(key, (num_rows, 2), 0, limits)
+
+
+def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.Array:
+    """Set a square of each normalised image to 0 (DeVries and Taylor, 2017).
+
+    Args:
+        images: float [B, H, W, C].
+        centers: int32 [B, 2], row and column; the square is cut at the borders.
+        size: side in pixels, even.
+
+    Returns:
+        float [B, H, W, C].
+    """
+    chex.assert_rank(images, 4)
+    num_rows, height, width, _ = images.shape
+    chex.assert_shape(centers, (num_rows, 2))
+    covered = jax.vmap(lambda center: cutout_mask(size // 2, center, height, width))
+    return jnp.where(covered(centers)[..., None], 0.0, images)
