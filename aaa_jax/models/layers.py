@@ -61,6 +61,6 @@ class Classifier(nn.Module):
 def block_class(block: Block, remat: bool) -> Block:
     """The block itself, or one that recomputes its activations in the backward pass.
 
-    The block is called with (x, train) or (x, train, rows); train is static.
+    The block is called with (x, train) or (x, train, noise); train is static.
     """
     return nn.remat(block, static_argnums=(2,)) if remat else block

@@ -1,0 +1,85 @@
+"""Noise of the Shake networks: one set of coefficients per row of the large batch.
+
+All layers' noise of a row is drawn at once, from the network's key folded with the
+row's global index: it is the same on whatever device the row lands, and one draw
+serves ninety layers. The distributions themselves belong to the network families.
+"""
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def network_noise(
+    network: nn.Module,
+    images: jax.Array,
+    rows: jax.Array | None,
+    num_layers: int,
+    num_values: int,
+) -> jax.Array:
+    """The noise of a network's training pass, from its rng "noise".
+
+    rows None stands for 0 ... B - 1, the rows of a large batch on one device.
+    """
+    if rows is None:
+        rows = jnp.arange(images.shape[0])
+    chex.assert_shape(rows, (images.shape[0],))
+    return row_noise(network.make_rng("noise"), rows, num_layers, num_values)
+
+
+def row_noise(
+    key: jax.Array, rows: jax.Array, num_layers: int, num_values: int
+) -> jax.Array:
+    """Uniform values in [0, 1) for each row, from fold_in(key, row).
+
+    Args:
+        key: the network's noise key of this step.
+        rows: int32 [B], indices of the rows in the large batch.
+        num_layers: layers with noise.
+        num_values: values that a layer needs for a row.
+
+    Returns:
+        float32 [B, num_layers, num_values].
+    """
+    chex.assert_rank(rows, 1)
+    shape = (num_layers, num_values)
+    return jax.vmap(
+        lambda row: jax.random.uniform(jax.random.fold_in(key, row), shape)
+    )(rows)
+
+
+@jax.custom_vjp
+def scale_rows(x: jax.Array, forward: jax.Array, backward: jax.Array) -> jax.Array:
+    """Each row of x times its forward coefficient; its gradient times the backward one.
+
+    The coefficients get no gradient. The products are taken in float32.
+
+    Args:
+        x: float [B, ...].
+        forward: float32 [B].
+        backward: float32 [B].
+
+    Returns:
+        [B, ...] of the type of x.
+    """
+    chex.assert_shape([forward, backward], (x.shape[0],))
+    return _scaled(x, forward)
+
+
+def _scaled(x: jax.Array, factor: jax.Array) -> jax.Array:
+    factor = factor.reshape(-1, *(1,) * (x.ndim - 1))
+    return (x.astype(jnp.float32) * factor).astype(x.dtype)
+
+
+def _forward(
+    x: jax.Array, forward: jax.Array, backward: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return scale_rows(x, forward, backward), backward
+
+
+def _backward(backward: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None, None]:
+    return _scaled(gradient, backward), None, None
+
+
+scale_rows.defvjp(_forward, _backward)
