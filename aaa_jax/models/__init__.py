@@ -17,18 +17,15 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from aaa_jax.models.pyramidnet import pyramidnet
-from aaa_jax.models.resnet import resnet
-from aaa_jax.models.shake_shake import shake_shake
-from aaa_jax.models.wide_resnet import wide_resnet
+from aaa_jax.models import pyramidnet, resnet, shake_shake, wide_resnet
 
 Factory = Callable[..., nn.Module]
 
 MODELS: dict[str, Factory] = {
-    "wide_resnet": wide_resnet,
-    "shake_shake": shake_shake,
-    "pyramidnet": pyramidnet,
-    "resnet": resnet,
+    "wide_resnet": wide_resnet.wide_resnet,
+    "shake_shake": shake_shake.shake_shake,
+    "pyramidnet": pyramidnet.pyramidnet,
+    "resnet": resnet.resnet,
 }
 
 COMMON_ARGUMENTS = ("num_classes", "dtype", "bn_group_size")

@@ -3,19 +3,37 @@
 What makes one family differ from another does not belong here.
 """
 
-from typing import TypeVar
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-# Silent: initial weights. He normal over fan_out for convolutions (He et al. 2015, as
-# the reference code of all four families), PyTorch's uniform(+-1/sqrt(fan_in)) for the
-# classifier, biases 0.
-CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
 Block = TypeVar("Block", bound=type[nn.Module])
+
+
+def conv_init(
+    key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32
+) -> jax.Array:
+    """He normal over fan_out for a kernel [h, w, C_in, C_out] (He et al. 2015).
+
+    Silent: the initial weights are those of the four families' reference code.
+    The draw is flat because XLA takes five times as long to compile one of rank 4.
+    """
+    deviation = math.sqrt(2 / (shape[0] * shape[1] * shape[3]))
+    draw = deviation * jax.random.normal(key, (math.prod(shape),), dtype)
+    return draw.reshape(shape)
+
+
+def dense_init(
+    key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32
+) -> jax.Array:
+    """Uniform in +-1/sqrt(fan_in) for a kernel [C_in, C_out], as Torch's Linear."""
+    bound = 1 / math.sqrt(shape[0])
+    draw = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
+    return draw.reshape(shape)
 
 
 def conv(
@@ -40,7 +58,7 @@ def conv(
         feature_group_count=groups,
         use_bias=False,
         dtype=dtype,
-        kernel_init=CONV_INIT,
+        kernel_init=conv_init,
         name=name,
     )
 
@@ -54,7 +72,7 @@ class Classifier(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Features [B, H, W, C] of any dtype to logits float32 [B, K]."""
         pooled = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        dense = nn.Dense(self.num_classes, kernel_init=DENSE_INIT, name="dense")
+        dense = nn.Dense(self.num_classes, kernel_init=dense_init, name="dense")
         return dense(pooled)
 
 

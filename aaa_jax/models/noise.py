@@ -43,10 +43,14 @@ def row_noise(
         float32 [B, num_layers, num_values].
     """
     chex.assert_rank(rows, 1)
-    shape = (num_layers, num_values)
-    return jax.vmap(
-        lambda row: jax.random.uniform(jax.random.fold_in(key, row), shape)
-    )(rows)
+
+    def draw(row: jax.Array) -> jax.Array:
+        # Flat, because a draw of higher rank takes longer to compile.
+        return jax.random.uniform(
+            jax.random.fold_in(key, row), (num_layers * num_values,)
+        )
+
+    return jax.vmap(draw)(rows).reshape(-1, num_layers, num_values)
 
 
 @jax.custom_vjp
