@@ -1,0 +1,44 @@
+"""Datasets: found, prepared where need be, decoded, and held in memory.
+
+    spec  = data.describe("cifar10")                       what the dataset is
+    train = data.load("cifar10", "train")                  uint8 [n, H, W, 3], int32 [n]
+    order = data.epoch_permutation(key_of_the_epoch, len(train.labels))
+    images, labels = data.gather(train.images, train.labels,
+                                 data.step_indices(order, step, batch_size=128))
+
+Every dataset is a TFDS folder (`DATA_DIR/NAME/VERSION`), in array_record or TFRECORD
+files, read without TensorFlow. `datasets` has the table; `prepared` finds and opens a
+folder, `records` reads its bytes, `decode` makes pixels of them, `loading` puts these
+together; `prepare` (with `digits`, `cifar` and `download`) writes a folder that is not
+there yet. `resident` orders and gathers images that live on the device; a dataset too
+large for that gets a loader beside it, on the same records. Augmentation does not
+belong here. Nothing here imports TensorFlow, and the import of TFDS waits for its use.
+"""
+
+from aaa_jax.data.datasets import DATASETS, DatasetSpec
+from aaa_jax.data.errors import (
+    BadRecord,
+    DatasetError,
+    DatasetNotPrepared,
+    DownloadFailed,
+)
+from aaa_jax.data.loading import Dataset, describe, load, stratified_subset
+from aaa_jax.data.prepared import data_folder
+from aaa_jax.data.resident import epoch_permutation, gather, step_indices
+
+__all__ = [
+    "DATASETS",
+    "BadRecord",
+    "Dataset",
+    "DatasetError",
+    "DatasetNotPrepared",
+    "DatasetSpec",
+    "DownloadFailed",
+    "data_folder",
+    "describe",
+    "epoch_permutation",
+    "gather",
+    "load",
+    "step_indices",
+    "stratified_subset",
+]

@@ -1,0 +1,68 @@
+"""The DATASETS table: what a run must know of a dataset before it reads it.
+
+A dataset is one row; one with a source of its own also has a file here and a row in
+`prepare.PREPARERS`. Names that are not in the table work too (see `loading.describe`).
+"""
+
+from typing import NamedTuple
+
+
+class DatasetSpec(NamedTuple):
+    """The facts about one dataset.
+
+    Attributes:
+        name: as TFDS names it, `name`, `name/config` or `name/config:version`.
+        num_classes: K.
+        image_size: height and width in pixels.
+        mean: of each channel over the train split, in 0..1 (pixel / 255).
+        std: standard deviation of each channel over all its pixels, in 0..1.
+        fill: the colour, uint8, that geometric ops bring in: the mean.
+        flip: whether the standard augmentation may mirror an image.
+        padding: pixels of zeros round an image before its random crop.
+        train_split: TFDS split to train on.
+        test_split: TFDS split to test on.
+        loader: "resident": the split is decoded once and lives on the device.
+    """
+
+    name: str
+    num_classes: int
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fill: tuple[int, int, int]
+    flip: bool
+    padding: int = 4
+    train_split: str = "train"
+    test_split: str = "test"
+    loader: str = "resident"
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "digits": DatasetSpec(
+        name="digits",
+        num_classes=10,
+        image_size=32,
+        mean=(0.3058, 0.3058, 0.3058),
+        std=(0.3238, 0.3238, 0.3238),
+        fill=(78, 78, 78),
+        flip=False,
+    ),
+    "cifar10": DatasetSpec(
+        name="cifar10",
+        num_classes=10,
+        image_size=32,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        fill=(125, 123, 114),
+        flip=True,
+    ),
+    "cifar100": DatasetSpec(
+        name="cifar100",
+        num_classes=100,
+        image_size=32,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        fill=(129, 124, 112),
+        flip=True,
+    ),
+}

@@ -1,0 +1,64 @@
+"""Encoded images to pixels: JPEG, PNG and whatever else OpenCV reads.
+
+Grey images get three equal channels, CMYK becomes RGB, an alpha channel is dropped,
+16 bits become 8, and EXIF orientation is ignored, as TFDS does. Resizing does not
+belong here.
+"""
+
+import zlib
+
+import cv2
+import numpy as np
+
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+def decode_rgb(encoded: bytes) -> np.ndarray:
+    """The pixels of an encoded image, uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the bytes are not a whole image; the message says what is wrong.
+    """
+    if not encoded:
+        raise ValueError("it has no bytes")
+    _check_whole(encoded)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode it ({error.err})") from error
+    if pixels is None:
+        raise ValueError(
+            f"its {len(encoded)} bytes, which begin {encoded[:8]!r}, are not an image "
+            "that OpenCV can decode"
+        )
+    return pixels[..., ::-1]
+
+
+def _check_whole(encoded: bytes) -> None:
+    """Raise where the bytes stop early; some OpenCV versions fill in grey instead."""
+    if encoded.startswith(JPEG_START):
+        # Within a scan 0xff is followed by 0x00, so both marks are real ones.
+        if encoded.rfind(JPEG_END) <= encoded.rfind(JPEG_SCAN):
+            raise ValueError(f"its JPEG data stop early, after {len(encoded)} bytes")
+    elif encoded.startswith(PNG_START):
+        _check_png(encoded)
+
+
+def _check_png(encoded: bytes) -> None:
+    """Raise unless every chunk's checksum holds, up to the end chunk."""
+    at = len(PNG_START)
+    while at + 12 <= len(encoded):
+        length = int.from_bytes(encoded[at : at + 4], "big")
+        end = at + 8 + length
+        kind = encoded[at + 4 : at + 8]
+        stored = int.from_bytes(encoded[end : end + 4], "big")
+        if end + 4 > len(encoded):
+            break
+        if zlib.crc32(encoded[at + 4 : end]) != stored:
+            raise ValueError(f"its PNG chunk {kind!r} has a wrong checksum")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ValueError(f"its PNG data stop early, after {len(encoded)} bytes")

@@ -1,0 +1,109 @@
+"""Fetching one file over the network: soon, whole, or not at all.
+
+A server that does not answer is given up after seconds, and the file appears under its
+name only when its checksum is right.
+"""
+
+import hashlib
+import os
+import queue
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from aaa_jax.data.errors import DownloadFailed
+
+ANSWER_SECONDS = 5.0
+STALL_SECONDS = 30.0
+BLOCK = 2**18
+
+
+def download(url: str, path: Path, *, sha256: str, size: int) -> None:
+    """Fetch a file, with a progress bar, unless it is there already.
+
+    Args:
+        url: http, https or file.
+        path: where it goes; its folder is made.
+        sha256: of the content, in hexadecimal digits.
+        size: in bytes, for the progress bar.
+
+    Raises:
+        DownloadFailed: no answer within ANSWER_SECONDS, a stall of STALL_SECONDS, an
+            error status, or another content than expected.
+    """
+    if path.is_file() and sha256_of(path) == sha256:
+        return
+    response = _open(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        print(f"downloading {url} ({size / 2**20:.0f} MiB)", file=sys.stderr)
+        _receive(response, url, partial, size)
+        check_sha256(partial, sha256, source=url)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, sha256: str, *, source: str) -> None:
+    """Raise DownloadFailed unless the file has this SHA-256."""
+    found = sha256_of(path)
+    if found != sha256:
+        raise DownloadFailed(
+            f"{source} is not the expected file: its SHA-256 is {found} "
+            f"({path.stat().st_size} bytes), expected {sha256}"
+        )
+
+
+def _open(url: str) -> Any:
+    """The open response.
+
+    In a thread of its own: a name look-up without a network has no other time limit.
+    """
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+        except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=ANSWER_SECONDS)
+    except queue.Empty:
+        raise DownloadFailed(
+            f"{url} did not answer within {ANSWER_SECONDS:.0f} seconds"
+        ) from None
+    if isinstance(answer, Exception):
+        if isinstance(answer, urllib.error.HTTPError):
+            answer.close()
+        raise DownloadFailed(f"{url} cannot be fetched: {answer}") from answer
+    return answer
+
+
+def _receive(response: Any, url: str, path: Path, size: int) -> None:
+    bar = tqdm(total=size, unit="B", unit_scale=True, disable=None, leave=False)
+    with response, path.open("wb") as file, bar:
+        while True:
+            try:
+                block = response.read(BLOCK)
+            except OSError as error:
+                raise DownloadFailed(
+                    f"{url} broke off after {file.tell()} of {size} bytes: {error}"
+                ) from error
+            if not block:
+                return
+            file.write(block)
+            bar.update(len(block))

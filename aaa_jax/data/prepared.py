@@ -1,0 +1,102 @@
+"""Finding and opening TFDS folders (`DATA_DIR/NAME/[CONFIG/]VERSION`).
+
+A folder counts as prepared when it has TFDS's two JSON files, which TFDS and our
+preparers move into place, with the data, by one rename at the end. TFDS's own look-up
+is not used: it imports the dataset's code, insists on that code's version, and answers
+a missing folder with messages about file formats.
+"""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from aaa_jax.data.errors import DatasetError
+
+VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+METADATA = ("dataset_info.json", "features.json")
+
+
+def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the datasets.
+
+    Args:
+        data_dir: this folder if it is given; else that of the environment variable
+            TFDS_DATA_DIR, else ~/tensorflow_datasets: TFDS's own rule.
+    """
+    chosen = os.fspath(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    )
+    if "://" in chosen:
+        raise DatasetError(
+            f"the data folder {chosen!r} is not a local path: array_record files are "
+            "read from local (or mounted) disks only"
+        )
+    return Path(chosen).expanduser()
+
+
+def find_prepared(name: str, folder: Path) -> Path | None:
+    """The folder of the newest prepared version of a dataset, or None.
+
+    Args:
+        name: `name`, `name/config`, or either with `:version`.
+        folder: what `data_folder` returned.
+    """
+    base, _, version = name.partition(":")
+    try:
+        found = [path for path in (folder / base).iterdir() if _is_prepared(path)]
+    except OSError:  # not there, or not a folder
+        return None
+    if version:
+        found = [path for path in found if path.name == version]
+    return max(found, key=_version_of, default=None)
+
+
+def open_prepared(path: Path) -> Any:
+    """The read-only `tfds.core.DatasetBuilder` of a prepared folder."""
+    import tensorflow_datasets as tfds
+
+    try:
+        with quiet_tfds():
+            return tfds.builder_from_directory(path)
+    except Exception as error:  # TFDS raises whatever its JSON readers raise
+        raise DatasetError(
+            f"{path} has TFDS's files but TFDS cannot read them ({error}): delete the "
+            "folder and prepare the dataset again"
+        ) from error
+
+
+def write_prepared(builder: Any) -> None:
+    """Let a builder write its folder, quietly."""
+    with quiet_tfds(), contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Keep TFDS's progress bars and remarks off the terminal; warnings remain."""
+    import tensorflow_datasets as tfds
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(min(verbosity, logging.WARNING))
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tfds.enable_progress_bar()
+        logging.set_verbosity(verbosity)
+
+
+def _is_prepared(path: Path) -> bool:
+    return VERSION.fullmatch(path.name) is not None and all(
+        (path / file).is_file() for file in METADATA
+    )
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.name.split("."))

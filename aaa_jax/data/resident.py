@@ -1,0 +1,59 @@
+"""The order of a dataset that lives on the device, and its gathering there.
+
+An epoch's order is a function of that epoch's key alone, and a step's images of order
+and step alone, so that a run resumes at any step. A last mini-batch that would not be
+full is left out; which images it misses changes with the epoch.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def epoch_permutation(key: jax.Array, num_images: int) -> jax.Array:
+    """The order of an epoch's images, int32 [num_images].
+
+    Args:
+        key: the epoch's own, folded from the root key, the stream and the epoch.
+        num_images: size of the split.
+    """
+    return jax.random.permutation(key, jnp.arange(num_images, dtype=jnp.int32))
+
+
+def step_indices(
+    permutation: jax.Array, step: jax.Array | int, *, batch_size: int
+) -> jax.Array:
+    """Which images make the mini-batch of a step, int32 [batch_size].
+
+    Args:
+        permutation: int32 [n], of `epoch_permutation`.
+        step: within the epoch, 0 to n // batch_size - 1; not checked beyond, as it may
+            be traced (a larger one gives the last full slice again).
+        batch_size: N, at most n.
+    """
+    chex.assert_rank(permutation, 1)
+    if not 1 <= batch_size <= permutation.shape[0]:
+        raise ValueError(
+            f"a mini-batch of {batch_size} images cannot be taken from "
+            f"{permutation.shape[0]}: N must be between 1 and the number of images"
+        )
+    return jax.lax.dynamic_slice_in_dim(permutation, step * batch_size, batch_size)
+
+
+def gather(
+    images: jax.Array, labels: jax.Array, indices: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The images and labels at some indices.
+
+    Args:
+        images: uint8 [n, H, W, C].
+        labels: int32 [n].
+        indices: int32 [B], each 0 to n - 1, repeats allowed.
+
+    Returns:
+        uint8 [B, H, W, C], int32 [B].
+    """
+    chex.assert_rank([images, labels, indices], [4, 1, 1])
+    chex.assert_equal_shape_prefix([images, labels], 1)
+    rows = images.at[indices].get(mode="promise_in_bounds")
+    return rows, labels.at[indices].get(mode="promise_in_bounds")

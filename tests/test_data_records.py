@@ -1,0 +1,354 @@
+"""Reading prepared folders, whole and damaged; the folders are written by hand here."""
+
+import json
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from array_record.python import array_record_module
+from tensorboardX.record_writer import RecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from aaa_jax import data
+from aaa_jax.data.decode import decode_rgb
+from aaa_jax.data.tfrecord import masked_crc32c, read_tfrecords
+
+FORMATS = ["array_record", "tfrecord"]
+RGB = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
+LABELS = np.arange(12) % 3
+
+
+def png(rgb):
+    return cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+
+
+def jpeg(rgb):
+    return cv2.imencode(".jpg", rgb[..., ::-1])[1].tobytes()
+
+
+def example(encoded, label, name):
+    message = tf_example_pb2.Example()
+    feature = message.features.feature
+    feature["id"].bytes_list.value.append(name.encode())
+    feature["image"].bytes_list.value.append(encoded)
+    feature["label"].int64_list.value.append(int(label))
+    return message.SerializeToString()
+
+
+def examples(images=RGB, labels=LABELS, encode=png):
+    pairs = zip(images, labels, strict=True)
+    return [example(encode(x), y, f"n{i:02d}") for i, (x, y) in enumerate(pairs)]
+
+
+def write_records(path, records, file_format):
+    if file_format == "array_record":
+        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    else:
+        writer = RecordWriter(str(path))
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
+def feature_json(kind, **content):
+    return {"pythonClassName": f"tensorflow_datasets.core.features.{kind}", **content}
+
+
+def write_dataset(
+    folder, shards, *, file_format="array_record", size=(8, 8), counts=None, name="tiny"
+):
+    """A TFDS folder as TFDS writes it: shards {split: [records of a file, ...]}."""
+    path = Path(folder) / name / "1.0.0"
+    path.mkdir(parents=True)
+    splits = []
+    for split, files in shards.items():
+        for number, records in enumerate(files):
+            file = f"{name}-{split}.{file_format}-{number:05d}-of-{len(files):05d}"
+            write_records(path / file, records, file_format)
+        splits.append(
+            {
+                "name": split,
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "numBytes": "1",
+                "shardLengths": [str(n) for n in counts or map(len, files)],
+            }
+        )
+    keys = [{"featureKey": "image"}, {"featureKey": "label"}]
+    info = {
+        "name": name,
+        "version": "1.0.0",
+        "fileFormat": file_format,
+        "splits": splits,
+        "supervisedKeys": {"tuple": {"items": keys}},
+    }
+    shape = {"dimensions": [*map(str, size), "3"]}
+    features = {
+        "id": feature_json("text_feature.Text", text={}),
+        "image": feature_json(
+            "image_feature.Image", image={"dtype": "uint8", "shape": shape}
+        ),
+        "label": feature_json(
+            "class_label_feature.ClassLabel", classLabel={"numClasses": "3"}
+        ),
+    }
+    both = feature_json(
+        "features_dict.FeaturesDict", featuresDict={"features": features}
+    )
+    (path / "dataset_info.json").write_text(json.dumps(info))
+    (path / "features.json").write_text(json.dumps(both))
+    (path / "label.labels.txt").write_text("ant\nbee\ncat\n")
+    return path
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_both_formats_are_read_in_order_over_several_files(tmp_path, file_format):
+    records = examples()
+    shards = {"train": [records[:5], records[5:11]], "test": [records[11:]]}
+    write_dataset(tmp_path, shards, file_format=file_format)
+    train = data.load("tiny", "train", data_dir=tmp_path)
+    np.testing.assert_array_equal(train.images, RGB[:11])
+    np.testing.assert_array_equal(train.labels, LABELS[:11])
+    assert train.class_names == ("ant", "bee", "cat")
+    slice_ = data.load("tiny", "train[3:7]", data_dir=tmp_path)
+    np.testing.assert_array_equal(slice_.images, RGB[3:7])
+    np.testing.assert_array_equal(
+        data.load("tiny", "test", data_dir=tmp_path).images, RGB[11:]
+    )
+
+
+def test_the_newest_version_is_read_and_an_older_one_by_name(tmp_path):
+    write_dataset(tmp_path, {"train": [examples()]}).rename(tmp_path / "tiny/9.0.0")
+    new = tmp_path / "tiny" / "10.0.0"
+    write_dataset(tmp_path / "x", {"train": [examples()[:4]]}).rename(new)
+    (tmp_path / "tiny" / "11.0.0").mkdir()  # without its two files: not prepared
+    assert len(data.load("tiny", "train", data_dir=tmp_path).labels) == 4
+    assert len(data.load("tiny:9.0.0", "train", data_dir=tmp_path).labels) == 12
+
+
+def test_a_dataset_outside_the_table_is_described_from_its_train_split(tmp_path):
+    write_dataset(tmp_path, {"train": [examples()], "validation": [examples()]})
+    spec = data.describe("tiny", data_dir=tmp_path)
+    pixels = RGB.reshape(-1, 3) / 255
+    np.testing.assert_allclose(spec.mean, pixels.mean(0))
+    np.testing.assert_allclose(spec.std, pixels.std(0))
+    np.testing.assert_array_equal(spec.fill, np.round(255 * pixels.mean(0)))
+    assert spec[:3] == ("tiny", 3, 8)
+    assert (spec.flip, spec.test_split) == (True, "validation")
+
+
+def test_images_of_another_kind_become_rgb():
+    grey = RGB[0, ..., 0]
+    np.testing.assert_array_equal(
+        decode_rgb(cv2.imencode(".png", grey)[1].tobytes()), np.dstack([grey] * 3)
+    )
+    alpha = np.dstack([RGB[0][..., ::-1], grey])
+    np.testing.assert_array_equal(
+        decode_rgb(cv2.imencode(".png", alpha)[1].tobytes()), RGB[0]
+    )
+    deep = RGB[0][..., ::-1].astype(np.uint16) * 257
+    np.testing.assert_array_equal(
+        decode_rgb(cv2.imencode(".png", deep)[1].tobytes()), RGB[0]
+    )
+
+
+def test_a_jpeg_decodes_as_pillow_decodes_it():
+    import io
+
+    from PIL import Image
+
+    # A smooth picture; both use libjpeg's exact upsampling, 2 levels are its variants.
+    ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8), (32, 32))
+    encoded = jpeg(np.dstack([ramp, ramp.T, ramp]))
+    expected = np.asarray(Image.open(io.BytesIO(encoded)), np.int32)
+    assert np.abs(decode_rgb(encoded) - expected).max() <= 2
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
+
+
+DAMAGE = {
+    "no bytes": (lambda x: b"", "it has no bytes"),
+    "not an image": (lambda x: b"GIF, they say", "not an image"),
+    "PNG cut in half": (lambda x: png(x)[:90], "stop early"),
+    "PNG without its last byte": (lambda x: png(x)[:-1], "stop early"),
+    "PNG with a flipped bit": (lambda x: flipped(png(x), 60), "wrong checksum"),
+    "JPEG cut in half": (lambda x: jpeg(x)[: len(jpeg(x)) // 2], "stop early"),
+    "JPEG cut in its scan": (lambda x: jpeg(x)[:-3], "stop early"),
+    "JPEG cut in its header": (lambda x: jpeg(x)[:30], "stop early"),
+    "another size": (lambda x: png(x[:5]), "image of 5x8, others are 8x8"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_image_is_named(tmp_path, damage):
+    spoil, reason = DAMAGE[damage]
+    records = examples()
+    records[7] = example(spoil(RGB[7]), 0, "n07")
+    path = write_dataset(tmp_path, {"train": [records[:5], records[5:]]})
+    with pytest.raises(data.BadRecord, match=reason) as raised:
+        data.load("tiny", "train", data_dir=tmp_path)
+    file = path / "tiny-train.array_record-00001-of-00002"
+    assert str(raised.value).startswith(f"record 2 of {file} (id 'n07')")
+
+
+@pytest.mark.parametrize("label", [-1, 3, 2**40])
+def test_a_label_out_of_range_is_named(tmp_path, label):
+    records = examples()
+    records[4] = example(png(RGB[4]), label, "n04")
+    write_dataset(tmp_path, {"train": [records]})
+    with pytest.raises(
+        data.BadRecord, match=rf"record 4 .*'n04'.* label {label}: .* 0 to 2"
+    ):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+def test_images_of_several_sizes_are_refused(tmp_path):
+    records = examples()
+    records[9] = example(png(RGB[9, :6]), 0, "n09")
+    write_dataset(tmp_path, {"train": [records]}, size=(-1, -1))
+    with pytest.raises(data.BadRecord, match=r"6x8, others are 8x8: .* one size"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+def test_a_record_without_an_image_is_named(tmp_path):
+    records = [*examples(), tf_example_pb2.Example().SerializeToString()]
+    write_dataset(tmp_path, {"train": [records]})
+    with pytest.raises(data.BadRecord, match=r"record 12 .* 0 values of 'image'"):
+        data.load("tiny", "train", data_dir=tmp_path)
+    write_dataset(tmp_path / "x", {"train": [[b"\xff\xff\xff"]]})
+    with pytest.raises(data.BadRecord, match=r"record 0 .* not a tf.train.Example"):
+        data.load("tiny", "train", data_dir=tmp_path / "x")
+
+
+def test_an_empty_split_is_refused(tmp_path):
+    write_dataset(tmp_path, {"train": [[]], "test": [examples()]})
+    for split in ("train", "test[:0]"):
+        with pytest.raises(data.DatasetError, match="is empty"):
+            data.load("tiny", split, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("split", ["validation", "train[:10x]", ""])
+def test_an_unknown_split_is_refused_with_the_splits_there_are(tmp_path, split):
+    write_dataset(tmp_path, {"train": [examples()], "test": [examples()]})
+    with pytest.raises(data.DatasetError, match="its splits are train, test"):
+        data.load("tiny", split, data_dir=tmp_path)
+
+
+def test_a_dataset_without_images_is_refused(tmp_path):
+    path = write_dataset(tmp_path, {"train": [examples()]})
+    features = json.loads((path / "features.json").read_text())
+    del features["featuresDict"]["features"]["image"]
+    (path / "features.json").write_text(json.dumps(features))
+    with pytest.raises(data.DatasetError, match="not an image classification dataset"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+def test_another_dataset_under_a_listed_name_is_refused(tmp_path):
+    write_dataset(tmp_path, {"train": [examples()]}, name="cifar10")
+    with pytest.raises(
+        data.DatasetError, match=r"3 classes .* 8x8, but cifar10 has 10"
+    ):
+        data.load("cifar10", "train", data_dir=tmp_path)
+
+
+def test_broken_json_is_named(tmp_path):
+    path = write_dataset(tmp_path, {"train": [examples()]})
+    (path / "dataset_info.json").write_text("{")
+    with pytest.raises(data.DatasetError, match="TFDS cannot read them"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_damaged_file_is_named(tmp_path, file_format):
+    path = write_dataset(tmp_path, {"train": [examples()]}, file_format=file_format)
+    file = path / f"tiny-train.{file_format}-00000-of-00001"
+    whole = file.read_bytes()
+    for spoilt in (
+        whole[: len(whole) // 2],
+        whole[:-3],
+        flipped(whole, len(whole) // 2),
+        b"",
+    ):
+        file.write_bytes(spoilt)
+        with pytest.raises(data.BadRecord, match=str(file)):
+            data.load("tiny", "train", data_dir=tmp_path)
+    file.unlink()
+    with pytest.raises(data.DatasetError, match=f"{file} is missing"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_file_with_fewer_records_than_stated_is_named(tmp_path, file_format):
+    write_dataset(
+        tmp_path, {"train": [examples()]}, file_format=file_format, counts=[13]
+    )
+    with pytest.raises(data.BadRecord, match=r"has 12 records, .* at least 13"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+def test_an_unread_format_is_refused_with_those_that_are_read(tmp_path):
+    path = write_dataset(tmp_path, {"train": [examples()]})
+    info = (path / "dataset_info.json").read_text()
+    (path / "dataset_info.json").write_text(info.replace("array_record", "riegeli"))
+    file = path / "tiny-train.array_record-00000-of-00001"
+    file.rename(path / "tiny-train.riegeli-00000-of-00001")
+    with pytest.raises(data.DatasetError, match="riegeli; array_record and tfrecord"):
+        data.load("tiny", "train", data_dir=tmp_path)
+
+
+def crc32c_bit_by_bit(text):
+    crc = 0xFFFFFFFF
+    for byte in text:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def mask(crc):
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def test_checksums_equal_the_published_ones_and_the_definition(monkeypatch):
+    published = {  # RFC 3720, B.4; the last is the usual check value of a CRC
+        bytes(32): 0x8A9136AA,
+        b"\xff" * 32: 0x62A8AB43,
+        bytes(range(32)): 0x46DD794E,
+        b"123456789": 0xE3069283,
+    }
+    assert masked_crc32c(list(published)).tolist() == list(
+        map(mask, published.values())
+    )
+    random = np.random.default_rng(0)
+    texts = [random.bytes(n) for n in [0, 7, 1, 300, 7, 0, 64]]
+    expected = [mask(crc32c_bit_by_bit(text)) for text in texts]
+    assert masked_crc32c(texts).tolist() == expected
+    monkeypatch.setattr("aaa_jax.data.tfrecord.MAX_PADDED_BYTES", 128)
+    assert masked_crc32c(texts).tolist() == expected
+    assert masked_crc32c([]).tolist() == []
+
+
+def test_records_of_any_length_come_back(tmp_path):
+    records = [b"", b"a", bytes(1000), b"tail"]
+    write_records(tmp_path / "x", records, "tfrecord")
+    assert read_tfrecords(tmp_path / "x") == records
+
+
+def test_a_flip_of_any_byte_of_a_tfrecord_file_is_found(tmp_path):
+    write_records(tmp_path / "x", [b"ab", b"cdef"], "tfrecord")
+    whole = (tmp_path / "x").read_bytes()
+    for at in range(len(whole)):
+        (tmp_path / "x").write_bytes(flipped(whole, at))
+        with pytest.raises(data.BadRecord, match=r"record [01] .* is damaged"):
+            read_tfrecords(tmp_path / "x")
+
+
+def test_a_length_beyond_the_file_does_not_ask_for_memory(tmp_path):
+    length = struct.pack("<Q", 2**60)
+    header = length + struct.pack("<I", mask(crc32c_bit_by_bit(length)))
+    (tmp_path / "x").write_bytes(header + b"abc")
+    with pytest.raises(data.BadRecord, match=r"record 0 .* claims"):
+        read_tfrecords(tmp_path / "x")
