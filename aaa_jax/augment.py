@@ -182,11 +182,16 @@ def apply_policies(
     Returns:
         uint8 [B, H, W, 3].
     """
-    color = _color(fill)
-    words = _run(
-        draws, rows, policies, policy_of_row, group_size, ranges, color, color, driver
+    steps = _steps(draws, rows, policies, policy_of_row, group_size, ranges)
+    return families.run(
+        rows,
+        steps,
+        pool=rows,
+        moved_in=_color(fill),
+        covered=_color(fill),
+        finish=functools.partial(families.unpack, size=rows.shape[1:3]),
+        driver=driver,
     )
-    return families.unpack(words, *rows.shape[1:3])
 
 
 def apply_policies_with_validity(
@@ -210,13 +215,22 @@ def apply_policies_with_validity(
     Returns:
         uint8 [B, H, W, 3] and bool [B, H, W], whether the pixel is valid.
     """
-    invalid = _color(fill) & ~jnp.uint32(families.VALID)
-    black = jnp.uint32(0)
-    words = _run(
-        draws, rows, policies, policy_of_row, group_size, ranges, black, invalid, driver
+    steps = _steps(draws, rows, policies, policy_of_row, group_size, ranges)
+    size = rows.shape[1:3]
+
+    def finish(words: jax.Array) -> tuple[jax.Array, jax.Array]:
+        valid = words >= jnp.uint32(families.VALID)
+        return families.unpack(words, size), valid.reshape(size)
+
+    return families.run(
+        rows,
+        steps,
+        pool=rows,
+        moved_in=jnp.uint32(0),
+        covered=_color(fill) & ~jnp.uint32(families.VALID),
+        finish=finish,
+        driver=driver,
     )
-    valid = (words >= jnp.uint32(families.VALID)).reshape(rows.shape[:3])
-    return families.unpack(words, *rows.shape[1:3]), valid
 
 
 def apply_ops(
@@ -257,26 +271,26 @@ def apply_ops(
         center=draws.center,
         partner=jnp.arange(num_rows, dtype=jnp.int32),
     )
-    around = families.Surroundings(
-        families.pack(partners), _color(fill), _color(fill), height, width
+    return families.run(
+        images,
+        jax.tree.map(lambda leaf: leaf[:, None], steps),
+        pool=partners,
+        moved_in=_color(fill),
+        covered=_color(fill),
+        finish=functools.partial(families.unpack, size=images.shape[1:3]),
+        driver=driver,
     )
-    steps = jax.tree.map(lambda leaf: leaf[:, None], steps)
-    words = families.run(families.pack(images), steps, around, driver)
-    return families.unpack(words, height, width)
 
 
-def _run(
+def _steps(
     draws: Draws,
     rows: jax.Array,
     policies: Policies,
     policy_of_row: jax.Array,
     group_size: int,
     ranges: str,
-    moved_in: jax.Array,
-    covered: jax.Array,
-    driver: str | None,
-) -> jax.Array:
-    """Packed rows after their sub-policies: uint32 [B, H * W]."""
+) -> families.Step:
+    """What each row goes through, leaves [B, S, ...]; checks all that comes in."""
     _check_images(rows)
     check_policies(policies, ranges)
     num_rows, height, width, _ = rows.shape
@@ -289,15 +303,12 @@ def _run(
     magnitudes = policies.magnitudes[policy_of_row, draws.sub_policy]
     ops = jnp.where(draws.applied, chain, op_index("Identity"))
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
-    steps = families.Step(
+    return families.Step(
         op=ops,
         row=_rows(ops, magnitudes, draws.sign, ranges, height, width),
         center=draws.center,
         partner=first[:, None] + draws.partner,
     )
-    words = families.pack(rows)
-    around = families.Surroundings(words, moved_in, covered, height, width)
-    return families.run(words, steps, around, driver)
 
 
 def _rows(

@@ -1,7 +1,7 @@
 """Many images, each with an op of its own: the fast form of `ops.py`.
 
 Ops that share their work share a family, a function on one packed image: uint32 [P] of
-P = H * W pixels, red in the lowest byte, then green, blue and validity (255, or 0 where
+P = H * W pixels, red in the lowest byte, then green, blue and validity (255; 0 where
 the pixel was moved in or covered). The arithmetic is that of `ops.py`, from which the
 delicate parts come; an op is added by a row in `FAMILIES`. Two drivers run the same
 functions: "map" goes image by image and runs only the family asked for, which a CPU
@@ -10,10 +10,11 @@ likes; "vmap" computes all and selects, which an accelerator likes.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aaa_jax import ops
 from aaa_jax.values import Coefficients
@@ -37,38 +38,160 @@ class Step(NamedTuple):
     partner: jax.Array
 
 
-class Surroundings(NamedTuple):
+class Setting(NamedTuple):
     """What all images share.
 
     Attributes:
-        pool: uint32 [B, P], partners of SamplePairing.
+        pool: uint8 [B, H, W, 3], partners of SamplePairing.
         moved_in: uint32 [], the pixel from outside.
         covered: uint32 [], the pixel of the Cutout patch.
-        height: H.
-        width: W.
+        over_channels: how to make a table per channel, see `over`.
     """
 
     pool: jax.Array
     moved_in: jax.Array
     covered: jax.Array
-    height: int
-    width: int
+    over_channels: Callable
+
+    @property
+    def height(self) -> int:
+        """H."""
+        return self.pool.shape[1]
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.pool.shape[2]
 
 
-Family = Callable[[jax.Array, Step, Surroundings], jax.Array]
+Family = Callable[[jax.Array, Step, Setting], jax.Array]
+
+
+def run(
+    images: jax.Array,
+    steps: Step,
+    *,
+    pool: jax.Array,
+    moved_in: jax.Array,
+    covered: jax.Array,
+    finish: Callable[[jax.Array], Any],
+    driver: str | None,
+) -> Any:
+    """Put each image through its chain of ops.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        steps: leaves [B, S, ...].
+        pool: see `Setting`, as the next two.
+        moved_in: likewise.
+        covered: likewise.
+        finish: what to make of the pixels uint32 [P] of an image at the end.
+        driver: see `over`.
+
+    Returns:
+        What `finish` returns, with a leading axis B.
+    """
+    driver = driver_or_default(driver)
+    setting = Setting(pool, moved_in, covered, functools.partial(over, driver))
+    codes, decode = _encode(steps)
+    branches = [_decoded(family, decode, setting) for family in FAMILIES]
+    branch_of_op = jnp.array(_branch_of_op(ops.OPS, tuple(FAMILIES.values())))
+
+    def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
+        def one(words: jax.Array, step: tuple[jax.Array, jax.Array]) -> Any:
+            branch, code = step
+            return jax.lax.switch(branch, branches, words, code), None
+
+        image, branch, code = arguments
+        unroll = driver == "vmap"  # a loop costs an accelerator launches
+        return finish(jax.lax.scan(one, pack(image), (branch, code), unroll=unroll)[0])
+
+    return over(driver, chain, (images, branch_of_op[steps.op], codes))
+
+
+def driver_or_default(driver: str | None) -> str:
+    """The driver, or the default backend's where it is None."""
+    if driver is None:
+        return "map" if jax.default_backend() == "cpu" else "vmap"
+    if driver not in ("map", "vmap"):
+        raise ValueError(f"unknown driver {driver!r}: use map, vmap or None")
+    return driver
+
+
+def over(driver: str, function: Callable, arguments: Any) -> Any:
+    """Apply a function over the leading axis, one by one ("map") or at once ("vmap").
+
+    XLA on a CPU runs all branches of a vmapped switch, and recomputes a table for every
+    pixel unless it comes out of a loop; an accelerator waits for each turn of a loop.
+    """
+    if driver == "map":
+        return jax.lax.map(function, arguments)
+    return jax.vmap(function)(arguments)
+
+
+def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:
+    """All numbers of an op application in one int32 [..., K], and the way back.
+
+    A loop on a CPU pays for each array that it slices.
+    """
+    leaves, structure = jax.tree.flatten(steps)
+    leading = steps.op.shape
+    shapes = [leaf.shape[len(leading) :] for leaf in leaves]
+    parts = [
+        jax.lax.bitcast_convert_type(leaf, jnp.int32).reshape(*leading, -1)
+        for leaf in leaves
+    ]
+    ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
+
+    def decode(code: jax.Array) -> Step:
+        decoded = [
+            jax.lax.bitcast_convert_type(part.reshape(shape), leaf.dtype)
+            for part, shape, leaf in zip(
+                jnp.split(code, ends), shapes, leaves, strict=True
+            )
+        ]
+        return jax.tree.unflatten(structure, decoded)
+
+    return jnp.concatenate(parts, axis=-1), decode
+
+
+def _decoded(
+    family: Family, decode: Callable[[jax.Array], Step], setting: Setting
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return lambda words, code: family(words, decode(code), setting)
+
+
+def _branch_of_op(
+    table: tuple[ops.Op, ...], families: tuple[tuple[str, ...], ...]
+) -> list[int]:
+    """Place of each op's family in `FAMILIES`."""
+    places = {name: i for i, names in enumerate(families) for name in names}
+    missing = [op.name for op in table if op.name not in places]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} of OPS: add a row in families.FAMILIES")
+    return [places[op.name] for op in table]
 
 
 def pack(images: jax.Array) -> jax.Array:
-    """uint8 [..., H, W, 3] to valid pixels uint32 [..., H * W]."""
-    red, green, blue = (images[..., c].astype(jnp.uint32) for c in range(3))
-    words = red | (green << 8) | (blue << 16) | jnp.uint32(VALID)
-    return words.reshape(*images.shape[:-3], -1)
+    """Images uint8 [..., H, W, 3] as valid pixels uint32 [..., H * W]."""
+    validity = jnp.full((*images.shape[:-1], 1), 255, jnp.uint8)
+    lanes = jnp.concatenate([images, validity], axis=-1)
+    return from_lanes(lanes.reshape(*images.shape[:-3], -1, 4))
 
 
-def unpack(words: jax.Array, height: int, width: int) -> jax.Array:
-    """The inverse of `pack`: uint8 [..., H, W, 3]."""
-    channels = [(words >> shift).astype(jnp.uint8) for shift in (0, 8, 16)]
-    return jnp.stack(channels, axis=-1).reshape(*words.shape[:-1], height, width, 3)
+def unpack(words: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """The inverse of `pack` for images of size (H, W): uint8 [..., H, W, 3]."""
+    return to_lanes(words)[..., :3].reshape(*words.shape[:-1], *size, 3)
+
+
+def to_lanes(words: jax.Array) -> jax.Array:
+    """Pixels uint32 [...] as bytes uint8 [..., 4]."""
+    return jax.lax.bitcast_convert_type(words, jnp.uint8)
+
+
+def from_lanes(lanes: jax.Array) -> jax.Array:
+    """Bytes uint8 [..., 4] as pixels uint32 [...]."""
+    return jax.lax.bitcast_convert_type(lanes, jnp.uint32)
 
 
 def split(words: jax.Array) -> list[jax.Array]:
@@ -82,137 +205,159 @@ def join(channels: list[jax.Array], words: jax.Array) -> jax.Array:
     return (words & jnp.uint32(VALID)) | red | (green << 8) | (blue << 16)
 
 
-def identity(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
+def identity(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """The image as it is."""
     return words
 
 
-def affine(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
+def affine(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Fetch each pixel from where the matrix says, with its validity."""
     rows, columns, inside = ops.affine_source(
-        step.row.matrix, around.height, around.width
+        step.row.matrix, setting.height, setting.width
     )
-    places = (rows * around.width + columns).reshape(-1)
+    places = (rows * setting.width + columns).reshape(-1)
     moved = words.at[places].get(mode="promise_in_bounds")
-    return jnp.where(inside.reshape(-1), moved, around.moved_in)
+    return jnp.where(inside.reshape(-1), moved, setting.moved_in)
 
 
-def auto_contrast(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    def table(shift):
-        v = (words >> shift).astype(jnp.uint8)
-        return ops.auto_contrast_table(jnp.min(v), jnp.max(v))
-    tables = jax.lax.map(table, jnp.array([0, 8, 16], jnp.uint32))
-    return look_up(words, tables)
+def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """A table per channel from its extremes."""
+    lowest, highest = _extremes(to_lanes(words))
+    return _look_up(
+        words,
+        setting.over_channels(
+            lambda extremes: ops.auto_contrast_table(extremes[0], extremes[1]),
+            jnp.stack([lowest[:3], highest[:3]], axis=1),
+        ),
+    )
 
 
-def equalize(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    def table(shift):
-        v = (words >> shift).astype(jnp.uint8)
-        return ops.equalize_table(ops.histogram(v))
-    tables = jax.lax.map(table, jnp.array([0, 8, 16], jnp.uint32))
-    return look_up(words, tables)
+def _extremes(lanes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Minimum and maximum uint8 [4] of bytes [P, 4]; by 16 pixels, to use SIMD."""
+    whole = lanes.shape[0] // 16 * 16
+    blocks = lanes[:whole].reshape(-1, 64)
+    lowest = jnp.min(blocks, axis=0, initial=255).reshape(16, 4)
+    highest = jnp.max(blocks, axis=0, initial=0).reshape(16, 4)
+    rest = lanes[whole:]
+    return (
+        jnp.min(jnp.concatenate([lowest, rest]), axis=0),
+        jnp.max(jnp.concatenate([highest, rest]), axis=0),
+    )
 
 
-def look_up(words, tables):
-    chans = split(words)
-    out = [tables[i].at[c].get(mode="promise_in_bounds") for i, c in enumerate(chans)]
-    return join(out, words) | jnp.uint32(VALID)
+def equalize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """A table per channel from its histogram."""
+
+    def table(shift: jax.Array) -> jax.Array:
+        return ops.equalize_table(ops.histogram((words >> shift) & 255))
+
+    shifts = jnp.array([0, 8, 16], jnp.uint32)
+    return _look_up(words, setting.over_channels(table, shifts))
 
 
-def solarize(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    out = [jnp.where(c < step.row.amount, c, 255 - c) for c in split(words)]
-    return join(out, words) | jnp.uint32(VALID)
+def _look_up(words: jax.Array, tables: jax.Array) -> jax.Array:
+    """Replace values by entries of int32 [3, 256]; every pixel becomes valid."""
+    channels = [
+        tables[i].at[channel].get(mode="promise_in_bounds")
+        for i, channel in enumerate(split(words))
+    ]
+    return join(channels, words) | jnp.uint32(VALID)
 
 
-def posterize(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    mask = ((255 << (8 - step.row.amount)) & 255).astype(jnp.uint32)
-    return (words & (mask * jnp.uint32(0x010101))) | jnp.uint32(VALID)
+def solarize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Solarize; Invert is its threshold 0. Every pixel becomes valid."""
+    lanes = ops.solarize(to_lanes(words), step.row.amount)
+    return from_lanes(lanes) | jnp.uint32(VALID)
 
 
-def blend(starts, ends, words, factor):
-    return join([ops.blend(s, e, factor) for s, e in zip(starts, ends)], words)
+def posterize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Posterize. Every pixel becomes valid."""
+    lanes = ops.posterize(to_lanes(words), step.row.amount)
+    return from_lanes(lanes) | jnp.uint32(VALID)
 
 
-def contrast(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
+def contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with the mean of gray."""
     pixels = split(words)
-    mean = ops.rounded_mean(ops.gray_of(*pixels))
-    return blend([jnp.broadcast_to(mean, words.shape)] * 3, pixels, words, step.row.factor)
+    mean = jnp.broadcast_to(ops.rounded_mean(ops.gray_of(*pixels)), words.shape)
+    return _blend([mean] * 3, pixels, words, step)
 
 
-def brightness(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
+def color(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with gray."""
     pixels = split(words)
-    return blend([jnp.zeros_like(p) for p in pixels], pixels, words, step.row.factor)
+    return _blend([ops.gray_of(*pixels)] * 3, pixels, words, step)
 
 
-def color(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    pixels = split(words)
-    return blend([ops.gray_of(*pixels)] * 3, pixels, words, step.row.factor)
+def brightness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with black."""
+    return _blend([jnp.zeros(words.shape, jnp.int32)] * 3, split(words), words, step)
 
 
-def sharpness(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    h, w = around.height, around.width
-    pixels = split(words)
-    sm = ops.smooth(jnp.stack([p.reshape(h, w) for p in pixels], -1))
-    return blend([sm[..., i].reshape(-1) for i in range(3)], pixels, words, step.row.factor)
+def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with the smoothed image, two channels at a time in one word.
 
-
-def sample_pairing(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    partner = around.pool[step.partner]
-    return blend(split(words), split(partner), words, step.row.factor)
-
-
-def cutout(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    covered = ops.cutout_mask(step.row.amount, step.center, around.height, around.width)
-    return jnp.where(covered.reshape(-1), around.covered, words)
-
-
-FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
-    (identity, ("Identity",)),
-    (affine, ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")),
-    (auto_contrast, ("AutoContrast",)),
-    (equalize, ("Equalize",)),
-    (solarize, ("Invert", "Solarize")),
-    (posterize, ("Posterize",)),
-    (contrast, ("Contrast",)),
-    (brightness, ("Brightness",)),
-    (color, ("Color",)),
-    (sharpness, ("Sharpness",)),
-    (sample_pairing, ("SamplePairing",)),
-    (cutout, ("Cutout",)),
-)
-
-
-def run(
-    words: jax.Array, steps: Step, around: Surroundings, driver: str | None
-) -> jax.Array:
-    """Put each image through its chain of ops.
-
-    Args:
-        words: uint32 [B, P].
-        steps: leaves [B, S, ...].
-        around: what all share.
-        driver: "map", "vmap" or None: as the default backend likes.
-
-    Returns:
-        uint32 [B, P].
+    The neighbours of a pixel are at fixed distances in the flat image, so that all but
+    the first and last row (and a pixel) is one slice; left and right frame are kept.
     """
-    if driver is None:
-        driver = "map" if jax.default_backend() == "cpu" else "vmap"
+    width, size = setting.width, words.shape[0]
+    if min(setting.height, width) < 3:
+        return words
+    inner = slice(width + 1, size - width - 1)
+    length = size - 2 * width - 2
+    around = [row * width + column for row in range(3) for column in range(3)]
 
-    def chain(words: jax.Array, steps: Step) -> jax.Array:
-        def one(words: jax.Array, step: Step) -> tuple[jax.Array, None]:
-            return apply_step(words, step, around), None
+    def total(values: jax.Array) -> jax.Array:
+        parts = [values[start : start + length] for start in around]
+        return sum(parts, 4 * values[inner])
 
-        return jax.lax.scan(one, words, steps)[0]
+    red_blue, green = total(words & 0x00FF00FF), total((words >> 8) & 0xFF)
+    sums = (red_blue & 0xFFFF, green, red_blue >> 16)
+    smoothed = [ops.rounded_thirteenth(part.astype(jnp.int32)) for part in sums]
+    kept = words[inner]
+    mixed = _blend(smoothed, split(kept), kept, step)
+    column = (jax.lax.iota(jnp.int32, length) + 1) % width
+    framed = (column == 0) | (column == width - 1)
+    mixed = jnp.where(framed, kept, mixed)
+    return jnp.concatenate([words[: inner.start], mixed, words[inner.stop :]])
 
-    if driver == "map":
-        return jax.lax.map(lambda arguments: chain(*arguments), (words, steps))
-    if driver == "vmap":
-        return jax.vmap(chain)(words, steps)
-    raise ValueError(f"unknown driver {driver!r}: use map, vmap or None")
+
+def sample_pairing(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with a partner of the pool."""
+    partner = pack(setting.pool[step.partner])
+    return _blend(split(words), split(partner), words, step)
 
 
-def apply_step(words: jax.Array, step: Step, around: Surroundings) -> jax.Array:
-    """One op on one image, uint32 [P]: only its family runs, unless vmapped."""
-    names = [set(members) for _, members in FAMILIES]
-    index = [next(i for i, m in enumerate(names) if op.name in m) for op in ops.OPS]
-    branches = [functools.partial(family, around=around) for family, _ in FAMILIES]
-    return jax.lax.switch(jnp.array(index)[step.op], branches, words, step)
+def _blend(
+    starts: list[jax.Array], ends: list[jax.Array], words: jax.Array, step: Step
+) -> jax.Array:
+    """`ops.blend` of three channels each; the validity is that of `words`."""
+    factor = step.row.factor
+    pairs = zip(starts, ends, strict=True)
+    return join([ops.blend(start, end, factor) for start, end in pairs], words)
+
+
+def cutout(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Cover a square."""
+    covered = ops.cutout_mask(
+        step.row.amount, step.center, setting.height, setting.width
+    )
+    return jnp.where(covered.reshape(-1), setting.covered, words)
+
+
+# Each family with the ops it computes; what an op does differently is in its
+# coefficients.
+FAMILIES: dict[Family, tuple[str, ...]] = {
+    identity: ("Identity",),
+    affine: ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),
+    auto_contrast: ("AutoContrast",),
+    equalize: ("Equalize",),
+    solarize: ("Invert", "Solarize"),
+    posterize: ("Posterize",),
+    contrast: ("Contrast",),
+    color: ("Color",),
+    brightness: ("Brightness",),
+    sharpness: ("Sharpness",),
+    cutout: ("Cutout",),
+    sample_pairing: ("SamplePairing",),
+}

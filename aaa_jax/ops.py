@@ -138,16 +138,16 @@ def auto_contrast_table(lowest: jax.Array, highest: jax.Array) -> jax.Array:
     low, high = lowest.astype(jnp.int32), highest.astype(jnp.int32)
     value = jnp.arange(256, dtype=jnp.int32)
     dividend = 255 * jnp.clip(value - low, 0, 255)
-    distance = jnp.maximum(high - low, 1)
-    quotient = jnp.minimum(jax.lax.div(dividend, jnp.broadcast_to(distance, 256)), 255)
+    divisor = jnp.maximum(high - low, 1)
+    quotient = jnp.minimum(floor_quotient(dividend, divisor), 255)
     place = jax.lax.div(quotient, jnp.int32(5)).astype(jnp.uint32)
     word = jnp.where(place < 32, words[0], words[1])
     bit = (word >> (place & 31)).astype(jnp.int32) & 1
-    exact = quotient * distance == dividend
+    exact = quotient * divisor == dividend
     return jnp.where(high > low, quotient - jnp.where(exact, bit, 0), value)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _auto_contrast_bits() -> np.ndarray:
     """Where double makes AutoContrast one lower: uint32 [256, 256, 2] (512 KiB).
 
@@ -183,19 +183,32 @@ def equalize(image: jax.Array) -> jax.Array:
 
 
 def histogram(values: jax.Array) -> jax.Array:
-    """int32 [256], how often each of 256 values occurs in uint8 [P]."""
+    """int32 [256], how often each of 256 values occurs in integers [P]."""
     places = values.astype(jnp.int32)
     return jnp.zeros(256, jnp.int32).at[places].add(1, mode="promise_in_bounds")
 
 
 def equalize_table(counts: jax.Array) -> jax.Array:
     """int32 [256], Equalize of a channel with the histogram int32 [256] (ImageOps)."""
-    highest = 255 - jnp.argmax(counts[::-1] > 0)
-    step = jax.lax.div(jnp.sum(counts) - counts[highest], jnp.int32(255))
-    below = jnp.cumsum(counts) - counts
-    divisor = jnp.broadcast_to(jnp.maximum(step, 1), 256)
-    flat = jax.lax.div(below + (step >> 1), divisor)
-    return jnp.where(step > 0, jnp.minimum(flat, 255), jnp.arange(256))
+    up_to = jnp.cumsum(counts)
+    total = up_to[-1]
+    of_highest = jnp.sum(jnp.where((up_to == total) & (counts > 0), counts, 0))
+    step = jax.lax.div(total - of_highest, jnp.int32(255))
+    dividend = up_to - counts + (step >> 1)
+    flat = jnp.minimum(floor_quotient(dividend, jnp.maximum(step, 1)), 255)
+    return jnp.where(step > 0, flat, jnp.arange(256))
+
+
+def floor_quotient(dividend: jax.Array, divisor: jax.Array) -> jax.Array:
+    """The floor of dividend / divisor, int32 [...] from 0 to 2^24 by positive int32.
+
+    A float32 division, which CPUs do in SIMD, is off by one at most, whatever its
+    rounding; the remainder puts it right.
+    """
+    real = dividend.astype(jnp.float32) / divisor.astype(jnp.float32)
+    quotient = real.astype(jnp.int32)
+    rest = dividend - quotient * divisor
+    return quotient + (rest >= divisor) - (rest < 0)
 
 
 def look_up(image: jax.Array, tables: jax.Array) -> jax.Array:
@@ -267,7 +280,12 @@ def smooth(pixels: jax.Array) -> jax.Array:
     for row in range(3):
         for column in range(3):
             total += pixels[row : row + height - 2, column : column + width - 2]
-    return pixels.at[1:-1, 1:-1].set(jax.lax.div(2 * total + 13, jnp.int32(26)))
+    return pixels.at[1:-1, 1:-1].set(rounded_thirteenth(total))
+
+
+def rounded_thirteenth(total: jax.Array) -> jax.Array:
+    """The nearest int32 to total / 13, total from 0 to 13 * 255; there are no ties."""
+    return jax.lax.div(2 * total + 13, jnp.int32(26))
 
 
 def blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
@@ -321,51 +339,33 @@ def _affine(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
     return affine(image, row.matrix, inputs.fill)
 
 
+def _alone(op: Callable[[jax.Array], jax.Array]) -> Apply:
+    return lambda image, row, inputs: op(image)
+
+
+def _with_amount(op: Callable[[jax.Array, jax.Array], jax.Array]) -> Apply:
+    return lambda image, row, inputs: op(image, row.amount)
+
+
+def _with_factor(op: Callable[[jax.Array, jax.Array], jax.Array]) -> Apply:
+    return lambda image, row, inputs: op(image, row.factor)
+
+
 OPS: tuple[Op, ...] = (
     Op("ShearX", _affine, values.prepare_shear_x, values.shear),
     Op("ShearY", _affine, values.prepare_shear_y, values.shear),
     Op("TranslateX", _affine, values.prepare_translate_x, values.columns),
     Op("TranslateY", _affine, values.prepare_translate_y, values.rows),
     Op("Rotate", _affine, values.prepare_rotate, values.degrees),
-    Op("AutoContrast", lambda image, *_: auto_contrast(image)),
-    Op("Invert", lambda image, *_: invert(image)),
-    Op("Equalize", lambda image, *_: equalize(image)),
-    Op(
-        "Solarize",
-        lambda image, row, _: solarize(image, row.amount),
-        values.prepare_amount,
-        values.threshold,
-    ),
-    Op(
-        "Posterize",
-        lambda image, row, _: posterize(image, row.amount),
-        values.prepare_amount,
-        values.bits,
-    ),
-    Op(
-        "Contrast",
-        lambda image, row, _: contrast(image, row.factor),
-        values.prepare_factor,
-        values.enhance,
-    ),
-    Op(
-        "Color",
-        lambda image, row, _: color(image, row.factor),
-        values.prepare_factor,
-        values.enhance,
-    ),
-    Op(
-        "Brightness",
-        lambda image, row, _: brightness(image, row.factor),
-        values.prepare_factor,
-        values.enhance,
-    ),
-    Op(
-        "Sharpness",
-        lambda image, row, _: sharpness(image, row.factor),
-        values.prepare_factor,
-        values.enhance,
-    ),
+    Op("AutoContrast", _alone(auto_contrast)),
+    Op("Invert", _alone(invert)),
+    Op("Equalize", _alone(equalize)),
+    Op("Solarize", _with_amount(solarize), values.prepare_amount, values.threshold),
+    Op("Posterize", _with_amount(posterize), values.prepare_amount, values.bits),
+    Op("Contrast", _with_factor(contrast), values.prepare_factor, values.enhance),
+    Op("Color", _with_factor(color), values.prepare_factor, values.enhance),
+    Op("Brightness", _with_factor(brightness), values.prepare_factor, values.enhance),
+    Op("Sharpness", _with_factor(sharpness), values.prepare_factor, values.enhance),
     Op(
         "Cutout",
         lambda image, row, inputs: cutout(
@@ -380,6 +380,6 @@ OPS: tuple[Op, ...] = (
         values.prepare_factor,
         values.weight,
     ),
-    Op("Identity", lambda image, *_: image),
+    Op("Identity", _alone(lambda image: image)),
 )
 NUM_SEARCH_OPS = len(OPS) - 1  # all but Identity, which is last

@@ -12,6 +12,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import families
 from aaa_jax.ops import cutout_mask
 
 
@@ -51,12 +52,19 @@ def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
     chex.assert_shape(crops.offset, (images.shape[0], 2))
     chex.assert_shape(crops.flip, (images.shape[0],))
 
-    def crop(image: jax.Array, offset: jax.Array, flip: jax.Array) -> jax.Array:
-        padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-        image = jax.lax.dynamic_slice(padded, (*offset, 0), image.shape)
-        return jnp.where(flip, dm_pix.flip_left_right(image), image)
+    def crop(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        image, offset, flip = arguments
+        height, width, _ = image.shape
+        frame = ((padding, padding), (padding, padding), (0, 0))
+        padded = jnp.pad(families.pack(image).reshape(height, width, 1), frame)
+        pixels = jax.lax.dynamic_slice(padded, (*offset, 0), (height, width, 1))
+        pixels = jax.lax.cond(
+            flip, dm_pix.flip_left_right, lambda pixels: pixels, pixels
+        )
+        return families.unpack(pixels.reshape(-1), (height, width))
 
-    return jax.vmap(crop)(images, *crops)
+    driver = families.driver_or_default(None)
+    return families.over(driver, crop, (images, *crops))
 
 
 def standard_augment(
