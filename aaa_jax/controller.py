@@ -1,9 +1,8 @@
 """The controller A(·, θ): an LSTM that samples policies, and its REINFORCE update.
 
 It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). This
-module does not know what an image or a target network is: it turns a key into
-`Policies`, and `Policies` with their losses into new parameters. The optimiser is an
-argument, all options are plain numbers, and everything is float32 and jittable.
+module turns a key into `Policies`, and `Policies` with their losses into new
+parameters; images and target networks do not belong here. All is float32, jittable.
 """
 
 import functools
@@ -23,10 +22,12 @@ from aaa_jax.ops import NUM_SEARCH_OPS
 from aaa_jax.policies import NUM_MAGNITUDES, Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
+# Of the entropy target, in entropy weight per fraction of the maximal entropy.
+DUAL_RATE = 0.1  # per update
+DAMPING = 5.0
 
 Params = Any
 LstmState = tuple[jax.Array, jax.Array]  # hidden and cell, each float32 [M, hidden]
-
 
 # No TF32 on GPUs: the products are tiny.
 _dot = functools.partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
@@ -61,9 +62,8 @@ class Controller(nn.Module):
         hidden, inputs = self.hidden_size, self.embedding_size
         embeddings = (self.num_ops + self.num_magnitudes, inputs)
         self.embedding = self.param("embedding", _uniform, embeddings)
-        self.lstm_kernel = self.param(
-            "lstm_kernel", _uniform, (inputs + hidden, 4 * hidden)
-        )
+        rows = inputs + hidden
+        self.lstm_kernel = self.param("lstm_kernel", _uniform, (rows, 4 * hidden))
         self.lstm_bias = self.param("lstm_bias", _uniform, (4 * hidden,))
         self.op_head = self._head("op", self.num_ops)
         self.magnitude_head = self._head("magnitude", self.num_magnitudes)
@@ -147,8 +147,7 @@ def init(
         module: the controller's sizes and restraints.
         tx: the optimiser; the paper's is `optax.adam(3.5e-4)` (Sec. 4.1).
         entropy_weight: the entropy penalty's weight on the entropy summed over the
-            4Q decisions (Sec. 4.1), the weight's start and least value if a target
-            entropy moves it.
+            4Q decisions (Sec. 4.1); only its start if an entropy target moves it.
     """
     inputs = jnp.zeros((1, module.embedding_size), jnp.float32)
     params = module.init(key, _zero_state(module, 1), inputs, is_op=True)
@@ -171,13 +170,9 @@ def sample(
     def draw(decision: jax.Array, logits: jax.Array) -> jax.Array:
         return jax.random.categorical(jax.random.fold_in(key, decision), logits)
 
-    decisions = _decide(params, module, num_policies, draw)
-    shape = (num_policies, module.num_sub_policies, CHAIN_LENGTH)
-    return Policies(
-        ops=decisions.ops.T.reshape(shape),
-        magnitudes=decisions.magnitudes.T.reshape(shape),
-        probs=jnp.ones(shape, jnp.float32),
-    )
+    chosen = _decide(params, module, num_policies, draw)
+    probs = jnp.ones(chosen.ops.shape, jnp.float32)
+    return Policies(ops=chosen.ops, magnitudes=chosen.magnitudes, probs=probs)
 
 
 def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyProbs:
@@ -188,8 +183,8 @@ def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyP
         module: the controller, with `policies`' number of sub-policies.
         policies: M policies of the search space.
     """
-    num_policies = policies.ops.shape[0]
-    shape = (num_policies, module.num_sub_policies, CHAIN_LENGTH)
+    num_policies = policies.num_policies
+    shape = num_policies, module.num_sub_policies, CHAIN_LENGTH
     chex.assert_shape([policies.ops, policies.magnitudes], shape)
     taken = jnp.stack([policies.ops, policies.magnitudes], axis=3)
     taken = taken.reshape(num_policies, -1).T
@@ -197,23 +192,107 @@ def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyP
     def replay(decision: jax.Array, logits: jax.Array) -> jax.Array:
         return taken[decision]
 
-    decisions = _decide(params, module, num_policies, replay)
-    op_log_probs = jnp.moveaxis(decisions.op_log_probs, 1, 0).reshape(*shape, -1)
-    magnitude_log_probs = jnp.moveaxis(decisions.magnitude_log_probs, 1, 0)
-    magnitude_log_probs = magnitude_log_probs.reshape(*shape, -1)
-    of_taken = _pick(op_log_probs, policies.ops)
-    of_taken += _pick(magnitude_log_probs, policies.magnitudes)
-    entropies = _entropy(op_log_probs) + _entropy(magnitude_log_probs)
+    chosen = _decide(params, module, num_policies, replay)
+    of_taken = _pick(chosen.op_log_probs, policies.ops)
+    of_taken += _pick(chosen.magnitude_log_probs, policies.magnitudes)
+    entropies = _entropy(chosen.op_log_probs) + _entropy(chosen.magnitude_log_probs)
     return PolicyProbs(
         log_prob=jnp.sum(of_taken, axis=(1, 2)),
         entropy=jnp.sum(entropies, axis=(1, 2)),
-        op_log_probs=op_log_probs,
-        magnitude_log_probs=magnitude_log_probs,
+        op_log_probs=chosen.op_log_probs,
+        magnitude_log_probs=chosen.magnitude_log_probs,
     )
 
 
+def update(
+    state: ControllerState,
+    policies: Policies,
+    losses: jax.Array,
+    *,
+    module: Controller,
+    tx: optax.GradientTransformation,
+    normalization: str = "standardize",
+    entropy_target: float | None = None,
+    kl_cap: float | None = None,
+) -> tuple[ControllerState, dict[str, jax.Array]]:
+    """One REINFORCE step on θ (Eq. 9; Alg. 1, lines 9-10).
+
+    Maximises (1/M) Σ L̃_m log p_m + weight · entropy, the entropy summed over the 4Q
+    decisions and averaged over the M policies.
+
+    Silent: the entropy's gradient is that of the decisions at the sampled prefixes.
+    Departure: `entropy_target` moves the entropy weight as the dual variable of
+    "entropy ≥ target", with a term in the present shortfall (an augmented Lagrangian);
+    without that term the entropy swings widely, as the controller answers slowly.
+    Departure: with `kl_cap` a step after which the controller would lie further than
+    that from the present one is halved until it does not.
+    If a loss or gradient is not finite, nothing changes, and the rewards given are 0.
+
+    Args:
+        state: the controller that sampled `policies`.
+        policies: the M policies of the round.
+        losses: float32 [M], L̂_m; larger means harder.
+        module: the controller.
+        tx: the optimiser that `init` was given.
+        normalization: see `objective.normalize_losses`.
+        entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
+        kl_cap: None, or the most nats between successive controllers, per policy.
+
+    Returns:
+        The new state, and a dict of float32 for the log: rewards [M], kl [] between
+        the old and the new controller, gradient_norm [], the entropy_weight [] used,
+        and those of `_describe`.
+    """
+    chex.assert_shape(losses, (policies.num_policies,))
+    rewards = objective.normalize_losses(losses, mode=normalization)
+
+    def loss(params: Params) -> tuple[jax.Array, Any]:
+        probs = log_probs(params, module, policies)
+        surrogate = objective.policy_gradient_loss(probs.log_prob, rewards)
+        entropy = jnp.mean(probs.entropy)
+        shortfall = jnp.float32(0.0)
+        if entropy_target is not None:
+            fraction = jax.lax.stop_gradient(entropy) / max_entropy(module)
+            shortfall = entropy_target - fraction
+        weight = jnp.maximum(state.entropy_weight + DAMPING * shortfall, 0.0)
+        return surrogate - weight * entropy, (probs, shortfall, weight)
+
+    gradients, aux = jax.grad(loss, has_aux=True)(state.params)
+    probs, shortfall, weight = aux
+    gradient_norm = optax.tree.norm(gradients)
+    usable = jnp.all(jnp.isfinite(rewards)) & jnp.isfinite(gradient_norm)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params, kl = _capped_step(state.params, updates, probs, module, policies, kl_cap)
+    moved = jnp.maximum(state.entropy_weight + DUAL_RATE * shortfall, 0.0)
+    new_state = ControllerState(params, opt_state, entropy_weight=moved)
+    new_state = jax.tree.map(lambda a, b: jnp.where(usable, a, b), new_state, state)
+    return new_state, _describe(probs) | {
+        "rewards": jnp.where(usable, rewards, 0.0),
+        "gradient_norm": jnp.where(usable, gradient_norm, 0.0),
+        "kl": jnp.where(usable, kl, 0.0),
+        "entropy_weight": weight,
+    }
+
+
+def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:
+    """KL divergence of two controllers, estimated on policies drawn from the first.
+
+    The exact KL of each decision at the policy's prefix, summed over the decisions
+    and averaged over the policies; float32 [], in nats, not negative.
+    """
+    decisions = zip(before[2:], after[2:], strict=True)
+    total = sum(jnp.sum(jnp.exp(old) * (old - new)) for old, new in decisions)
+    return jnp.maximum(total / before.log_prob.shape[0], 0.0)
+
+
+def max_entropy(module: Controller) -> float:
+    """Entropy of the uniform policy, 2Q (ln 16 + ln 10) nats, 50.75 for Q = 5."""
+    choices = module.num_ops * module.num_magnitudes
+    return CHAIN_LENGTH * module.num_sub_policies * float(np.log(choices))
+
+
 class _Decisions(NamedTuple):
-    """All decisions in order: one row per op of the policy, [2Q, M, …]."""
+    """All decisions, and the log-probabilities of all alternatives: [M, Q, 2, …]."""
 
     ops: jax.Array
     magnitudes: jax.Array
@@ -251,7 +330,11 @@ def _decide(
         return (state, inputs), _Decisions(ops, magnitudes, *log_probs)
 
     indices = jnp.arange(CHAIN_LENGTH * module.num_sub_policies)
-    return jax.lax.scan(decide_op, (start, no_input), indices)[1]
+    in_order = jax.lax.scan(decide_op, (start, no_input), indices)[1]
+    shape = (num_policies, module.num_sub_policies, CHAIN_LENGTH)
+    return jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf, 1, 0).reshape(shape + leaf.shape[2:]), in_order
+    )
 
 
 def _zero_state(module: Controller, num_policies: int) -> LstmState:
@@ -266,73 +349,6 @@ def _pick(log_probs: jax.Array, actions: jax.Array) -> jax.Array:
 
 def _entropy(log_probs: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
-
-
-def update(
-    state: ControllerState,
-    policies: Policies,
-    losses: jax.Array,
-    *,
-    module: Controller,
-    tx: optax.GradientTransformation,
-    normalization: str = "standardize",
-    entropy_target: float | None = None,
-    target_rate: float = 0.02,
-    kl_cap: float | None = None,
-) -> tuple[ControllerState, dict[str, jax.Array]]:
-    """One REINFORCE step on θ (Eq. 9; Alg. 1, lines 9-10).
-
-    Maximises (1/M) Σ L̃_m log p_m + weight · entropy, the entropy summed over the 4Q
-    decisions and averaged over the M policies.
-
-    Silent: the entropy's gradient is that of the decisions at the sampled prefixes.
-    Departure: with `entropy_target` the weight is the dual variable of "entropy ≥
-    target": it moves by `target_rate` times the shortfall, and never below its start.
-    Departure: with `kl_cap` a step after which the controller would lie further than
-    that from the present one is halved until it does not.
-    If a loss is not finite, nothing changes and the rewards reported are 0.
-
-    Args:
-        state: the controller that sampled `policies`.
-        policies: the M policies of the round.
-        losses: float32 [M], L̂_m; larger means harder.
-        module: the controller.
-        tx: the optimiser that `init` was given.
-        normalization: see `objective.normalize_losses`.
-        entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
-        target_rate: how far a shortfall of 1 moves the entropy weight.
-        kl_cap: None, or the most nats between successive controllers, per policy.
-
-    Returns:
-        The new state, and what a log wants, see `_describe`; all float32.
-    """
-    chex.assert_shape(losses, (policies.ops.shape[0],))
-    rewards = objective.normalize_losses(losses, mode=normalization)
-    usable = jnp.all(jnp.isfinite(rewards))
-    rewards = jnp.where(usable, rewards, 0.0)
-
-    def loss(params: Params) -> tuple[jax.Array, PolicyProbs]:
-        probs = log_probs(params, module, policies)
-        surrogate = objective.policy_gradient_loss(probs.log_prob, rewards)
-        return surrogate - state.entropy_weight * jnp.mean(probs.entropy), probs
-
-    gradients, probs = jax.grad(loss, has_aux=True)(state.params)
-    gradient_norm = optax.global_norm(gradients)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    params, kl = _capped_step(state.params, updates, probs, module, policies, kl_cap)
-    new_state = ControllerState(
-        params=params,
-        opt_state=opt_state,
-        entropy_weight=_move_weight(state, probs, module, entropy_target, target_rate),
-    )
-    new_state = jax.tree.map(lambda a, b: jnp.where(usable, a, b), new_state, state)
-    info = _describe(probs) | {
-        "rewards": rewards,
-        "gradient_norm": gradient_norm,
-        "kl": jnp.where(usable, kl, 0.0),
-        "entropy_weight": new_state.entropy_weight,
-    }
-    return new_state, info
 
 
 def _capped_step(
@@ -354,53 +370,11 @@ def _capped_step(
     if kl_cap is None:
         return whole
 
-    def is_too_far(carry: tuple[jax.Array, Params, jax.Array]) -> jax.Array:
-        return carry[2] > kl_cap
-
-    def halve(
-        carry: tuple[jax.Array, Params, jax.Array],
-    ) -> tuple[jax.Array, Params, jax.Array]:
-        scale = carry[0] / 2
-        return scale, *stepped(scale)
-
-    start = (jnp.float32(1.0), *whole)
-    return jax.lax.while_loop(is_too_far, halve, start)[1:]
-
-
-def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:
-    """KL divergence of two controllers, estimated on policies drawn from the first.
-
-    The exact KL of each decision at the policy's prefix, summed over the decisions
-    and averaged over the policies; float32 [], in nats, not negative.
-    """
-
-    def of_decisions(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.exp(old) * (old - new)) / old.shape[0]
-
-    ops = of_decisions(before.op_log_probs, after.op_log_probs)
-    magnitudes = of_decisions(before.magnitude_log_probs, after.magnitude_log_probs)
-    return jnp.maximum(ops + magnitudes, 0.0)
-
-
-def max_entropy(module: Controller) -> float:
-    """Entropy of the uniform policy, 2Q (ln 16 + ln 10) nats, 50.75 for Q = 5."""
-    decisions = CHAIN_LENGTH * module.num_sub_policies
-    return decisions * float(np.log(module.num_ops) + np.log(module.num_magnitudes))
-
-
-def _move_weight(
-    state: ControllerState,
-    probs: PolicyProbs,
-    module: Controller,
-    entropy_target: float | None,
-    target_rate: float,
-) -> jax.Array:
-    """Projected gradient ascent on the dual variable of entropy ≥ target."""
-    if entropy_target is None:
-        return state.entropy_weight
-    fraction = jnp.mean(probs.entropy) / max_entropy(module)
-    moved = state.entropy_weight + target_rate * (entropy_target - fraction)
-    return jnp.maximum(moved, 0.0)
+    return jax.lax.while_loop(
+        lambda carry: carry[2] > kl_cap,
+        lambda carry: (carry[0] / 2, *stepped(carry[0] / 2)),
+        (jnp.float32(1.0), *whole),
+    )[1:]
 
 
 def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
@@ -412,7 +386,7 @@ def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
         expected share of each, both means over the decisions along the M policies;
         log_probs [M].
     """
-    op_log_probs, magnitude_log_probs = probs.op_log_probs, probs.magnitude_log_probs
+    _, _, op_log_probs, magnitude_log_probs = probs
 
     def fraction(log_probs: jax.Array) -> jax.Array:
         return jnp.mean(_entropy(log_probs)) / np.log(log_probs.shape[-1])
