@@ -20,6 +20,7 @@ from aaa_jax.ops import OPS, Op, coefficients, op_index
 from aaa_jax.policies import Policies, check_policies, range_table
 from aaa_jax.standard import Crops as Crops
 from aaa_jax.standard import apply_crops as apply_crops
+from aaa_jax.standard import below
 from aaa_jax.standard import draw_centers as draw_centers
 from aaa_jax.standard import draw_crops as draw_crops
 from aaa_jax.standard import fixed_cutout as fixed_cutout
@@ -136,20 +137,16 @@ def draw(
     chex.assert_rank(policy_of_row, 1)
     num_rows, chain_length = policy_of_row.shape[0], policies.chain_length
     _check_groups(num_rows, group_size)
-    keys = jax.random.split(key, 6)
-    per_op = (num_rows, chain_length)
-    sub_policy = jax.random.randint(keys[0], (num_rows,), 0, policies.num_sub_policies)
-    probs = policies.probs[policy_of_row, sub_policy]
-    y = jax.random.randint(keys[3], per_op, 0, height)
-    x = jax.random.randint(keys[4], per_op, 0, width)
-    others = max(group_size - 1, 1)
+    uniform = jax.random.uniform(key, (num_rows, 1 + 5 * chain_length))
+    applied, sign, y, x, partner = jnp.split(uniform[:, 1:], 5, axis=1)
+    sub_policy = below(policies.num_sub_policies, uniform[:, 0])
     own = jnp.arange(num_rows, dtype=jnp.int32)[:, None] % group_size
-    step = 1 + jax.random.randint(keys[5], per_op, 0, others)
+    step = 1 + below(max(group_size - 1, 1), partner)
     return Draws(
         sub_policy=sub_policy,
-        applied=jax.random.uniform(keys[1], per_op) < probs,
-        sign=jax.random.rademacher(keys[2], per_op, jnp.int32),
-        center=jnp.stack([y, x], axis=-1),
+        applied=applied < policies.probs[policy_of_row, sub_policy],
+        sign=jnp.where(sign < 0.5, 1, -1),
+        center=jnp.stack([below(height, y), below(width, x)], axis=-1),
         partner=(own + step) % group_size,
     )
 
@@ -267,7 +264,7 @@ def apply_ops(
     chex.assert_shape(draws.center, (num_rows, 2))
     steps = families.Step(
         op=ops,
-        row=_rows(ops, magnitudes, draws.sign, ranges, height, width),
+        row=coefficient_rows(ops, magnitudes, draws.sign, ranges, height, width),
         center=draws.center,
         partner=jnp.arange(num_rows, dtype=jnp.int32),
     )
@@ -282,6 +279,32 @@ def apply_ops(
     )
 
 
+def coefficient_rows(
+    ops: jax.Array,
+    magnitudes: jax.Array,
+    sign: jax.Array,
+    ranges: str,
+    height: int,
+    width: int,
+) -> Coefficients:
+    """What each of many ops needs on the device.
+
+    Args:
+        ops: int32 [...], places in `ops.OPS`.
+        magnitudes: int32 [...].
+        sign: int32 [...], +1 or -1.
+        ranges: name of the range table.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+
+    Returns:
+        Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
+    """
+    table = _coefficient_table(OPS, ranges, height, width)
+    place = (ops, magnitudes, (sign < 0).astype(jnp.int32))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
+
+
 def _steps(
     draws: Draws,
     rows: jax.Array,
@@ -293,6 +316,7 @@ def _steps(
     """What each row goes through, leaves [B, S, ...]; checks all that comes in."""
     _check_images(rows)
     check_policies(policies, ranges)
+    _check_policy_of_row(policy_of_row, policies.num_policies)
     num_rows, height, width, _ = rows.shape
     _check_groups(num_rows, group_size)
     shape = (num_rows, policies.chain_length)
@@ -305,24 +329,10 @@ def _steps(
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
     return families.Step(
         op=ops,
-        row=_rows(ops, magnitudes, draws.sign, ranges, height, width),
+        row=coefficient_rows(ops, magnitudes, draws.sign, ranges, height, width),
         center=draws.center,
         partner=first[:, None] + draws.partner,
     )
-
-
-def _rows(
-    ops: jax.Array,
-    magnitudes: jax.Array,
-    sign: jax.Array,
-    ranges: str,
-    height: int,
-    width: int,
-) -> Coefficients:
-    """Coefficients of each entry of int32 [...] arguments."""
-    table = _coefficient_table(OPS, ranges, height, width)
-    place = (ops, magnitudes, (sign < 0).astype(jnp.int32))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
 
 
 @functools.lru_cache(maxsize=64)
@@ -368,4 +378,15 @@ def _check_groups(num_rows: int, group_size: int) -> None:
         raise ValueError(
             f"{num_rows} rows are not whole groups of {group_size}: the group size "
             "must divide the number of rows"
+        )
+
+
+def _check_policy_of_row(policy_of_row: jax.Array, num_policies: int) -> None:
+    if isinstance(policy_of_row, jax.core.Tracer) or not policy_of_row.size:
+        return
+    lowest, highest = int(policy_of_row.min()), int(policy_of_row.max())
+    if lowest < 0 or highest >= num_policies:
+        raise ValueError(
+            f"policy_of_row goes from {lowest} to {highest}: there are policies 0 to "
+            f"{num_policies - 1}"
         )

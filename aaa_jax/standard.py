@@ -30,10 +30,20 @@ class Crops(NamedTuple):
 
 def draw_crops(key: jax.Array, num_rows: int, *, padding: int, flip: bool) -> Crops:
     """Draw the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
-    offset_key, flip_key = jax.random.split(key)
-    offset = jax.random.randint(offset_key, (num_rows, 2), 0, 2 * padding + 1)
-    flipped = jax.random.bernoulli(flip_key, 0.5 if flip else 0.0, (num_rows,))
-    return Crops(offset, flipped)
+    uniform = jax.random.uniform(key, (num_rows, 3))
+    return Crops(
+        offset=below(2 * padding + 1, uniform[:, :2]),
+        flip=(uniform[:, 2] < 0.5) & flip,
+    )
+
+
+def below(limit: int, uniform: jax.Array) -> jax.Array:
+    """Whole numbers int32 [...] from 0 to limit - 1, out of uniform numbers [...].
+
+    One call of `jax.random` for all that is drawn keeps the compiled program small; of
+    the 2^23 values of a uniform number each result has its share, to within one.
+    """
+    return (uniform * limit).astype(jnp.int32)
 
 
 def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
@@ -104,8 +114,8 @@ def normalize(
 
 def draw_centers(key: jax.Array, num_rows: int, height: int, width: int) -> jax.Array:
     """Middles of the fixed Cutout, uniform over the pixels: int32 [B, 2]."""
-    limits = jnp.broadcast_to(jnp.array([height, width]), (num_rows, 2))
-    return jax.random.randint(key, (num_rows, 2), 0, limits)
+    uniform = jax.random.uniform(key, (num_rows, 2))
+    return jnp.stack([below(height, uniform[:, 0]), below(width, uniform[:, 1])], 1)
 
 
 def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.Array:
