@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import families
-from aaa_jax.ops import OPS, Op, coefficients, op_index
-from aaa_jax.policies import Policies, check_policies, range_table
+from aaa_jax import ops as image_ops
+from aaa_jax.policies import Policies, check_policies, check_range, range_table
 from aaa_jax.standard import Crops as Crops
 from aaa_jax.standard import apply_crops as apply_crops
 from aaa_jax.standard import below
@@ -258,10 +258,14 @@ def apply_ops(
     """
     _check_images(images)
     chex.assert_equal_shape([images, partners])
-    chex.assert_type([partners, ops, magnitudes], [jnp.uint8, int, int])
+    _check_images(partners)
+    chex.assert_type([ops, magnitudes, draws.sign, draws.center], jnp.int32)
     num_rows, height, width, _ = images.shape
     chex.assert_shape([ops, magnitudes, draws.sign], (num_rows,))
     chex.assert_shape(draws.center, (num_rows, 2))
+    check_range("ops", ops, len(image_ops.OPS) - 1)
+    highest = range_table(ranges).num_magnitudes - 1
+    check_range(f"magnitudes (of {ranges})", magnitudes, highest)
     steps = families.Step(
         op=ops,
         row=coefficient_rows(ops, magnitudes, draws.sign, ranges, height, width),
@@ -300,7 +304,7 @@ def coefficient_rows(
     Returns:
         Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
     """
-    table = _coefficient_table(OPS, ranges, height, width)
+    table = _coefficient_table(image_ops.OPS, ranges, height, width)
     place = (ops, magnitudes, (sign < 0).astype(jnp.int32))
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
 
@@ -316,7 +320,7 @@ def _steps(
     """What each row goes through, leaves [B, S, ...]; checks all that comes in."""
     _check_images(rows)
     check_policies(policies, ranges)
-    _check_policy_of_row(policy_of_row, policies.num_policies)
+    check_range("policy_of_row", policy_of_row, policies.num_policies - 1)
     num_rows, height, width, _ = rows.shape
     _check_groups(num_rows, group_size)
     shape = (num_rows, policies.chain_length)
@@ -325,7 +329,7 @@ def _steps(
     chex.assert_shape(draws.center, (*shape, 2))
     chain = policies.ops[policy_of_row, draws.sub_policy]
     magnitudes = policies.magnitudes[policy_of_row, draws.sub_policy]
-    ops = jnp.where(draws.applied, chain, op_index("Identity"))
+    ops = jnp.where(draws.applied, chain, image_ops.op_index("Identity"))
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
     return families.Step(
         op=ops,
@@ -337,22 +341,17 @@ def _steps(
 
 @functools.lru_cache(maxsize=64)
 def _coefficient_table(
-    ops: tuple[Op, ...], ranges: str, height: int, width: int
+    table: tuple[image_ops.Op, ...], ranges: str, height: int, width: int
 ) -> Coefficients:
     """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
-    table = range_table(ranges)
-    rows = [
-        coefficients(
-            op.name,
-            table.value(op.name, magnitude, sign, height, width),
-            height,
-            width,
-        )
-        for op in ops
-        for magnitude in range(table.num_magnitudes)
-        for sign in (1, -1)
-    ]
-    shape = (len(ops), table.num_magnitudes, 2)
+    formulas = range_table(ranges)
+    rows = []
+    for op in table:
+        for magnitude in range(formulas.num_magnitudes):
+            for sign in (1, -1):
+                value = formulas.value(op.name, magnitude, sign, height, width)
+                rows.append(image_ops.coefficients(op.name, value, height, width))
+    shape = (len(table), formulas.num_magnitudes, 2)
     return jax.tree.map(
         lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
     )
@@ -360,10 +359,12 @@ def _coefficient_table(
 
 def _color(fill: Sequence[int]) -> jax.Array:
     """One packed pixel, uint32 []."""
-    color = jnp.asarray(fill)
-    if color.shape != (3,):
-        raise ValueError(f"fill {fill}: three values from 0 to 255 are needed")
-    return families.pack(color.astype(jnp.uint8)[None, None])[0]
+    color = np.asarray(fill)
+    if color.shape != (3,) or color.dtype.kind not in "iu":
+        raise ValueError(f"fill {fill}: three integers from 0 to 255 are needed")
+    if color.min() < 0 or color.max() > 255:
+        raise ValueError(f"fill {fill}: values from 0 to 255 are allowed")
+    return families.pack(jnp.asarray(color, jnp.uint8)[None, None])[0]
 
 
 def _check_images(images: jax.Array) -> None:
@@ -378,15 +379,4 @@ def _check_groups(num_rows: int, group_size: int) -> None:
         raise ValueError(
             f"{num_rows} rows are not whole groups of {group_size}: the group size "
             "must divide the number of rows"
-        )
-
-
-def _check_policy_of_row(policy_of_row: jax.Array, num_policies: int) -> None:
-    if isinstance(policy_of_row, jax.core.Tracer) or not policy_of_row.size:
-        return
-    lowest, highest = int(policy_of_row.min()), int(policy_of_row.max())
-    if lowest < 0 or highest >= num_policies:
-        raise ValueError(
-            f"policy_of_row goes from {lowest} to {highest}: there are policies 0 to "
-            f"{num_policies - 1}"
         )

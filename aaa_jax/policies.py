@@ -85,23 +85,23 @@ def check_policies(policies: Policies, ranges: str) -> None:
         [policies.ops, policies.magnitudes, policies.probs],
         [jnp.int32, jnp.int32, jnp.float32],
     )
-    limits = {
-        "ops": (len(ops.OPS) - 1, "a place in ops.OPS"),
-        "magnitudes": (range_table(ranges).num_magnitudes - 1, f"ranges {ranges!r}"),
-        "probs": (1, "a probability"),
-    }
-    for field, (highest, meaning) in limits.items():
-        values = getattr(policies, field)
-        if isinstance(values, jax.core.Tracer):
-            continue
-        values = np.asarray(values)
-        wrong = ~((values >= 0) & (values <= highest))
-        if wrong.any():
-            place = [int(axis[0]) for axis in np.nonzero(wrong)]
-            raise ValueError(
-                f"policies.{field}{place} is {values[wrong][0]}: allowed are 0 to "
-                f"{highest} ({meaning})"
-            )
+    highest = range_table(ranges).num_magnitudes - 1
+    check_range("policies.ops", policies.ops, len(ops.OPS) - 1)
+    check_range(f"policies.magnitudes (of {ranges})", policies.magnitudes, highest)
+    check_range("policies.probs", policies.probs, 1)
+
+
+def check_range(what: str, values: jax.Array, highest: int) -> None:
+    """Refuse a concrete array with an entry outside 0 to highest; tracers pass."""
+    if isinstance(values, jax.core.Tracer):
+        return
+    entries = np.asarray(values)
+    wrong = ~((entries >= 0) & (entries <= highest))
+    if wrong.any():
+        place = [int(axis[0]) for axis in np.nonzero(wrong)]
+        raise ValueError(
+            f"{what} has {entries[wrong][0]} at {place}: from 0 to {highest} is allowed"
+        )
 
 
 class SavedPolicies(NamedTuple):
