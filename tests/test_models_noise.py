@@ -1,11 +1,12 @@
 """Shake noise: coefficients, rows, gradients against explicit formulas."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.models.noise import row_noise, scale_rows
+from aaa_jax.models.noise import network_noise, row_noise, scale_rows
 from aaa_jax.models.pyramidnet import shake_drop
 
 KEY = jax.random.key(3)
@@ -39,6 +40,23 @@ def test_rows_layers_and_values_are_independent_and_uniform():
     assert np.abs(correlations).max() < 5 / np.sqrt(4000)
     # neighbouring rows
     assert abs(np.corrcoef(noise[1:, 0], noise[:-1, 0])[0, 1]) < 5 / np.sqrt(4000)
+
+
+class Noisy(nn.Module):
+    @nn.compact
+    def __call__(self, images, rows=None):
+        return network_noise(self, images, rows, 2, 3)
+
+
+def test_rows_of_none_are_counted_from_zero_and_wrong_ones_refused():
+    images = jnp.zeros((4, 1, 1, 3))
+    draw = Noisy().apply({}, images, rngs={"noise": KEY})
+    given = Noisy().apply({}, images, jnp.arange(4), rngs={"noise": KEY})
+    np.testing.assert_array_equal(draw, given)
+    other = Noisy().apply({}, images, rngs={"noise": jax.random.key(4)})
+    assert not np.isclose(draw, other).any()
+    with pytest.raises(AssertionError, match="shape"):
+        Noisy().apply({}, images, jnp.arange(3), rngs={"noise": KEY})
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

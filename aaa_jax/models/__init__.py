@@ -29,6 +29,7 @@ MODELS: dict[str, Factory] = {
 }
 
 COMMON_ARGUMENTS = ("num_classes", "dtype", "bn_group_size")
+FLAX_ARGUMENTS = ("parent", "name")  # of a module's constructor
 CALL_ARGUMENTS = ("train", "rows")
 DTYPES = ("float32", "bfloat16")
 
@@ -56,8 +57,7 @@ def create(
     Returns:
         The module, not initialised.
     """
-    if jnp.dtype(dtype).name not in DTYPES:
-        raise ValueError(f"a network computes in one of {DTYPES}: {dtype!r}")
+    dtype = _checked_dtype(dtype)
     if num_classes < 1:
         raise ValueError(f"a network needs at least one class: {num_classes}")
     if bn_group_size is not None and bn_group_size < 1:
@@ -66,7 +66,7 @@ def create(
     _check_factory(name, factory, options)
     network = factory(
         num_classes=num_classes,
-        dtype=jnp.dtype(dtype),
+        dtype=dtype,
         bn_group_size=bn_group_size,
         **options,
     )
@@ -78,6 +78,16 @@ def option_names(name: str) -> tuple[str, ...]:
     """The options that a network of MODELS takes beyond those of `create`."""
     parameters = inspect.signature(_listed(name)).parameters
     return tuple(key for key in parameters if key not in COMMON_ARGUMENTS)
+
+
+def _checked_dtype(dtype: Any) -> jnp.dtype:
+    try:
+        checked = jnp.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked is None or checked.name not in DTYPES:
+        raise ValueError(f"a network computes in one of {DTYPES}: {dtype!r}")
+    return checked
 
 
 def _listed(name: str) -> Factory:
@@ -94,7 +104,7 @@ def _imported(name: str) -> Factory:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise ValueError(
             f"the network {name!r} cannot be imported ({error}): write "
             "package.module:factory, with the package on the Python path"
@@ -118,14 +128,19 @@ def _check_factory(name: str, factory: Factory, options: Mapping[str, Any]) -> N
             f"the network {name!r} does not take {', '.join(missing)}: a factory is "
             "called as factory(num_classes=..., dtype=..., bn_group_size=..., options)"
         )
-    flax_own = ("parent", "name")
-    known = [key for key in parameters if key not in (*COMMON_ARGUMENTS, *flax_own)]
+    known = [k for k in parameters if k not in (*COMMON_ARGUMENTS, *FLAX_ARGUMENTS)]
     unknown = [key for key in options if key not in known]
     if unknown:
         raise ValueError(
             f"the network {name!r} has no option {', '.join(unknown)}: its options "
             f"are {', '.join(known) or 'none'}"
         )
+    needed = [
+        key for key in known if parameters[key].default is inspect.Parameter.empty
+    ]
+    absent = [key for key in needed if key not in options]
+    if absent:
+        raise ValueError(f"the network {name!r} needs the option {', '.join(absent)}")
 
 
 def _check_network(name: str, network: Any) -> None:
