@@ -12,19 +12,16 @@ policies are applied, and when a round ends, does not belong here.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from aaa_jax import controller, objective, ops
-from aaa_jax.policies import (
-    NUM_MAGNITUDES,
-    Policies,
-    identity_policies,
-)
+from aaa_jax import controller, objective, ops, published
+from aaa_jax.policies import NUM_MAGNITUDES, RANGES, Policies, identity_policies
 
 Info = dict[str, jax.Array]
 
@@ -140,9 +137,7 @@ def adversarial_source(
             entropy_target=entropy_target,
             kl_cap=kl_cap,
         )
-        never = jnp.zeros(len(ops.OPS) - ops.NUM_SEARCH_OPS, jnp.float32)
-        shares = jnp.concatenate([info["op_shares"], never])
-        return state, info | {"op_shares": shares}
+        return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
 
     return PolicySource(
         init, sample, update, "adversarial", num_policies, is_learned=True
@@ -173,17 +168,14 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
         )
 
     def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
-        of_ops = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
-        never = jnp.zeros(len(ops.OPS) - ops.NUM_SEARCH_OPS, jnp.float32)
+        op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS)
         log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
         return state, _constant_info(losses) | {
             "op_entropy": jnp.float32(1.0),
             "magnitude_entropy": jnp.float32(1.0),
-            "log_probs": jnp.full(num_policies, log_prob, jnp.float32),
-            "op_shares": jnp.concatenate([of_ops, never]),
-            "magnitude_shares": jnp.full(
-                NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32
-            ),
+            "log_probs": jnp.full(num_policies, log_prob),
+            "op_shares": _of_all_ops(op_shares),
+            "magnitude_shares": jnp.full(NUM_MAGNITUDES, 1 / NUM_MAGNITUDES),
         }
 
     return PolicySource(_no_state, sample, update, "random", num_policies)
@@ -204,26 +196,129 @@ def fixed_source(
     return _constant_source("fixed", policies)
 
 
+def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySource:
+    """A policy that AutoAugment published, the same M times (Table 1, AutoAugment).
+
+    Args:
+        policy: a key of `published.AUTOAUGMENT`: the dataset it was found on.
+        num_policies: M.
+    """
+    known = published.AUTOAUGMENT
+    _check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
+    # AutoAugment's own code crops and flips small images after the policy.
+    order = "standard_first" if policy == "imagenet" else "policy_first"
+    chains = _from_chains(known[policy], num_policies)
+    return _constant_source("published", chains, ranges="release", order=order)
+
+
+def randaugment_source(
+    num_policies: int = 8, *, num_ops: int = 2, magnitude: int = 9
+) -> PolicySource:
+    """RandAugment: every ordered tuple of its 14 ops, one drawn for each image.
+
+    Args:
+        num_policies: M.
+        num_ops: ops in a tuple, 1 to 4; the paper's N.
+        magnitude: of all ops, 0 to 30; the paper's M.
+    """
+    _check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
+    last = published.NUM_WIDE_MAGNITUDES - 1
+    _check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
+    chains = _from_chains(published.randaugment(num_ops, magnitude), num_policies)
+    return _constant_source("randaugment", chains, ranges="randaugment")
+
+
+def trivialaugment_source(num_policies: int = 8) -> PolicySource:
+    """TrivialAugment (wide): one of 14 ops at one of 31 magnitudes for each image."""
+    chains = _from_chains(published.trivialaugment(), num_policies)
+    return _constant_source("trivialaugment", chains, ranges="trivial_wide")
+
+
+def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicySource:
+    """PBA's CIFAR schedule: a distribution over chains that moves with progress.
+
+    Each policy is `num_chains` chains drawn anew every round, each as PBA draws it for
+    an image: 0, 1 or 2 ops, the first that apply in a shuffled walk over 30 entries.
+    Departure: images of a round share these chains, instead of drawing their own.
+    Departure: for other than 200 epochs the schedule is stretched exactly, PBA rounds
+    every part's epochs down.
+
+    Args:
+        num_policies: M.
+        num_chains: Q, the sub-policies of a policy.
+    """
+    _check_shape(num_policies, num_chains)
+    parts = published.pba_cifar()
+    ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
+    entries = _from_chains([entries for _, entries in parts], 1)  # [1, parts, 30]
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        # A part begins with its first epoch, whatever float32 makes of the product.
+        epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
+        part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
+        now = jax.tree.map(lambda leaf: leaf[0, part], entries)
+        return _walk(key, now, (num_policies, num_chains))
+
+    update = _describe_given(NUM_MAGNITUDES)
+    return PolicySource(
+        _no_state,
+        sample,
+        update,
+        "schedule",
+        num_policies,
+        ranges="release",
+        order="policy_first",
+    )
+
+
+def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
+    """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
+    count_key, place_key, apply_key = jax.random.split(key, 3)
+    log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS))
+    count = jax.random.categorical(count_key, log_probs, shape=(*shape, 1))
+    # Entries in random order, those that do not apply behind all others.
+    place = jax.random.uniform(place_key, (*shape, *entries.ops.shape))
+    applies = jax.random.uniform(apply_key, place.shape) < entries.probs[None, None]
+    nearness, first = jax.lax.top_k(jnp.where(applies, -place, -jnp.inf), 2)
+    is_used = jnp.isfinite(nearness) & (jnp.arange(2)[None, None] < count)
+    return Policies(
+        ops=jnp.where(is_used, entries.ops[first], ops.op_index("Identity")),
+        magnitudes=jnp.where(is_used, entries.magnitudes[first], 0),
+        probs=jnp.ones((*shape, 2), jnp.float32),
+    )
+
+
+def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Policies:
+    """The same chains for each of M policies, padded with Identity."""
+    _check_shape(num_policies, len(chains))
+    length = max(len(chain) for chain in chains)
+    blank = ("Identity", 1.0, 0)
+    rows = [[*chain, *[blank] * (length - len(chain))] for chain in chains]
+    numbers = np.array([[(ops.op_index(op), m, p) for op, p, m in row] for row in rows])
+    indices, magnitudes, probs = np.moveaxis(
+        np.broadcast_to(numbers, (num_policies, *numbers.shape)), -1, 0
+    )
+    return Policies(
+        ops=jnp.asarray(indices, jnp.int32),
+        magnitudes=jnp.asarray(magnitudes, jnp.int32),
+        probs=jnp.asarray(probs, jnp.float32),
+    )
+
+
 def _constant_source(
     name: str,
     policies: Policies,
     *,
-    num_magnitudes: int = NUM_MAGNITUDES,
     ranges: str | None = None,
     order: str | None = None,
 ) -> PolicySource:
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
         return policies
 
-    return PolicySource(
-        _no_state,
-        sample,
-        _describe_given(num_magnitudes),
-        name,
-        policies.num_policies,
-        ranges=ranges,
-        order=order,
-    )
+    num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
+    update = _describe_given(num_magnitudes)
+    number = policies.num_policies
+    return PolicySource(_no_state, sample, update, name, number, False, ranges, order)
 
 
 def _describe_given(
@@ -263,6 +358,11 @@ def _constant_info(losses: jax.Array) -> Info:
     }
 
 
+def _of_all_ops(search_shares: jax.Array) -> jax.Array:
+    """Shares [16] of the search space's ops as shares [17] of `ops.OPS`."""
+    return jnp.pad(search_shares, (0, len(ops.OPS) - ops.NUM_SEARCH_OPS))
+
+
 def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:
     counts = jnp.zeros(width, jnp.float32).at[values].add(weights)
     return counts / jnp.maximum(jnp.sum(counts), jnp.finfo(jnp.float32).tiny)
@@ -283,15 +383,17 @@ def _check(holds: bool, message: str) -> None:
 
 
 def _check_shape(num_policies: int, num_sub_policies: int) -> None:
-    _check(num_policies >= 1, f"num_policies is {num_policies}, must be at least 1")
-    _check(
-        num_sub_policies >= 1,
-        f"num_sub_policies is {num_sub_policies}, must be at least 1",
-    )
+    sizes = {"num_policies": num_policies, "num_sub_policies": num_sub_policies}
+    for name, size in sizes.items():
+        _check(size >= 1, f"{name} is {size}, must be at least 1")
 
 
 SOURCES: dict[str, Callable[..., PolicySource]] = {
     "adversarial": adversarial_source,
     "random": random_source,
     "fixed": fixed_source,
+    "published": published_source,
+    "schedule": schedule_source,
+    "randaugment": randaugment_source,
+    "trivialaugment": trivialaugment_source,
 }
