@@ -7,10 +7,8 @@ On disk: `<directory>/<step>/` is one Orbax checkpoint of a flat dictionary
 `leaf name -> array`, where a name is the path of the leaf in the state
 (`train.params.conv.kernel`). Its custom metadata hold a manifest: shape, dtype and
 CRC-32 of every leaf, and a CRC-32 of the manifest itself, because Orbax restores a
-flipped bit and casts another dtype without a word. A step appears under its
-name only when it is complete, so a killed process leaves the steps before it whole.
-
-A step that does not pass is renamed `<step>.damaged-<n>` and is never deleted.
+flipped bit and casts another dtype without a word. A step appears under its name only
+when it is complete. One that does not pass is renamed `<step>.damaged-<n>` and kept.
 """
 
 import contextlib
@@ -32,8 +30,10 @@ from absl import logging as absl_logging
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
-_MANIFEST_KEY = "aaa_jax"
+_KEY = "aaa_jax"
 _VERSION = 1
+# Directories made in the background that cannot be made block the exit for minutes.
+_ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 
@@ -101,16 +101,14 @@ class Checkpoints:
         leaves = _named_leaves(state)
         manifest = _manifest(leaves)
         path = self._directory / str(step)
-        with self._clear_errors(f"save step {step}"):
+        with self._clear_errors(f"save step {step}"), ocp.Context(async_options=_ASYNC):
             if not self._directory.exists():
                 raise FileNotFoundError("the directory is gone")
             if path.exists():
                 if _is_saved(path, manifest):
                     return False
                 self._set_aside(step, "replaced", "it held another state")
-            response = ocp.save_async(
-                path, leaves, custom_metadata={_MANIFEST_KEY: manifest}
-            )
+            response = ocp.save_async(path, leaves, custom_metadata={_KEY: manifest})
         self._saving = step, response
         if wait:
             self.wait()
@@ -339,7 +337,7 @@ def _manifest(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_manifest(path: epath.Path) -> dict[str, dict[str, Any]]:
     """The leaves' descriptions of a step on disk, verified."""
-    manifest = ocp.metadata(path).custom_metadata[_MANIFEST_KEY]
+    manifest = ocp.metadata(path).custom_metadata[_KEY]
     version = manifest["version"]
     if manifest["crc32"] != _text_checksum(version, manifest["leaves"]):
         raise ValueError("the checksum of the manifest is wrong")

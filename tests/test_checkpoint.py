@@ -400,6 +400,9 @@ def test_a_directory_that_cannot_be_or_is_gone_is_named(tmp_path):
         checkpoints.save(1, _state(1))
     with pytest.raises(CheckpointError, match="cannot list"):
         checkpoints.restore_latest(_state(1))
+    (tmp_path / "gone").touch()
+    with pytest.raises(CheckpointError, match=r"cannot save step 1 .*Not a directory"):
+        checkpoints.save(1, _state(1), wait=True)
 
 
 SAVER = """
