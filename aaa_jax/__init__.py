@@ -1,0 +1,34 @@
+"""Adversarial AutoAugment (Zhang et al., ICLR 2020) in JAX.
+
+The names below serve in a training loop of your own; `train.train_and_evaluate` is the
+whole of Algorithm 1, and `launch.py` its command line.
+"""
+
+from aaa_jax.augment import apply_ops, apply_policies, draw, large_batch
+from aaa_jax.objective import normalize_losses, per_policy_losses
+from aaa_jax.ops import OPS
+from aaa_jax.policies import RANGES, Policies
+from aaa_jax.sources import (
+    PolicySource,
+    adversarial_source,
+    fixed_source,
+    random_source,
+)
+from aaa_jax.standard import standard_augment
+
+__all__ = [
+    "OPS",
+    "RANGES",
+    "Policies",
+    "PolicySource",
+    "adversarial_source",
+    "apply_ops",
+    "apply_policies",
+    "draw",
+    "fixed_source",
+    "large_batch",
+    "normalize_losses",
+    "per_policy_losses",
+    "random_source",
+    "standard_augment",
+]

@@ -1,0 +1,138 @@
+"""Mapping a pure step over devices: the one place that names a device.
+
+Everything goes in and comes out unreplicated: each device sees all arguments, works on
+its share (by ``axis_index``) and returns the same values. Which share that is belongs
+to the step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "devices"
+MAPPINGS = ("auto", "jit", "pmap", "shard_map")
+
+
+def pick_devices(num_devices: int) -> list[jax.Device]:
+    """The first ``num_devices`` devices of all processes; 0: all of them.
+
+    Raises:
+        ValueError: when there are fewer.
+    """
+    devices = jax.devices()
+    if num_devices < 0 or num_devices > len(devices):
+        raise ValueError(
+            f"devices.num_devices is {num_devices}; here are {len(devices)} "
+            f"{devices[0].platform} devices (0 means all)"
+        )
+    return devices[: num_devices or len(devices)]
+
+
+def resolve_mapping(mapping: str, num_devices: int) -> str:
+    """The mapping to use: ``jit``, ``pmap`` or ``shard_map``.
+
+    ``auto`` is jit on one device, pmap on one process and shard_map on several, where
+    pmap would convert every argument at every call.
+
+    Raises:
+        ValueError: on an unknown mapping, or jit with several devices.
+    """
+    if mapping not in MAPPINGS:
+        raise ValueError(
+            f"devices.mapping is {mapping!r}; allowed: {', '.join(MAPPINGS)}"
+        )
+    if mapping == "auto":
+        if jax.process_count() > 1:
+            return "shard_map"
+        return "jit" if num_devices == 1 else "pmap"
+    if mapping == "jit" and num_devices > 1:
+        raise ValueError(
+            f"devices.mapping 'jit' uses one device, not {num_devices}; use 'auto' or "
+            "set devices.num_devices to 1"
+        )
+    return mapping
+
+
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Places a copy of every leaf on every device, once, before the first step.
+
+    By way of the host, since a copy from device to device may keep the buffer that is
+    already there: a step that donates the copies must not take the originals.
+    """
+    sharding = NamedSharding(_mesh(devices), PartitionSpec())
+
+    def place(leaf: Any) -> jax.Array:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+        return jax.device_put(np.asarray(leaf), sharding, may_alias=False)
+
+    return jax.tree.map(place, tree)
+
+
+def map_over_devices(
+    step: Callable[..., Any],
+    devices: Sequence[jax.Device],
+    mapping: str,
+    *,
+    donate: bool = False,
+) -> Callable[..., Any]:
+    """Compiles ``step(first, *rest, axis_name=…)`` to run on all devices at once.
+
+    Args:
+        step: a pure function. It takes its share of the work by ``axis_name`` and
+            returns values that are equal on all devices.
+        devices: to run on.
+        mapping: ``jit``, ``pmap`` or ``shard_map``; bit-equal on the CPU.
+        donate: give up the buffers of ``first``.
+
+    Returns:
+        A function of the same positional arguments.
+    """
+    donated = (0,) if donate else ()
+    if mapping == "jit":
+
+        def alone(first: Any, rest: tuple[Any, ...]) -> Any:
+            return step(first, *rest, axis_name=None)
+
+        compiled = jax.jit(alone, donate_argnums=donated)
+        return lambda first, *rest: compiled(first, rest)
+
+    mesh = _mesh(devices)
+    if mapping == "shard_map":
+
+        def shard(first: Any, rest: tuple[Any, ...]) -> Any:
+            return step(first, *rest, axis_name=AXIS)
+
+        # With check_vma, the transpose of replicated parameters would sum their
+        # gradients over the devices a second time.
+        spec = PartitionSpec()
+        mapped = jax.shard_map(
+            shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+        )
+        compiled = jax.jit(mapped, donate_argnums=donated)
+        return lambda first, *rest: compiled(first, rest)
+
+    def device_step(index: jax.Array, first: Any, rest: tuple[Any, ...]) -> Any:
+        del index  # pmap wants at least one mapped argument
+        return step(first, *rest, axis_name=AXIS)
+
+    compiled = jax.pmap(
+        device_step,
+        axis_name=AXIS,
+        in_axes=(0, None, None),
+        out_axes=None,
+        devices=list(devices),
+        donate_argnums=tuple(position + 1 for position in donated),
+    )
+    index = jax.device_put(
+        np.arange(len(devices), dtype=np.int32),
+        NamedSharding(mesh, PartitionSpec(AXIS)),
+    )
+    return lambda first, *rest: compiled(index, first, rest)
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return Mesh(np.asarray(devices), (AXIS,))

@@ -1,0 +1,264 @@
+"""From a config to the objects of a run: the border below which nobody sees a config.
+
+`check_config` refuses a wrong value before any device is touched or any file written;
+`build` makes what `train.py` needs.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from aaa_jax import data, devices, groups, models, optim, policies, sources
+from aaa_jax.rows import Recipe
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+FILLS = {
+    "black": (0, 0, 0),
+    "grey": (128, 128, 128),
+    "alpha": (125, 122, 113),  # of the Cutout patch in AutoAugment's CIFAR code
+}
+
+
+class ConfigError(ValueError):
+    """A config value that cannot work; the message names key, value and remedy."""
+
+
+class Experiment(NamedTuple):
+    """What a config stands for.
+
+    Attributes:
+        model: the target network.
+        optimizer: its optimiser.
+        schedule: its learning rate as a function of the step.
+        source: where each round's policies come from.
+        recipe: the static part of a training step.
+        total_steps: of the whole run.
+        planned_steps: what the schedules run over (``max_steps`` does not shorten it).
+    """
+
+    model: nn.Module
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    source: sources.PolicySource
+    recipe: Recipe
+    total_steps: int
+    planned_steps: int
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that cannot work, before any device or file is touched.
+
+    Raises:
+        ConfigError: naming the first wrong key, its value, what is allowed.
+    """
+    for key, (allowed, why) in _checks().items():
+        value = _at(config, key)
+        if not allowed(value):
+            raise ConfigError(f"{key} is {value!r}; it must be {why}")
+    _named(build_model, config, 2)
+    _named(build_source, config)
+    _named(_layout, config)
+    _named(_build_optimizer, config, 100)
+
+
+def build(
+    config: ml_collections.ConfigDict, info: data.DatasetSpec, num_images: int
+) -> Experiment:
+    """The objects of a run on a train split of ``num_images`` images.
+
+    Raises:
+        ConfigError: when the split is smaller than a mini-batch.
+    """
+    steps_per_epoch = num_images // config.batch_size
+    if steps_per_epoch == 0:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is larger than the {num_images} training "
+            f"images of {config.data.name}; set batch_size to at most {num_images}"
+        )
+    planned = steps_per_epoch * config.epochs
+    source = build_source(config)
+    schedule, optimizer = _build_optimizer(config, steps_per_epoch)
+    return Experiment(
+        model=build_model(config, info.num_classes),
+        optimizer=optimizer,
+        schedule=schedule,
+        source=source,
+        recipe=_recipe(config, info, source, steps_per_epoch),
+        total_steps=min(planned, config.max_steps or planned),
+        planned_steps=planned,
+    )
+
+
+def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
+    """The target network of a config."""
+    layout = _layout(config)
+    return models.create(
+        config.model.name,
+        num_classes=num_classes,
+        dtype=DTYPES[config.model.dtype],
+        bn_group_size=None if layout.grouping == "full" else layout.rows_per_group,
+        **config.model.options.to_dict(),
+    )
+
+
+def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
+    """The policy source of a config."""
+    c, p = config.controller, config.policies
+    shape = {"num_policies": p.num_policies, "num_sub_policies": p.num_sub_policies}
+    options: dict[str, dict[str, Any]] = {
+        "adversarial": {
+            **shape,
+            "hidden_size": c.hidden_size,
+            "embedding_size": c.embedding_size,
+            "learning_rate": c.learning_rate,
+            "entropy_weight": c.entropy_weight,
+            "reset_per_sub_policy": c.reset_per_sub_policy,
+            "normalization": c.normalization,
+            "tanh_constant": c.tanh_constant or None,
+            "temperature": c.temperature,
+            "entropy_target": c.entropy_target or None,
+            "kl_cap": c.kl_cap or None,
+        },
+        "random": shape,
+        "fixed": {"num_policies": p.num_policies},
+        "published": {"policy": p.published, "num_policies": p.num_policies},
+        "schedule": {"num_policies": p.num_policies},
+        "randaugment": {
+            "num_policies": p.num_policies,
+            "num_ops": p.randaugment_num_ops,
+            "magnitude": p.randaugment_magnitude,
+        },
+        "trivialaugment": {"num_policies": p.num_policies},
+    }
+    return sources.SOURCES[p.source](**options[p.source])
+
+
+def _recipe(
+    config: ml_collections.ConfigDict,
+    info: data.DatasetSpec,
+    source: sources.PolicySource,
+    steps_per_epoch: int,
+) -> Recipe:
+    flip = config.augment.flip
+    return Recipe(
+        layout=_layout(config),
+        steps_per_epoch=steps_per_epoch,
+        round_steps=config.policies.round_steps or steps_per_epoch,
+        num_passes=config.num_passes,
+        padding=config.augment.padding,
+        flip=info.flip if flip == "dataset" else flip == "yes",
+        shared_crops=config.augment.crops == "shared",
+        policy_first=(source.order or config.policies.order) == "policy_first",
+        ranges=source.ranges or config.policies.ranges,
+        fill=FILLS.get(config.policies.fill, info.fill),
+        alpha=config.policies.fill == "alpha",
+        cutout_size=config.augment.cutout_size,
+        mean=info.mean,
+        std=info.std,
+        average_decay=config.controller.average_decay or None,
+        skip_nonfinite=config.on_nonfinite_loss == "skip",
+        unroll=jax.default_backend() == "cpu",
+    )
+
+
+def _layout(config: ml_collections.ConfigDict) -> groups.GroupLayout:
+    return groups.group_layout(
+        config.batch_size,
+        config.policies.num_policies,
+        config.batch_norm.group_size,
+        config.batch_norm.grouping,
+    )
+
+
+def _build_optimizer(
+    config: ml_collections.ConfigDict, steps_per_epoch: int
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    o = config.optimizer
+    schedule = optim.learning_rate_schedule(
+        o.schedule,
+        o.learning_rate,
+        config.epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        milestones=o.milestones,
+        factor=o.factor,
+        warmup_steps=round(o.warmup_epochs * steps_per_epoch),
+    )
+    optimizer = optim.sgd(
+        schedule,
+        momentum=o.momentum,
+        nesterov=o.nesterov,
+        weight_decay=o.weight_decay,
+        decay_norm_and_bias=o.decay_norm_and_bias,
+        clip_norm=o.clip_norm or None,
+    )
+    return schedule, optimizer
+
+
+def _named(build_part: Callable[..., Any], *args: Any) -> None:
+    try:
+        build_part(*args)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _checks() -> dict[str, tuple[Callable[[Any], bool], str]]:
+    """Key -> (test, what it must be), for values no factory looks at."""
+
+    def one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+        return (lambda value: value in names), f"one of {', '.join(names)}"
+
+    def at_least(low: float) -> tuple[Callable[[Any], bool], str]:
+        return (lambda value: value >= low), f"at least {low}"
+
+    unit = (lambda value: 0 <= value < 1), "at least 0 and below 1"
+    return {
+        "seed": ((lambda value: 0 <= value < 2**32), "between 0 and 2**32 - 1"),
+        "batch_size": at_least(1),
+        "epochs": at_least(1),
+        "max_steps": at_least(0),
+        "num_passes": at_least(1),
+        "on_nonfinite_loss": one_of("stop", "skip"),
+        "data.num_train_images": at_least(0),
+        "model.dtype": one_of(*DTYPES),
+        "batch_norm.group_size": at_least(1),
+        "augment.padding": at_least(0),
+        "augment.flip": one_of("dataset", "yes", "no"),
+        "augment.crops": one_of("independent", "shared"),
+        "augment.cutout_size": (
+            (lambda value: value >= 0 and value % 2 == 0),
+            "an even number of pixels, 0 for none",
+        ),
+        "policies.source": one_of(*sources.SOURCES),
+        "policies.num_policies": at_least(1),
+        "policies.num_sub_policies": at_least(1),
+        "policies.round_steps": at_least(0),
+        "policies.ranges": one_of(*policies.RANGES),
+        "policies.fill": one_of("dataset", *FILLS),
+        "policies.order": one_of("standard_first", "policy_first"),
+        "controller.average_decay": unit,
+        "controller.normalization": one_of("standardize", "center"),
+        "controller.tanh_constant": at_least(0),
+        "controller.entropy_target": unit,
+        "controller.kl_cap": at_least(0),
+        "optimizer.clip_norm": at_least(0),
+        "optimizer.warmup_epochs": at_least(0),
+        "devices.num_devices": at_least(0),
+        "devices.mapping": one_of(*devices.MAPPINGS),
+        "devices.steps_in_flight": at_least(1),
+        "evaluation.batch_size": at_least(1),
+        "evaluation.every_epochs": at_least(1),
+        "checkpoint.every_steps": at_least(0),
+        "checkpoint.keep": at_least(1),
+        "log.every_steps": at_least(1),
+    }
+
+
+def _at(config: ml_collections.ConfigDict, dotted: str) -> Any:
+    for part in dotted.split("."):
+        config = config[part]
+    return config

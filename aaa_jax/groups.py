@@ -1,0 +1,142 @@
+"""How the rows of a large batch are laid out in groups.
+
+A group is the unit of everything that looks across rows: BatchNorm statistics,
+SamplePairing partners, the share of a device, a pass of gradient accumulation. So the
+result of a step does not depend on the number of devices or passes. What a policy does
+to a row does not belong here.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+GROUPINGS = ("mixed", "per_policy", "full")
+
+
+class GroupLayout(NamedTuple):
+    """The rows of one large batch of ``num_images * num_policies`` rows.
+
+    The mini-batch is cut into blocks of ``group_size`` images; a block under M policies
+    makes M groups. Group g of a block holds image n of the block under policy
+    ``(g + n) mod M`` (``mixed``: every group has all policies) or g (``per_policy``).
+    ``full`` is one group of all rows.
+    """
+
+    num_images: int
+    num_policies: int
+    group_size: int
+    grouping: str
+
+    @property
+    def num_rows(self) -> int:
+        """M * N."""
+        return self.num_images * self.num_policies
+
+    @property
+    def rows_per_group(self) -> int:
+        """Rows that share BatchNorm statistics and SamplePairing partners."""
+        return self.num_rows if self.grouping == "full" else self.group_size
+
+    @property
+    def num_groups(self) -> int:
+        """Groups in the large batch."""
+        return self.num_rows // self.rows_per_group
+
+
+def group_layout(
+    num_images: int, num_policies: int, group_size: int, grouping: str = "mixed"
+) -> GroupLayout:
+    """Lays out the M * N rows of a large batch.
+
+    Args:
+        num_images: N, images of a mini-batch.
+        num_policies: M.
+        group_size: b, images of a block and rows of a group; divides N.
+        grouping: ``mixed`` (default), ``per_policy`` or ``full``.
+
+    Raises:
+        ValueError: on sizes below 1, an unknown grouping, or a group size that does
+            not divide the mini-batch.
+    """
+    if grouping not in GROUPINGS:
+        raise ValueError(
+            f"batch_norm.grouping is {grouping!r}; allowed: {', '.join(GROUPINGS)}"
+        )
+    sizes = {
+        "batch_size": num_images,
+        "policies.num_policies": num_policies,
+        "batch_norm.group_size": group_size,
+    }
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")
+    if num_images % group_size:
+        raise ValueError(
+            f"batch_norm.group_size {group_size} does not divide batch_size "
+            f"{num_images}; group sizes that do: {_divisors(num_images)}"
+        )
+    return GroupLayout(num_images, num_policies, group_size, grouping)
+
+
+def check_shares(layout: GroupLayout, num_devices: int, num_passes: int) -> None:
+    """Refuses a layout whose groups cannot be shared out evenly.
+
+    Raises:
+        ValueError: naming the numbers of devices x passes that would do.
+    """
+    if num_passes < 1:
+        raise ValueError(f"num_passes is {num_passes}; it must be at least 1")
+    if layout.num_groups % (num_devices * num_passes) == 0:
+        return
+    if layout.grouping == "full":
+        raise ValueError(
+            "batch_norm.grouping 'full' needs one device and num_passes 1, not "
+            f"{num_devices} devices x {num_passes} passes; use 'mixed', or set "
+            "devices.num_devices and num_passes to 1"
+        )
+    finer = [
+        size
+        for size in _divisors(layout.num_images)
+        if (layout.num_rows // size) % (num_devices * num_passes) == 0
+    ]
+    raise ValueError(
+        f"{layout.num_groups} groups (batch_size {layout.num_images} / "
+        f"batch_norm.group_size {layout.group_size} x {layout.num_policies} policies) "
+        f"do not divide over {num_devices} devices x {num_passes} passes; devices x "
+        f"passes that would do: {_divisors(layout.num_groups)}; or group sizes: "
+        f"{finer or 'none'}"
+    )
+
+
+def image_of_row(layout: GroupLayout) -> np.ndarray:
+    """The image 0..N-1 of the mini-batch that each row shows, int32 [M * N]."""
+    if layout.grouping == "full":
+        return np.tile(np.arange(layout.num_images), layout.num_policies).astype(
+            np.int32
+        )
+    block, _, image = _block_group_image(layout)
+    return (block * layout.group_size + image).astype(np.int32)
+
+
+def policy_of_row(layout: GroupLayout) -> np.ndarray:
+    """The policy 0..M-1 that each row undergoes, int32 [M * N]."""
+    if layout.grouping == "full":
+        return np.repeat(np.arange(layout.num_policies), layout.num_images).astype(
+            np.int32
+        )
+    _, group, image = _block_group_image(layout)
+    if layout.grouping == "per_policy":
+        return group.astype(np.int32)
+    return ((group + image) % layout.num_policies).astype(np.int32)
+
+
+def _block_group_image(layout: GroupLayout) -> tuple[np.ndarray, ...]:
+    num_blocks = layout.num_images // layout.group_size
+    shape = (num_blocks, layout.num_policies, layout.group_size)
+    return tuple(index.reshape(-1) for index in np.indices(shape))
+
+
+def _divisors(number: int) -> list[int]:
+    low = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({*low, *(number // d for d in low)})

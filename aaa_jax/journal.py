@@ -1,0 +1,155 @@
+"""What a run writes of itself: the content of its lines, from arrays on the host.
+
+Nothing in a line of ``metrics.jsonl`` or ``policies.jsonl`` depends on time. Where and
+how lines are written is `metrics.py`'s business, when is `train.py`'s.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from aaa_jax import diagnostics, policies
+from aaa_jax.experiment import Experiment
+from aaa_jax.policies import Policies
+from aaa_jax.program import Round, RunState
+
+NEARLY = "up to rounding (--deterministic: bit for bit)"
+
+
+def round_line(done: int, closed: Round, experiment: Experiment) -> dict[str, Any]:
+    """A line of ``policies.jsonl``: a round's policies, and what was learned of them.
+
+    Args:
+        done: steps of the run when the round was over.
+        closed: the round, on the host.
+        experiment: the run's.
+    """
+    recipe = experiment.recipe
+    info = {name: _plain(value) for name, value in closed.info.items()}
+    return (
+        {"step": done, "round": done // recipe.round_steps - 1}
+        | policies_entry(closed.policies, experiment)
+        | info
+        | _diagnosis(closed, experiment)
+    )
+
+
+def policies_entry(sampled: Policies, experiment: Experiment) -> dict[str, Any]:
+    """Policies by name with all that is needed to apply them again."""
+    recipe = experiment.recipe
+    return policies.to_json(
+        jax.device_get(sampled),
+        ranges=recipe.ranges,
+        order="policy_first" if recipe.policy_first else "standard_first",
+        fill=recipe.fill,
+    )
+
+
+def epoch_line(
+    epoch: int,
+    state: RunState,
+    experiment: Experiment,
+    tested: Mapping[str, float],
+) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``.
+
+    Args:
+        epoch: from 0; lines count from 1.
+        state: at the epoch's end, on the host.
+        experiment: the run's.
+        tested: error rates of the test split, or nothing.
+
+    Returns:
+        Losses in nats, errors in percent, entropies as fractions of the maximum. What
+        is not known yet (no test in this epoch, no round over) is left out.
+    """
+    step = int(state.train.step)
+    total, count = (float(value) for value in state.train.epoch_loss)
+    line: dict[str, Any] = {
+        "step": step,
+        "epoch": epoch + 1,
+        "learning_rate": float(experiment.schedule(np.int32(step - 1))),
+    }
+    if count:
+        line["train_loss"] = total / count
+    line |= tested
+    if int(state.train.skipped_steps):
+        line["skipped_steps"] = int(state.train.skipped_steps)
+    if step >= experiment.recipe.round_steps:
+        line |= _diagnosis(state.last_round, experiment)
+    return line
+
+
+def beginning(
+    experiment: Experiment, dataset: str, used: Sequence[jax.Device], mapping: str
+) -> str:
+    """What is about to run, on what, and whether it can be repeated bit for bit."""
+    recipe, source = experiment.recipe, experiment.source
+    rounds = experiment.total_steps // recipe.round_steps
+    device = used[0]
+    exact = device.platform == "cpu" or "deterministic" in os.environ.get(
+        "XLA_FLAGS", ""
+    )
+    return (
+        f"{dataset}: {source.name} policies, M = {source.num_policies}, "
+        f"N = {recipe.layout.num_images}; {experiment.total_steps} steps of "
+        f"{recipe.layout.num_rows} rows in {rounds} rounds\n"
+        f"{len(used)} x {device.device_kind} ({mapping}), jax {jax.__version__}; "
+        f"a resumed run equals one never stopped {'bit for bit' if exact else NEARLY}"
+    )
+
+
+def resumed(step: int, experiment: Experiment) -> str:
+    """That a run goes on, and where."""
+    return f"going on from the checkpoint at step {step} of {experiment.total_steps}"
+
+
+def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
+    """The result of a finished run, and where everything is.
+
+    Args:
+        line: the last of ``metrics.jsonl``.
+        workdir: the run's directory.
+        was_finished: whether it was finished before this call.
+    """
+    state = f", controller {line['state']}" if "state" in line else ""
+    return (
+        f"{'this run is finished already' if was_finished else 'finished'}: "
+        f"test error {line['test_error']:.2f} % after epoch {line['epoch']} "
+        f"({line['test_images']} images){state}\n"
+        f"metrics, policies, TensorBoard events and checkpoints are in {workdir}"
+    )
+
+
+def scalars(line: Mapping[str, Any], closed: Round) -> dict[str, float]:
+    """The numbers of an epoch's line, with the shares of ops and magnitudes."""
+    numbers = {
+        name: float(value)
+        for name, value in line.items()
+        if isinstance(value, int | float) and name not in ("step", "epoch")
+    }
+    return numbers | (_summary(closed) if "op_entropy" in line else {})
+
+
+def _diagnosis(closed: Round, experiment: Experiment) -> dict[str, Any]:
+    """Numbers that tell a healthy round from a collapsing one, and its state."""
+    summary = _summary(closed)
+    short = {name: value for name, value in summary.items() if "/" not in name}
+    if not experiment.source.is_learned:
+        return short
+    return short | {"state": diagnostics.collapse_state(summary)}
+
+
+def _summary(closed: Round) -> dict[str, float]:
+    info = closed.info
+    return diagnostics.summarize(
+        closed.policies, info["losses"], info["standard_errors"], info
+    )
+
+
+def _plain(value: Any) -> Any:
+    array = np.asarray(value)
+    return array.item() if array.ndim == 0 else array.tolist()

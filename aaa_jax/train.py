@@ -1,0 +1,350 @@
+"""Algorithm 1: the loop of a run, from a config to the last epoch's test error.
+
+Equations live in `objective.py`, one mini-batch in `step.py`, what a config means in
+`experiment.py`, the compiled functions in `program.py`, a run's lines in `journal.py`.
+"""
+
+import collections
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from aaa_jax import checkpoint, data, devices, evaluate, groups, journal, metrics
+from aaa_jax.experiment import ConfigError, Experiment, build, check_config
+from aaa_jax.program import (
+    Program,
+    Round,
+    RunState,
+    compile_program,
+    evaluation_batches,
+    init_run_state,
+    resident_data,
+)
+from aaa_jax.step import ResidentData, controller_step, train_step
+
+__all__ = [
+    "ConfigError",
+    "NonFiniteLoss",
+    "RunInterrupted",
+    "RunState",
+    "controller_step",
+    "train_and_evaluate",
+    "train_epoch",
+    "train_step",
+]
+
+# What may differ when a run goes on: nothing that its numbers depend on.
+MAY_CHANGE = ("data.dir", "devices", "num_passes", "max_steps", "checkpoint", "log")
+MAY_CHANGE += ("compilation_cache", "on_nonfinite_loss", "evaluation.batch_size")
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss was NaN or infinite; the state before that step is saved."""
+
+
+class RunInterrupted(RuntimeError):
+    """A signal asked the run to stop; it was saved first."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Run(NamedTuple):
+    """What the loop holds: the functions, the data and where things are written."""
+
+    config: ml_collections.ConfigDict
+    experiment: Experiment
+    program: Program
+    root: jax.Array
+    train_data: ResidentData
+    test_data: evaluate.EvaluationData
+    num_classes: int
+    directory: metrics.RunDirectory
+    checkpoints: checkpoint.Checkpoints
+    progress: metrics.Progress
+    signals: list[int]  # those that asked the run to stop
+
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str
+) -> dict[str, Any]:
+    """Trains a target network against its policy source (Algorithm 1) and tests it.
+
+    The same call again in the same workdir goes on where the last one was saved, or
+    reports the result if the run is finished.
+
+    Args:
+        config: every key of `configs/default.py`.
+        workdir: the run's directory, made if need be.
+
+    Returns:
+        The last epoch's line of ``metrics.jsonl``.
+
+    Raises:
+        ConfigError: a value that cannot work; nothing has been touched.
+        data.DatasetError: the dataset is missing or damaged.
+        metrics.RunDirectoryError: the workdir cannot be used, or belongs to a run with
+            another config.
+        checkpoint.CheckpointError: a checkpoint cannot be written or read.
+        NonFiniteLoss: training diverged.
+        RunInterrupted: after a signal, when the run was saved.
+    """
+    check_config(config)
+    used, mapping = _devices(config)
+    spec, train, test = _load(config)
+    experiment = build(config, spec, len(train.labels))
+    program = compile_program(experiment, used, mapping, len(train.labels))
+    tested = evaluate.evaluation_data(
+        test.images,
+        test.labels,
+        batch_size=config.evaluation.batch_size,
+        num_devices=len(used),
+    )
+    with (
+        metrics.RunDirectory(
+            workdir, config.to_dict(), may_change=MAY_CHANGE
+        ) as directory,
+        checkpoint.Checkpoints(
+            directory.path / "checkpoints", keep=config.checkpoint.keep
+        ) as checkpoints,
+        _noted_signals() as signals,
+    ):
+        run = Run(
+            config=config,
+            experiment=experiment,
+            program=program,
+            root=program.place(jax.random.key(config.seed)),
+            train_data=resident_data(program, train.images, train.labels),
+            test_data=program.place(tested),
+            num_classes=spec.num_classes,
+            directory=directory,
+            checkpoints=checkpoints,
+            progress=metrics.Progress(),
+            signals=signals,
+        )
+        run.progress.say(journal.beginning(experiment, config.data.name, used, mapping))
+        state = _restore_or_init(run, train.images.shape[1:])
+        first = int(state.train.step)
+        for epoch in _epochs_left(experiment, first):  # Alg. 1, line 1
+            state = train_epoch(run, state, epoch)
+        line = run.directory.last("metrics.jsonl")
+        run.progress.say(
+            journal.ending(line, workdir, was_finished=first >= experiment.total_steps)
+        )
+        return line
+
+
+def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
+    """What is left of an epoch, then its evaluation and its checkpoint."""
+    recipe = run.experiment.recipe
+    order = run.program.order(run.root, np.int32(epoch))
+    batches = run.train_data._replace(permutation=order)
+    first = int(state.train.step)
+    last = min((epoch + 1) * recipe.steps_per_epoch, run.experiment.total_steps)
+    rounds: list[tuple[int, Round]] = []  # over, but not written yet
+    in_flight: collections.deque[jax.Array] = collections.deque()
+    started = time.monotonic()
+    for index in range(first, last):  # Alg. 1, line 4
+        state, loss = _one_step(run, state, batches, index, rounds)
+        in_flight.append(loss)
+        if len(in_flight) > run.config.devices.steps_in_flight:
+            in_flight.popleft().block_until_ready()
+        done = index + 1
+        run.progress.update(
+            done,
+            epoch=epoch,
+            loss=in_flight[0],
+            entropy=state.last_round.info["op_entropy"],
+        )
+        if done < last and (run.signals or _is_save_due(run, done)):
+            _save(run, state, rounds)
+    jax.block_until_ready(state.train.step)
+    seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
+    _write_epoch(run, state, rounds, epoch, seconds)
+    _save(run, state, rounds)
+    return state
+
+
+def _one_step(
+    run: Run,
+    state: RunState,
+    batches: ResidentData,
+    index: int,
+    rounds: list[tuple[int, Round]],
+) -> tuple[RunState, jax.Array]:
+    """One mini-batch, and the round's beginning or end where they fall on it."""
+    round_steps = run.experiment.recipe.round_steps
+    if index % round_steps == 0:
+        # Alg. 1, lines 2 and 3; the averages start anew inside the step.
+        number = np.int32(index // round_steps)
+        policies = run.program.sample(state.source, run.root, number)
+        state = state.replace(policies=policies)
+    # Alg. 1, lines 5 to 7.
+    train, losses = run.program.step(state.train, batches, state.policies, run.root)
+    state = state.replace(train=train)
+    if (index + 1) % round_steps == 0:
+        # Alg. 1, lines 8 to 10.
+        source, closed = run.program.close_round(state.source, state.policies, train)
+        state = state.replace(source=source, last_round=closed)
+        rounds.append((index + 1, closed))
+    return state, losses["loss"]
+
+
+def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
+    """The newest sound checkpoint, or the state before the first step."""
+    fresh = init_run_state(run.experiment, run.root, image_shape)
+    state = run.program.place(fresh)
+    restored = run.checkpoints.restore_latest(state)
+    if restored is None:
+        run.directory.truncate_after(0)
+        return state
+    step, state = restored
+    run.directory.truncate_after(step)
+    run.progress.say(journal.resumed(step, run.experiment))
+    return state
+
+
+def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+    """Writes what is known, then the checkpoint; leaves if a signal asked for it."""
+    _write_rounds(run, state, rounds)
+    step = int(state.train.step)
+    run.checkpoints.save(step, state)
+    if run.signals:
+        run.checkpoints.wait()
+        name = signal.Signals(run.signals[0]).name
+        raise RunInterrupted(
+            f"stopped by {name}; saved at step {step} of {run.experiment.total_steps}. "
+            "The same command goes on from there.",
+            run.signals[0],
+        )
+
+
+def _write_rounds(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+    """A line of ``policies.jsonl`` for every round that is over."""
+    first_bad = int(state.train.first_bad_step)
+    sound = [entry for entry in rounds if first_bad < 0 or entry[0] <= first_bad]
+    for done, closed in jax.device_get(sound):
+        run.directory.append(
+            "policies.jsonl", journal.round_line(done, closed, run.experiment)
+        )
+    rounds.clear()
+    if first_bad >= 0:
+        _stop_on_bad_loss(run, state, first_bad)
+
+
+def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
+    """Saves the state before the bad step, writes its policies, and raises."""
+    recipe = run.experiment.recipe
+    number = np.int32(step // recipe.round_steps)
+    policies = run.program.sample(state.source, run.root, number)
+    where = {"epoch": step // recipe.steps_per_epoch, "step": step}
+    line = where | journal.policies_entry(policies, run.experiment)
+    run.directory.write("nonfinite_loss.json", line)
+    train = state.train.replace(first_bad_step=np.full((), -1, np.int32))
+    before = state.replace(train=train, policies=policies)
+    run.checkpoints.save(step, run.program.place(before), wait=True)
+    raise NonFiniteLoss(
+        f"the loss is not finite in epoch {where['epoch'] + 1}, step {step}; the state "
+        f"before that step is saved in {run.directory.path}, the active policies in "
+        "nonfinite_loss.json. A lower optimizer.learning_rate, a warm-up or "
+        "optimizer.clip_norm help in a new workdir; --config.on_nonfinite_loss=skip "
+        "leaves out such updates and goes on here."
+    )
+
+
+def _write_epoch(
+    run: Run,
+    state: RunState,
+    rounds: list[tuple[int, Round]],
+    epoch: int,
+    seconds: dict[str, float],
+) -> None:
+    """Evaluates where it is due, and writes the epoch's lines."""
+    _write_rounds(run, state, rounds)
+    step = int(state.train.step)
+    tested: dict[str, float] = {}
+    started = time.monotonic()
+    every = run.config.evaluation.every_epochs
+    if (epoch + 1) % every == 0 or step == run.experiment.total_steps:
+        sums = evaluation_batches(run.program, state.train, run.test_data)
+        tested = evaluate.error_rates(sums, run.num_classes)
+    seconds["evaluation_seconds"] = time.monotonic() - started
+    state = jax.device_get(state.replace(train=state.train.replace(opt_state=())))
+    line = journal.epoch_line(epoch, state, run.experiment, tested)
+    run.directory.append("metrics.jsonl", line)
+    run.directory.append("timing.jsonl", {"step": step, "epoch": epoch + 1} | seconds)
+    run.directory.scalars(step, journal.scalars(line, state.last_round))
+    run.progress.epoch(line, seconds)
+
+
+def _epochs_left(experiment: Experiment, step: int) -> range:
+    per_epoch = experiment.recipe.steps_per_epoch
+    if step >= experiment.total_steps:
+        return range(0)
+    return range(step // per_epoch, -(-experiment.total_steps // per_epoch))
+
+
+def _is_save_due(run: Run, done: int) -> bool:
+    every = run.config.checkpoint.every_steps
+    return every > 0 and done % every == 0
+
+
+def _devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
+    """The devices of a run and how steps are mapped over them."""
+    layout = groups.group_layout(
+        config.batch_size,
+        config.policies.num_policies,
+        config.batch_norm.group_size,
+        config.batch_norm.grouping,
+    )
+    try:
+        used = devices.pick_devices(config.devices.num_devices)
+        mapping = devices.resolve_mapping(config.devices.mapping, len(used))
+        groups.check_shares(layout, len(used), config.num_passes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return used, mapping
+
+
+def _load(
+    config: ml_collections.ConfigDict,
+) -> tuple[data.DatasetSpec, data.Dataset, data.Dataset]:
+    """What the dataset is, its train split or a subset, its test split."""
+    name, where = config.data.name, config.data.dir or None
+    spec = data.describe(name, data_dir=where)
+    subset = config.data.num_train_images or None
+    train = data.load(
+        name, spec.train_split, data_dir=where, num_images=subset, seed=config.seed
+    )
+    return spec, train, data.load(name, spec.test_split, data_dir=where)
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT; a second one ends the process at once."""
+    noted: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if noted:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread may handle signals
+        return
+    handled = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, note) for number in handled}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""What a preset's argument means: `--config=configs/NAME.py:ARGUMENT`.
+
+The network's N, learning rate, weight decay and epochs stay those of its row of
+Table 7; the argument says where the policies come from.
+"""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+
+def apply(config: ConfigDict, argument: str) -> ConfigDict:
+    """The config with the argument's policy source, M, Cutout, order and ranges.
+
+    Args:
+        config: a preset, changed in place.
+        argument: a key of `ARGUMENTS`.
+
+    Raises:
+        ValueError: on an unknown argument.
+    """
+    if argument not in ARGUMENTS:
+        raise ValueError(
+            f"unknown argument {argument!r}; allowed: {', '.join(ARGUMENTS)}"
+        )
+    ARGUMENTS[argument](config)
+    return config
+
+
+def _ours(config: ConfigDict) -> None:
+    """Adversarial AutoAugment as in the paper."""
+    config.policies.source = "adversarial"
+
+
+def _guarded(config: ConfigDict) -> None:
+    """Departure: the controller restrained against collapse."""
+    config.policies.source = "adversarial"
+    config.policies.ranges = "monotone10"
+    config.controller.tanh_constant = 1.5
+    config.controller.entropy_target = 0.75
+
+
+def _random(config: ConfigDict) -> None:
+    """Table 4's Random: uniform policies."""
+    config.policies.source = "random"
+
+
+def _fixed(config: ConfigDict) -> None:
+    """Table 4's Fixed: M instances under standard augmentation alone."""
+    config.policies.source = "fixed"
+
+
+def _cutout(config: ConfigDict) -> None:
+    """The Cutout column: standard augmentation and Cutout, M = 1."""
+    config.policies.source = "fixed"
+    config.policies.num_policies = 1
+
+
+def _baseline(config: ConfigDict) -> None:
+    """The Baseline column: standard augmentation, M = 1."""
+    _cutout(config)
+    config.augment.cutout_size = 0
+
+
+def _autoaugment(config: ConfigDict) -> None:
+    """The AutoAugment column: the dataset's published policy, M = 1.
+
+    Departure: AutoAugment's own runs had other epochs and learning rates.
+    """
+    config.policies.source = "published"
+    config.policies.num_policies = 1
+
+
+def _pba(config: ConfigDict) -> None:
+    """The PBA column: its published CIFAR schedule, M = 1.
+
+    Departure: PBA's own runs had other epochs and learning rates.
+    """
+    config.policies.source = "schedule"
+    config.policies.num_policies = 1
+
+
+def _randaugment(config: ConfigDict) -> None:
+    """RandAugment at the same M (beyond the paper)."""
+    config.policies.source = "randaugment"
+
+
+def _trivialaugment(config: ConfigDict) -> None:
+    """TrivialAugment (wide) at the same M (beyond the paper)."""
+    config.policies.source = "trivialaugment"
+
+
+ARGUMENTS: dict[str, Callable[[ConfigDict], None]] = {
+    "ours": _ours,
+    "guarded": _guarded,
+    "random": _random,
+    "fixed": _fixed,
+    "cutout": _cutout,
+    "baseline": _baseline,
+    "autoaugment": _autoaugment,
+    "pba": _pba,
+    "randaugment": _randaugment,
+    "trivialaugment": _trivialaugment,
+}

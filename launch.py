@@ -1,0 +1,132 @@
+"""Trains one run: `python launch.py --config=configs/NAME.py[:ARGUMENT] --workdir=DIR`.
+
+Flags and one call; Algorithm 1 is `aaa_jax.train.train_and_evaluate`. Exit codes: 0 the
+run is finished; 2 the command cannot work, and one line says why; 1 the run failed, and
+says why; 128 + n the run was saved on signal n, and the same command resumes it.
+"""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+CONFIG_HINT = "--config=configs/NAME.py[:ARGUMENT], such as --config=configs/digits.py"
+NO_PRESETS = ("__init__", "arguments", "default")
+
+
+class UsageError(ValueError):
+    """The command line cannot work."""
+
+
+def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
+    """The config with its overrides, and the workdir.
+
+    Raises:
+        UsageError: in one line, what is wrong with the command line.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, CONFIG_HINT, flag_values=values)
+    flags.DEFINE_string("workdir", None, "the run's directory", flag_values=values)
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "the same as --config.deterministic: bit-equal repeats on GPUs too",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
+    sys.argv[:] = argv  # where config_flags looks for overrides
+    given = [argument.split("=")[0].lstrip("-") for argument in argv[1:]]
+    if any(name.startswith("config.") for name in given) and "config" not in given:
+        raise UsageError(f"--config is missing; give {CONFIG_HINT}")
+    try:
+        stray = values(argv)[1:]
+        if values.help:
+            print(__doc__, values.main_module_help(), values.get_help(), sep="\n")
+            sys.exit(0)
+        config = values.config
+        if config is not None:
+            _check_file(values["config"].config_filename)
+            _check_loaded(values["config"].config_filename, config)
+    except (LookupError, AttributeError) as error:
+        overrides = [f"--{name}" for name in given if name.startswith("config.")]
+        hint = str(error.args[0]).replace("\n", ". ")
+        raise UsageError(
+            f"the config has no such key as in {', '.join(overrides)}: {hint}"
+        ) from error
+    except (flags.Error, OSError, ValueError) as error:
+        raise UsageError(_one_line(error)) from error
+    if stray:
+        raise UsageError(f"stray argument {stray[0]!r}; every option is --name=value")
+    if config is None:
+        raise UsageError(f"--config is missing; give {CONFIG_HINT}")
+    if not values.workdir:
+        raise UsageError("--workdir is missing; give --workdir=DIR, such as runs/first")
+    if values.deterministic:
+        config.deterministic = True
+    return config, values.workdir
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains, and turns what can go wrong into one line and an exit code."""
+    try:
+        config, workdir = parse(argv)
+    except UsageError as error:
+        return _refuse(error)
+    if config.deterministic:
+        # Read by XLA when the backend starts; without effect on the CPU.
+        os.environ["XLA_FLAGS"] = (
+            os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+        )
+    # Only now: a wrong command line is answered at once.
+    from aaa_jax import checkpoint, data, metrics, train
+
+    try:
+        train.train_and_evaluate(config, workdir)
+    except (
+        train.ConfigError,
+        data.DatasetError,
+        metrics.RunDirectoryError,
+    ) as error:
+        return _refuse(error)
+    except (train.NonFiniteLoss, checkpoint.CheckpointError) as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 1
+    except train.RunInterrupted as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return 128 + error.signal_number
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    print(f"launch.py: {error}", file=sys.stderr)
+    return 2
+
+
+def _check_file(path: str) -> None:
+    if not os.path.isfile(path):
+        known = sorted(pathlib.Path(__file__).parent.glob("configs/*.py"))
+        presets = [p.stem for p in known if p.stem not in NO_PRESETS]
+        raise UsageError(
+            f"--config: there is no file {path!r}; presets in configs/: "
+            f"{', '.join(presets)}"
+        )
+
+
+def _check_loaded(path: str, config: object) -> None:
+    if not isinstance(config, ConfigDict):
+        raise UsageError(f"--config: {path} has no get_config that returns a config")
+
+
+def _one_line(error: Exception) -> str:
+    """What an error of the flags says, without the traceback that it quotes."""
+    if isinstance(error, UsageError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("ValueError: ")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

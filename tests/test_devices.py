@@ -1,0 +1,87 @@
+"""The one function that maps a step over devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax import devices
+
+ROWS = np.arange(24, dtype=np.float32).reshape(8, 3) / 7
+
+
+def _share_of_mean(state, rows, *, axis_name, num_devices):
+    """A step like a train step: each device has a share, all return the same."""
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    share = rows.shape[0] // num_devices
+    mine = jax.lax.dynamic_slice_in_dim(rows, device * share, share)
+
+    def loss(weights):
+        return jnp.sum((mine @ weights) ** 2) / rows.shape[0]
+
+    gradient = jax.grad(loss)(state["weights"])
+    if axis_name is not None:
+        gradient = jax.lax.psum(gradient, axis_name)
+    return {"weights": state["weights"] - gradient}, gradient
+
+
+def _mapped(count, mapping, donate=False):
+    used = devices.pick_devices(count)
+
+    def step(state, rows, *, axis_name):
+        return _share_of_mean(state, rows, axis_name=axis_name, num_devices=count)
+
+    return used, devices.map_over_devices(step, used, mapping, donate=donate)
+
+
+@pytest.mark.parametrize(
+    ("count", "mapping"),
+    [(1, "jit"), (1, "pmap"), (4, "pmap"), (2, "shard_map"), (4, "shard_map")],
+)
+def test_every_mapping_gives_the_gradient_of_the_whole(count, mapping):
+    used, step = _mapped(count, mapping)
+    weights = np.array([0.5, -1.0, 0.25], np.float32)
+    state, rows = devices.replicate(({"weights": weights}, ROWS), used)
+    # d/dw mean((Xw)^2) = 2/n X'Xw, in double
+    expected = 2 / 8 * ROWS.T.astype(np.float64) @ (ROWS @ weights)
+    new, gradient = step(state, rows)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+    np.testing.assert_allclose(new["weights"], weights - expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_pmap_and_shard_map_are_bit_equal(count):
+    results = []
+    for mapping in ("pmap", "shard_map"):
+        used, step = _mapped(count, mapping)
+        state = devices.replicate({"weights": np.ones(3, np.float32)}, used)
+        rows = devices.replicate(ROWS, used)
+        for _ in range(3):
+            state, gradient = step(state, rows)
+        results.append(jax.device_get((state, gradient)))
+    jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+@pytest.mark.parametrize(("count", "mapping"), [(1, "jit"), (2, "pmap")])
+def test_a_donated_state_is_given_up_and_the_source_is_not(count, mapping):
+    used, step = _mapped(count, mapping, donate=True)
+    kept = jnp.ones(3)
+    state = devices.replicate({"weights": kept}, used)
+    step(state, devices.replicate(ROWS, used))
+    assert state["weights"].is_deleted()
+    assert not kept.is_deleted()
+
+
+def test_auto_is_jit_alone_and_pmap_in_company():
+    assert devices.resolve_mapping("auto", 1) == "jit"
+    assert devices.resolve_mapping("auto", 4) == "pmap"
+    assert devices.resolve_mapping("shard_map", 1) == "shard_map"
+
+
+def test_impossible_choices_are_refused():
+    with pytest.raises(ValueError, match="is 99; here are 4 cpu devices"):
+        devices.pick_devices(99)
+    with pytest.raises(ValueError, match="'map'; allowed: auto, jit, pmap"):
+        devices.resolve_mapping("map", 1)
+    with pytest.raises(ValueError, match="'jit' uses one device, not 4"):
+        devices.resolve_mapping("jit", 4)
