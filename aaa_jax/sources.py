@@ -11,6 +11,7 @@ All three can be jitted. A new source is a function here and a row in `SOURCES`.
 policies are applied, and when a round ends, does not belong here.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -89,16 +90,14 @@ def adversarial_source(
     """
     _check_shape(num_policies, num_sub_policies)
     _check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
-    positive = {
-        "hidden_size": hidden_size,
-        "embedding_size": embedding_size,
-        "learning_rate": learning_rate,
-        "temperature": temperature,
-        "tanh_constant": tanh_constant,
-        "kl_cap": kl_cap,
-    }
-    for name, value in positive.items():
-        _check(value is None or value > 0, f"{name} is {value}, must be positive")
+    _check_positive(
+        hidden_size=hidden_size,
+        embedding_size=embedding_size,
+        learning_rate=learning_rate,
+        temperature=temperature,
+        tanh_constant=tanh_constant,
+        kl_cap=kl_cap,
+    )
     _check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
     _check(
         entropy_target is None or 0 < entropy_target < 1,
@@ -115,9 +114,17 @@ def adversarial_source(
         reset_per_sub_policy=reset_per_sub_policy,
     )
     tx = optax.adam(learning_rate)
-
-    def init(key: jax.Array) -> controller.ControllerState:
-        return controller.init(key, module, tx, entropy_weight=entropy_weight)
+    init = functools.partial(
+        controller.init, module=module, tx=tx, entropy_weight=entropy_weight
+    )
+    learn = functools.partial(
+        controller.update,
+        module=module,
+        tx=tx,
+        normalization=normalization,
+        entropy_target=entropy_target,
+        kl_cap=kl_cap,
+    )
 
     def sample(
         key: jax.Array, state: controller.ControllerState, progress: jax.Array | float
@@ -127,21 +134,10 @@ def adversarial_source(
     def update(
         state: controller.ControllerState, policies: Policies, losses: jax.Array
     ) -> tuple[controller.ControllerState, Info]:
-        state, info = controller.update(
-            state,
-            policies,
-            losses,
-            module=module,
-            tx=tx,
-            normalization=normalization,
-            entropy_target=entropy_target,
-            kl_cap=kl_cap,
-        )
+        state, info = learn(state, policies, losses)
         return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
 
-    return PolicySource(
-        init, sample, update, "adversarial", num_policies, is_learned=True
-    )
+    return PolicySource(init, sample, update, "adversarial", num_policies, True)
 
 
 def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySource:
@@ -380,6 +376,11 @@ def _no_state(key: jax.Array) -> tuple[()]:
 def _check(holds: bool, message: str) -> None:
     if not holds:
         raise ValueError(message)
+
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        _check(value is None or value > 0, f"{name} is {value}, must be positive")
 
 
 def _check_shape(num_policies: int, num_sub_policies: int) -> None:
