@@ -144,7 +144,7 @@ def draw(
     step = 1 + below(max(group_size - 1, 1), partner)
     return Draws(
         sub_policy=sub_policy,
-        applied=applied < policies.probs[policy_of_row, sub_policy],
+        applied=applied < jnp.asarray(policies.probs)[policy_of_row, sub_policy],
         sign=jnp.where(sign < 0.5, 1, -1),
         center=jnp.stack([below(height, y), below(width, x)], axis=-1),
         partner=(own + step) % group_size,
@@ -327,8 +327,9 @@ def _steps(
     chex.assert_shape([policy_of_row, draws.sub_policy], shape[:1])
     chex.assert_shape([draws.applied, draws.sign, draws.partner], shape)
     chex.assert_shape(draws.center, (*shape, 2))
-    chain = policies.ops[policy_of_row, draws.sub_policy]
-    magnitudes = policies.magnitudes[policy_of_row, draws.sub_policy]
+    chosen = (policy_of_row, draws.sub_policy)
+    chain = jnp.asarray(policies.ops)[chosen]
+    magnitudes = jnp.asarray(policies.magnitudes)[chosen]
     ops = jnp.where(draws.applied, chain, image_ops.op_index("Identity"))
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
     return families.Step(

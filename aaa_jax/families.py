@@ -92,7 +92,8 @@ def run(
         What `finish` returns, with a leading axis B.
     """
     driver = driver_or_default(driver)
-    setting = Setting(pool, moved_in, covered, functools.partial(over, driver))
+    over_channels = functools.partial(over, driver)
+    setting = Setting(jnp.asarray(pool), moved_in, covered, over_channels)
     codes, decode = _encode(steps)
     branches = [_decoded(family, decode, setting) for family in FAMILIES]
     branch_of_op = jnp.array(_branch_of_op(ops.OPS, tuple(FAMILIES.values())))
@@ -222,7 +223,7 @@ def affine(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
 
 def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """A table per channel from its extremes."""
-    lowest, highest = _extremes(to_lanes(words))
+    lowest, highest = extremes(to_lanes(words))
     return _look_up(
         words,
         setting.over_channels(
@@ -232,7 +233,7 @@ def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     )
 
 
-def _extremes(lanes: jax.Array) -> tuple[jax.Array, jax.Array]:
+def extremes(lanes: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Minimum and maximum uint8 [4] of bytes [P, 4]; by 16 pixels, to use SIMD."""
     whole = lanes.shape[0] // 16 * 16
     blocks = lanes[:whole].reshape(-1, 64)
