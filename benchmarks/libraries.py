@@ -1,0 +1,234 @@
+"""Pillow, OpenCV and albumentations as candidates: one image at a time, on the host.
+
+A maker raises ImportError where its library is not installed. Pillow's results are the
+definition of right; the others approximate them as their own functions do.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.work import (
+    Apply,
+    Library,
+    Work,
+    affine_matrix,
+    image_by_image,
+    middle_coordinates,
+    patch,
+)
+
+GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+
+
+def pillow(work: Work) -> Library:
+    """Pillow, as AutoAugment's code and its ports call it."""
+    from PIL import Image
+
+    return image_by_image(work, pillow_ops(), Image.fromarray, np.asarray)
+
+
+def pillow_ops() -> dict[str, Apply]:
+    """The ops by Pillow on PIL images: also the goldens of `parity.py`."""
+    from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+    def affine(name: str) -> Apply:
+        def apply(
+            image: Any, value: float, center: Any, partner: Any, fill: Any
+        ) -> Any:
+            matrix = affine_matrix(name, value, image.height, image.width)
+            return image.transform(
+                image.size, Image.Transform.AFFINE, matrix, fillcolor=fill
+            )
+
+        return apply
+
+    def enhance(enhancer: Callable) -> Apply:
+        return lambda image, value, *_: enhancer(image).enhance(value)
+
+    def cutout(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
+        rows, columns = patch(value, center, image.height, image.width)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return image
+        image = image.copy()
+        box = (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
+        ImageDraw.Draw(image).rectangle(box, fill)
+        return image
+
+    return {
+        **{name: affine(name) for name in GEOMETRIC if name != "Rotate"},
+        "Rotate": lambda image, value, center, partner, fill: image.rotate(
+            value, fillcolor=fill
+        ),
+        "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
+        "Invert": lambda image, *_: ImageOps.invert(image),
+        "Equalize": lambda image, *_: ImageOps.equalize(image),
+        "Solarize": lambda image, value, *_: ImageOps.solarize(image, value),
+        "Posterize": lambda image, value, *_: ImageOps.posterize(image, int(value)),
+        "Contrast": enhance(ImageEnhance.Contrast),
+        "Color": enhance(ImageEnhance.Color),
+        "Brightness": enhance(ImageEnhance.Brightness),
+        "Sharpness": enhance(ImageEnhance.Sharpness),
+        "Cutout": cutout,
+        "SamplePairing": lambda image, value, center, partner, fill: Image.blend(
+            image, partner, value
+        ),
+        "Identity": lambda image, *_: image,
+    }
+
+
+def opencv(work: Work) -> Library:
+    """OpenCV's functions on arrays, the quickest we know of for each op."""
+    cv2.setNumThreads(1)
+    return image_by_image(work, opencv_ops(), lambda image: image, lambda image: image)
+
+
+def opencv_ops() -> dict[str, Apply]:
+    """The ops by OpenCV on uint8 arrays."""
+    ramp = np.arange(256)
+
+    def affine(name: str) -> Apply:
+        def apply(
+            image: Any, value: float, center: Any, partner: Any, fill: Any
+        ) -> Any:
+            height, width, _ = image.shape
+            matrix = middle_coordinates(affine_matrix(name, value, height, width))
+            flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+            size = (width, height)
+            return cv2.warpAffine(image, matrix, size, flags=flags, borderValue=fill)
+
+        return apply
+
+    @functools.cache
+    def blended_table(value: float, start: int) -> np.ndarray:
+        return np.clip(start + value * (ramp - start), 0, 255).astype(np.uint8)
+
+    @functools.cache
+    def solarize_table(value: float) -> np.ndarray:
+        return np.where(ramp < value, ramp, 255 - ramp).astype(np.uint8)
+
+    def auto_contrast(image: Any, *_: Any) -> Any:
+        flat = image.reshape(-1, 3)
+        low, high = flat.min(0).astype(float), flat.max(0).astype(float)
+        scale = 255 / np.maximum(high - low, 1)
+        table = np.clip((ramp[:, None] - low) * scale, 0, 255).astype(np.uint8)
+        return cv2.LUT(image, np.where(high > low, table, ramp[:, None])[None])
+
+    def equalize(image: Any, *_: Any) -> Any:
+        return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(image)])
+
+    def contrast(image: Any, value: float, *_: Any) -> Any:
+        mean = int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5)
+        return cv2.LUT(image, blended_table(value, mean))
+
+    def color(image: Any, value: float, *_: Any) -> Any:
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
+        return cv2.addWeighted(image, value, gray, 1 - value, 0)
+
+    kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
+
+    def sharpness(image: Any, value: float, *_: Any) -> Any:
+        smooth = cv2.filter2D(image, -1, kernel)
+        return cv2.addWeighted(image, value, smooth, 1 - value, 0)
+
+    def cutout(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
+        image = image.copy()
+        image[patch(value, center, *image.shape[:2])] = fill
+        return image
+
+    return {
+        **{name: affine(name) for name in GEOMETRIC},
+        "AutoContrast": auto_contrast,
+        "Invert": lambda image, *_: cv2.bitwise_not(image),
+        "Equalize": equalize,
+        "Solarize": lambda image, value, *_: cv2.LUT(image, solarize_table(value)),
+        "Posterize": lambda image, value, *_: (
+            image & np.uint8(255 << (8 - int(value)) & 255)
+        ),
+        "Contrast": contrast,
+        "Color": color,
+        "Brightness": lambda image, value, *_: cv2.LUT(image, blended_table(value, 0)),
+        "Sharpness": sharpness,
+        "Cutout": cutout,
+        "SamplePairing": lambda image, value, center, partner, fill: cv2.addWeighted(
+            image, 1 - value, partner, value, 0
+        ),
+        "Identity": lambda image, *_: image,
+    }
+
+
+def albumentations(work: Work) -> Library:
+    """Albumentations' transforms, made once per value; SamplePairing by OpenCV."""
+    import albumentations as A
+
+    cv2.setNumThreads(1)
+    make = _albumentations_transform(A, work.fill)
+
+    def with_value(name: str) -> Apply:
+        def apply(
+            image: Any, value: float, center: Any, partner: Any, fill: Any
+        ) -> Any:
+            transform = make(name, value)
+            return image if transform is None else transform(image=image)["image"]
+
+        return apply
+
+    ops = {name: with_value(name) for name in work.names} | {
+        "SamplePairing": opencv_ops()["SamplePairing"]
+    }
+    return image_by_image(work, ops, lambda image: image, lambda image: image)
+
+
+def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:
+    """(op, value) -> a transform with that strength, or None for the identity."""
+    geometry = {"interpolation": cv2.INTER_NEAREST, "fill": tuple(fill), "p": 1.0}
+    color = {"brightness", "contrast", "saturation"}
+
+    def jitter(field: str, value: float) -> Any:
+        ranges = dict.fromkeys(color, (1.0, 1.0)) | {field: (value, value)}
+        return A.ColorJitter(**ranges, hue=(0.0, 0.0), p=1.0)
+
+    def shear(axis: str, value: float) -> Any:
+        degrees = math.degrees(math.atan(value))
+        both = {"x": (0.0, 0.0), "y": (0.0, 0.0)} | {axis: (degrees, degrees)}
+        return A.Affine(shear=both, **geometry)
+
+    def translate(axis: str, value: float) -> Any:
+        both = {"x": (0, 0), "y": (0, 0)} | {axis: (-int(value), -int(value))}
+        return A.Affine(translate_px=both, **geometry)
+
+    def cutout(value: float) -> Any:
+        side = (int(value), int(value))
+        if side[0] < 1:
+            return None
+        holes = {"hole_height_range": side, "hole_width_range": side}
+        return A.CoarseDropout((1, 1), fill=tuple(fill), p=1.0, **holes)
+
+    def sharpen(value: float) -> Any:  # it has no smoothing side
+        strength = min(abs(value - 1), 1.0)
+        return A.Sharpen((strength, strength), (1.0, 1.0), p=1.0)
+
+    makers: dict[str, Callable[[float], Any]] = {
+        "ShearX": functools.partial(shear, "x"),
+        "ShearY": functools.partial(shear, "y"),
+        "TranslateX": functools.partial(translate, "x"),
+        "TranslateY": functools.partial(translate, "y"),
+        "Rotate": lambda v: A.Rotate((v, v), border_mode=0, **geometry),
+        "AutoContrast": lambda v: A.AutoContrast(method="pil", p=1.0),
+        "Invert": lambda v: A.InvertImg(p=1.0),
+        "Equalize": lambda v: A.Equalize(mode="cv", p=1.0),
+        "Solarize": lambda v: A.Solarize((v / 256, v / 256), p=1.0),
+        "Posterize": lambda v: None if v >= 8 else A.Posterize(int(v), p=1.0),
+        "Contrast": functools.partial(jitter, "contrast"),
+        "Color": functools.partial(jitter, "saturation"),
+        "Brightness": functools.partial(jitter, "brightness"),
+        "Sharpness": sharpen,
+        "Cutout": cutout,
+        "Identity": lambda v: None,
+    }
+    return functools.cache(lambda name, value: makers[name](value))

@@ -1,0 +1,177 @@
+"""The work that every candidate does, in NumPy without JAX: workers start fast.
+
+A mini-batch of N images under M policies of Q sub-policies of S ops: for each of the
+N M rows draw a sub-policy, signs, centres and partners, apply the ops one after the
+other, normalise to float32. Which library does it is the business of `libraries.py`,
+`torch_libraries.py` and `engine.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Work(NamedTuple):
+    """One mini-batch and the policies on it.
+
+    Attributes:
+        images: uint8 [N, H, W, 3].
+        names: of the ops, in the order of their numbers.
+        ops: int32 [M, Q, S].
+        magnitudes: int32 [M, Q, S].
+        values: double [ops, magnitudes, 2], an op's value for the signs + and -.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        mean: of the normalisation, values from 0 to 1.
+        std: likewise.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    ops: np.ndarray
+    magnitudes: np.ndarray
+    values: np.ndarray
+    fill: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def num_rows(self) -> int:
+        """Augmented images: N M."""
+        return len(self.images) * len(self.ops)
+
+
+class Draws(NamedTuple):
+    """As `aaa_jax.augment.Draws`, NumPy; B = N M rows, those of a policy together."""
+
+    sub_policy: np.ndarray
+    sign: np.ndarray
+    center: np.ndarray
+    partner: np.ndarray
+
+
+# An op of a library on one image in the library's own form:
+# (image, value, center (row, column), partner, fill) -> image.
+Apply = Callable[[Any, float, Sequence[int], Any, tuple[int, int, int]], Any]
+
+
+class Library(NamedTuple):
+    """A candidate that runs on the host.
+
+    Attributes:
+        augment: (draws, rows) -> the augmented rows in the library's own form.
+        finish: those -> float32 normalised, the end of what is timed.
+        pixels: those -> uint8 [rows, H, W, 3], to compare with Pillow.
+    """
+
+    augment: Callable[[Draws, Sequence[int]], Any]
+    finish: Callable[[Any], Any]
+    pixels: Callable[[Any], np.ndarray]
+
+
+def draw(seed: int, work: Work) -> Draws:
+    """Everything random about a batch, vectorised: the cheapest way for a host."""
+    random = np.random.default_rng(seed)
+    num_images, height, width, _ = work.images.shape
+    _, num_sub_policies, chain_length = work.ops.shape
+    shape = (work.num_rows, chain_length)
+    own = np.arange(work.num_rows)[:, None] % num_images
+    step = random.integers(1, max(num_images, 2), shape)
+    return Draws(
+        sub_policy=random.integers(0, num_sub_policies, work.num_rows),
+        sign=random.integers(0, 2, shape) * 2 - 1,
+        center=random.integers(0, (height, width), (*shape, 2)),
+        partner=(own + step) % num_images,
+    )
+
+
+def steps_of_row(
+    work: Work, draws: Draws, row: int
+) -> list[tuple[str, float, Sequence[int], int]]:
+    """(op, value, centre, partner) of each of the S ops of a row."""
+    m, q = row // len(work.images), draws.sub_policy[row]
+    steps = []
+    for s, op in enumerate(work.ops[m, q].tolist()):
+        is_negative = int(draws.sign[row, s] < 0)
+        value = float(work.values[op, work.magnitudes[m, q, s], is_negative])
+        center, partner = draws.center[row, s].tolist(), int(draws.partner[row, s])
+        steps.append((work.names[op], value, center, partner))
+    return steps
+
+
+def image_by_image(
+    work: Work,
+    ops: Mapping[str, Apply],
+    load: Callable[[np.ndarray], Any],
+    store: Callable[[Any], np.ndarray],
+) -> Library:
+    """A library whose functions take one image: a loop over the rows.
+
+    Args:
+        work: what to do.
+        ops: the library's function for each name of `work.names`.
+        load: from uint8 [H, W, 3] to the library's form, once per image of the batch.
+        store: the way back, once per row.
+    """
+    scale = np.tile(1 / (255 * np.float32(work.std)), work.images[0].size // 3)
+    shift = np.tile(-np.float32(work.mean) / work.std, work.images[0].size // 3)
+
+    def augment(draws: Draws, rows: Sequence[int]) -> np.ndarray:
+        images = [load(image) for image in work.images]
+        out = np.empty((len(rows), *work.images.shape[1:]), np.uint8)
+        for place, row in enumerate(rows):
+            image = images[row % len(images)]
+            for name, value, center, partner in steps_of_row(work, draws, row):
+                image = ops[name](image, value, center, images[partner], work.fill)
+            out[place] = store(image)
+        return out
+
+    def finish(rows: np.ndarray) -> np.ndarray:
+        flat = rows.reshape(len(rows), -1)  # long rows: NumPy then uses SIMD
+        floats = np.multiply(flat, scale, dtype=np.float32)
+        floats += shift
+        return floats.reshape(rows.shape)
+
+    return Library(augment, finish, lambda rows: rows)
+
+
+def affine_matrix(
+    name: str, value: float, height: int, width: int
+) -> tuple[float, float, float, float, float, float]:
+    """(a, b, c, d, e, f): output (x, y) comes from (a x + b y + c, d x + e y + f).
+
+    In Pillow's coordinates, in which the first pixel's middle is (1/2, 1/2).
+    """
+    if name == "Rotate":
+        cos, sin = np.cos(np.radians(-value)), np.sin(np.radians(-value))
+        c = width / 2 - cos * width / 2 - sin * height / 2
+        f = height / 2 + sin * width / 2 - cos * height / 2
+        return (cos, sin, c, -sin, cos, f)
+    return {
+        "ShearX": (1.0, value, 0.0, 0.0, 1.0, 0.0),
+        "ShearY": (1.0, 0.0, 0.0, value, 1.0, 0.0),
+        "TranslateX": (1.0, 0.0, value, 0.0, 1.0, 0.0),
+        "TranslateY": (1.0, 0.0, 0.0, 0.0, 1.0, value),
+    }[name]
+
+
+def middle_coordinates(
+    matrix: tuple[float, float, float, float, float, float],
+) -> np.ndarray:
+    """The same map [2, 3] where the first pixel's middle is (0, 0)."""
+    a, b, c, d, e, f = matrix
+    return np.array(
+        [[a, b, c + (a + b - 1) / 2], [d, e, f + (d + e - 1) / 2]], np.float64
+    )
+
+
+def patch(
+    value: float, center: Sequence[int], height: int, width: int
+) -> tuple[slice, slice]:
+    """Rows and columns that Cutout of a side covers."""
+    half = int(value) // 2
+    y, x = center
+    return (
+        slice(max(y - half, 0), min(y + half, height)),
+        slice(max(x - half, 0), min(x + half, width)),
+    )
