@@ -5,6 +5,7 @@ its share (by ``axis_index``) and returns the same values. Which share that is b
 to the step.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,17 @@ def pick_devices(num_devices: int) -> list[jax.Device]:
             f"{devices[0].platform} devices (0 means all)"
         )
     return devices[: num_devices or len(devices)]
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache directory, for the next process.
+
+    A cache directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        path = os.path.join(base, "aaa_jax", "compiled")
+        jax.config.update("jax_compilation_cache_dir", path)
 
 
 def resolve_mapping(mapping: str, num_devices: int) -> str:

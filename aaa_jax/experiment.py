@@ -254,7 +254,7 @@ def _checks() -> dict[str, tuple[Callable[[Any], bool], str]]:
         "evaluation.every_epochs": at_least(1),
         "checkpoint.every_steps": at_least(0),
         "checkpoint.keep": at_least(1),
-        "log.every_steps": at_least(1),
+        "log.every_seconds": at_least(0),
     }
 
 

@@ -16,6 +16,7 @@ from aaa_jax.experiment import Experiment
 from aaa_jax.policies import Policies
 from aaa_jax.program import Round, RunState
 
+MOST_CHAINS = 100  # of a policy in policies.jsonl
 NEARLY = "up to rounding (--deterministic: bit for bit)"
 
 
@@ -28,9 +29,9 @@ def round_line(done: int, closed: Round, experiment: Experiment) -> dict[str, An
         experiment: the run's.
     """
     recipe = experiment.recipe
-    info = {name: _plain(value) for name, value in closed.info.items()}
+    info = {name: np.asarray(value) for name, value in closed.info.items()}
     return (
-        {"step": done, "round": done // recipe.round_steps - 1}
+        {"round": done // recipe.round_steps - 1}
         | policies_entry(closed.policies, experiment)
         | info
         | _diagnosis(closed, experiment)
@@ -38,7 +39,13 @@ def round_line(done: int, closed: Round, experiment: Experiment) -> dict[str, An
 
 
 def policies_entry(sampled: Policies, experiment: Experiment) -> dict[str, Any]:
-    """Policies by name with all that is needed to apply them again."""
+    """Policies by name with all that is needed to apply them again.
+
+    The hundreds and thousands of chains by which a source spells out a published
+    distribution are left out: they follow from the config.
+    """
+    if sampled.num_sub_policies > MOST_CHAINS and not experiment.source.is_learned:
+        return {}
     recipe = experiment.recipe
     return policies.to_json(
         jax.device_get(sampled),
@@ -69,7 +76,6 @@ def epoch_line(
     step = int(state.train.step)
     total, count = (float(value) for value in state.train.epoch_loss)
     line: dict[str, Any] = {
-        "step": step,
         "epoch": epoch + 1,
         "learning_rate": float(experiment.schedule(np.int32(step - 1))),
     }
@@ -124,32 +130,12 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
     )
 
 
-def scalars(line: Mapping[str, Any], closed: Round) -> dict[str, float]:
-    """The numbers of an epoch's line, with the shares of ops and magnitudes."""
-    numbers = {
-        name: float(value)
-        for name, value in line.items()
-        if isinstance(value, int | float) and name not in ("step", "epoch")
-    }
-    return numbers | (_summary(closed) if "op_entropy" in line else {})
-
-
 def _diagnosis(closed: Round, experiment: Experiment) -> dict[str, Any]:
     """Numbers that tell a healthy round from a collapsing one, and its state."""
-    summary = _summary(closed)
-    short = {name: value for name, value in summary.items() if "/" not in name}
-    if not experiment.source.is_learned:
-        return short
-    return short | {"state": diagnostics.collapse_state(summary)}
-
-
-def _summary(closed: Round) -> dict[str, float]:
     info = closed.info
-    return diagnostics.summarize(
+    summary = diagnostics.summarize(
         closed.policies, info["losses"], info["standard_errors"], info
     )
-
-
-def _plain(value: Any) -> Any:
-    array = np.asarray(value)
-    return array.item() if array.ndim == 0 else array.tolist()
+    if not experiment.source.is_learned:
+        return summary
+    return summary | {"state": diagnostics.collapse_state(summary)}

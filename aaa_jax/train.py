@@ -27,6 +27,7 @@ from aaa_jax.program import (
     init_run_state,
     resident_data,
 )
+from aaa_jax.progress import Progress
 from aaa_jax.step import ResidentData, controller_step, train_step
 
 __all__ = [
@@ -41,8 +42,10 @@ __all__ = [
 ]
 
 # What may differ when a run goes on: nothing that its numbers depend on.
-MAY_CHANGE = ("data.dir", "devices", "num_passes", "max_steps", "checkpoint", "log")
-MAY_CHANGE += ("compilation_cache", "on_nonfinite_loss", "evaluation.batch_size")
+MAY_CHANGE = (
+    *("data.dir.", "devices.", "num_passes.", "max_steps.", "checkpoint.", "log."),
+    *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
+)
 
 
 class NonFiniteLoss(RuntimeError):
@@ -69,7 +72,7 @@ class Run(NamedTuple):
     num_classes: int
     directory: metrics.RunDirectory
     checkpoints: checkpoint.Checkpoints
-    progress: metrics.Progress
+    progress: Progress
     signals: list[int]  # those that asked the run to stop
 
 
@@ -98,6 +101,8 @@ def train_and_evaluate(
         RunInterrupted: after a signal, when the run was saved.
     """
     check_config(config)
+    if config.compilation_cache:
+        devices.keep_compiled_programs()
     used, mapping = _devices(config)
     spec, train, test = _load(config)
     experiment = build(config, spec, len(train.labels))
@@ -110,11 +115,17 @@ def train_and_evaluate(
     )
     with (
         metrics.RunDirectory(
-            workdir, config.to_dict(), may_change=MAY_CHANGE
+            workdir, config.to_dict(), may_change=_may_change(config)
         ) as directory,
         checkpoint.Checkpoints(
             directory.path / "checkpoints", keep=config.checkpoint.keep
         ) as checkpoints,
+        Progress(
+            total_steps=experiment.total_steps,
+            steps_per_epoch=experiment.recipe.steps_per_epoch,
+            images_per_step=experiment.recipe.layout.num_rows,
+            interval=config.log.every_seconds,
+        ) as progress,
         _noted_signals() as signals,
     ):
         run = Run(
@@ -127,16 +138,18 @@ def train_and_evaluate(
             num_classes=spec.num_classes,
             directory=directory,
             checkpoints=checkpoints,
-            progress=metrics.Progress(),
+            progress=progress,
             signals=signals,
         )
-        run.progress.say(journal.beginning(experiment, config.data.name, used, mapping))
+        run.progress.message(
+            journal.beginning(experiment, config.data.name, used, mapping)
+        )
         state = _restore_or_init(run, train.images.shape[1:])
         first = int(state.train.step)
         for epoch in _epochs_left(experiment, first):  # Alg. 1, line 1
             state = train_epoch(run, state, epoch)
-        line = run.directory.last("metrics.jsonl")
-        run.progress.say(
+        line = metrics.read_lines(directory.path, "metrics")[-1]
+        run.progress.message(
             journal.ending(line, workdir, was_finished=first >= experiment.total_steps)
         )
         return line
@@ -158,12 +171,7 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
         if len(in_flight) > run.config.devices.steps_in_flight:
             in_flight.popleft().block_until_ready()
         done = index + 1
-        run.progress.update(
-            done,
-            epoch=epoch,
-            loss=in_flight[0],
-            entropy=state.last_round.info["op_entropy"],
-        )
+        _show(run, state, done, in_flight[0])
         if done < last and (run.signals or _is_save_due(run, done)):
             _save(run, state, rounds)
     jax.block_until_ready(state.train.step)
@@ -198,17 +206,31 @@ def _one_step(
     return state, losses["loss"]
 
 
+def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
+    """The progress line; only when it is due are numbers fetched from the device."""
+    if not run.progress.due():
+        run.progress.update(done)
+        return
+    first_round_over = done >= run.experiment.recipe.round_steps
+    info = state.last_round.info
+    run.progress.update(
+        done,
+        loss=float(loss),
+        entropy=float(info["op_entropy"]) if first_round_over else None,
+    )
+
+
 def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
     """The newest sound checkpoint, or the state before the first step."""
     fresh = init_run_state(run.experiment, run.root, image_shape)
     state = run.program.place(fresh)
     restored = run.checkpoints.restore_latest(state)
     if restored is None:
-        run.directory.truncate_after(0)
+        run.directory.truncate_after(None)
         return state
     step, state = restored
     run.directory.truncate_after(step)
-    run.progress.say(journal.resumed(step, run.experiment))
+    run.progress.message(journal.resumed(step, run.experiment))
     return state
 
 
@@ -232,9 +254,8 @@ def _write_rounds(run: Run, state: RunState, rounds: list[tuple[int, Round]]) ->
     first_bad = int(state.train.first_bad_step)
     sound = [entry for entry in rounds if first_bad < 0 or entry[0] <= first_bad]
     for done, closed in jax.device_get(sound):
-        run.directory.append(
-            "policies.jsonl", journal.round_line(done, closed, run.experiment)
-        )
+        line = journal.round_line(done, closed, run.experiment)
+        run.directory.write_policies(done, line)
     rounds.clear()
     if first_bad >= 0:
         _stop_on_bad_loss(run, state, first_bad)
@@ -245,16 +266,19 @@ def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
     recipe = run.experiment.recipe
     number = np.int32(step // recipe.round_steps)
     policies = run.program.sample(state.source, run.root, number)
-    where = {"epoch": step // recipe.steps_per_epoch, "step": step}
-    line = where | journal.policies_entry(policies, run.experiment)
-    run.directory.write("nonfinite_loss.json", line)
+    epoch = step // recipe.steps_per_epoch + 1
+    run.directory.write_policies(
+        step,
+        {"epoch": epoch, "nonfinite_loss": True}
+        | journal.policies_entry(policies, run.experiment),
+    )
     train = state.train.replace(first_bad_step=np.full((), -1, np.int32))
     before = state.replace(train=train, policies=policies)
     run.checkpoints.save(step, run.program.place(before), wait=True)
     raise NonFiniteLoss(
-        f"the loss is not finite in epoch {where['epoch'] + 1}, step {step}; the state "
-        f"before that step is saved in {run.directory.path}, the active policies in "
-        "nonfinite_loss.json. A lower optimizer.learning_rate, a warm-up or "
+        f"the loss is not finite in epoch {epoch}, after step {step}; the state before "
+        f"is saved in {run.directory.path}, the active policies are the last line of "
+        "policies.jsonl. A lower optimizer.learning_rate, a warm-up or "
         "optimizer.clip_norm help in a new workdir; --config.on_nonfinite_loss=skip "
         "leaves out such updates and goes on here."
     )
@@ -279,10 +303,31 @@ def _write_epoch(
     seconds["evaluation_seconds"] = time.monotonic() - started
     state = jax.device_get(state.replace(train=state.train.replace(opt_state=())))
     line = journal.epoch_line(epoch, state, run.experiment, tested)
-    run.directory.append("metrics.jsonl", line)
-    run.directory.append("timing.jsonl", {"step": step, "epoch": epoch + 1} | seconds)
-    run.directory.scalars(step, journal.scalars(line, state.last_round))
-    run.progress.epoch(line, seconds)
+    run.directory.write_metrics(step, line)
+    run.directory.write_timing(step, {"epoch": epoch + 1} | seconds)
+    run.progress.epoch_line(
+        epoch + 1,
+        train_loss=line.get("train_loss", float("nan")),
+        test_error=tested["test_error"] / 100 if tested else None,
+        op_entropy=line.get("op_entropy"),
+        magnitude_entropy=line.get("magnitude_entropy"),
+    )
+    run.progress.pause()
+
+
+def _may_change(config: ml_collections.ConfigDict) -> list[str]:
+    """Every key of which `MAY_CHANGE` names the beginning."""
+    flat: list[str] = []
+
+    def walk(part: ml_collections.ConfigDict, prefix: str) -> None:
+        for name, value in part.items():
+            if isinstance(value, ml_collections.ConfigDict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat.append(prefix + name)
+
+    walk(config, "")
+    return [key for key in flat if f"{key}.".startswith(MAY_CHANGE)]
 
 
 def _epochs_left(experiment: Experiment, step: int) -> range:

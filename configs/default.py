@@ -108,6 +108,5 @@ def get_config() -> ConfigDict:
     c.checkpoint.keep = 2  # newest ones kept
 
     c.log = ConfigDict()
-    c.log.every_steps = 50  # plain progress lines where there is no terminal
-    c.log.tensorboard = True  # events in the workdir
+    c.log.every_seconds = 30.0  # plain progress lines where there is no terminal
     return c
