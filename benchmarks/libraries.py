@@ -115,8 +115,9 @@ def opencv_ops() -> dict[str, Apply]:
         flat = image.reshape(-1, 3)
         low, high = flat.min(0).astype(float), flat.max(0).astype(float)
         scale = 255 / np.maximum(high - low, 1)
-        table = np.clip((ramp[:, None] - low) * scale, 0, 255).astype(np.uint8)
-        return cv2.LUT(image, np.where(high > low, table, ramp[:, None])[None])
+        table = np.clip((ramp[:, None] - low) * scale, 0, 255)
+        table = np.where(high > low, table, ramp[:, None]).astype(np.uint8)
+        return cv2.LUT(image, table[None])
 
     def equalize(image: Any, *_: Any) -> Any:
         return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(image)])
