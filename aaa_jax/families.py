@@ -100,8 +100,7 @@ def run(
 
     def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
         def one(words: jax.Array, step: tuple[jax.Array, jax.Array]) -> Any:
-            branch, code = step
-            return jax.lax.switch(branch, branches, words, code), None
+            return _switch(driver, branches, step[0], words, step[1]), None
 
         image, branch, code = arguments
         unroll = driver == "vmap"  # a loop costs an accelerator launches
@@ -128,6 +127,23 @@ def over(driver: str, function: Callable, arguments: Any) -> Any:
     if driver == "map":
         return jax.lax.map(function, arguments)
     return jax.vmap(function)(arguments)
+
+
+def _switch(
+    driver: str,
+    branches: list[Callable],
+    branch: jax.Array,
+    words: jax.Array,
+    code: jax.Array,
+) -> jax.Array:
+    """One of many functions: a jump, or all of them and a selection.
+
+    A vmapped `jax.lax.switch` would select too, but first give each image a copy of
+    what the branches share.
+    """
+    if driver == "map":
+        return jax.lax.switch(branch, branches, words, code)
+    return jax.lax.select_n(branch, *(function(words, code) for function in branches))
 
 
 def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:

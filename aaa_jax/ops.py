@@ -321,7 +321,7 @@ def blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
     """
     difference = (end - start).astype(jnp.float32)
     product = factor[0] * difference + factor[1] * difference
-    mixed = start.astype(jnp.float32) + product
+    mixed = (start.astype(jnp.float32) + product).astype(jnp.int32)
     return jnp.clip(mixed, 0, 255).astype(jnp.uint8)
 
 
