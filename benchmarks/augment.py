@@ -36,7 +36,7 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": "268435456",
     "MALLOC_ARENA_MAX": "1",
 }
-ENGINE = {"this engine, map": "map", "this engine, vmap": "vmap"}
+ENGINE = {"this engine (map)": "map", "this engine (vmap)": "vmap"}
 NAIVE = "vmap of lax.switch"
 HOST = {  # name in the table -> distribution
     "Pillow": "pillow",
@@ -107,7 +107,11 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--step", action="store_true", help="time training steps too")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
-    return parser.parse_args(command_line)
+    options = parser.parse_args(command_line)
+    unknown = set(filter(None, options.only.split(","))) - set(CANDIDATES)
+    if unknown:
+        parser.error(f"--only {', '.join(unknown)}: use {', '.join(CANDIDATES)}")
+    return options
 
 
 def _in_own_process(setting: Setting) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def opencv_ops() -> dict[str, Apply]:
         return np.where(ramp < value, ramp, 255 - ramp).astype(np.uint8)
 
     def auto_contrast(image: Any, *_: Any) -> Any:
-        flat = image.reshape(-1, 3)
-        low, high = flat.min(0).astype(float), flat.max(0).astype(float)
+        extremes = [cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]
+        low, high = np.array(extremes).T
         scale = 255 / np.maximum(high - low, 1)
         table = np.clip((ramp[:, None] - low) * scale, 0, 255)
         table = np.where(high > low, table, ramp[:, None]).astype(np.uint8)

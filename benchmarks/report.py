@@ -45,7 +45,11 @@ def _table(side: str, settings: dict[str, Any]) -> list[str]:
         equal = by_name[0][name].get("equal")
         cells.append("–" if equal is None else f"{100 * equal:.1f} %")
         lines.append(f"| {' | '.join(cells)} |")
-    bounds = [_bounds(c, first) for c in first["candidates"] if c.get("facts")]
+    bounds = [
+        _bounds(c, first)
+        for c in first["candidates"]
+        if "temporary_bytes" in c.get("facts", {})
+    ]
     return [*lines, "", *bounds]
 
 

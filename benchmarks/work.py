@@ -127,9 +127,14 @@ def image_by_image(
         return out
 
     def finish(rows: np.ndarray) -> np.ndarray:
-        flat = rows.reshape(len(rows), -1)  # long rows: NumPy then uses SIMD
-        floats = np.multiply(flat, scale, dtype=np.float32)
-        floats += shift
+        flat = rows.reshape(len(rows), -1)  # long lines: NumPy then uses SIMD
+        floats = np.empty(flat.shape, np.float32)
+        chunk = max(1, 100_000 // flat.shape[1])  # stays in cache
+        for start in range(0, len(rows), chunk):
+            part = floats[start : start + chunk]
+            np.copyto(part, flat[start : start + chunk])
+            part *= scale
+            part += shift
         return floats.reshape(rows.shape)
 
     return Library(augment, finish, lambda rows: rows)
