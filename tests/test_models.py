@@ -157,7 +157,7 @@ def test_a_network_with_noise_says_when_its_key_is_missing(name):
 def test_an_unknown_option_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match=r"no option deepness.*depth") as error:
         tiny(name, deepness=3)
-    for option in models.option_names(name):
+    for option in (*TINY[name], "remat"):
         assert option in str(error.value)
 
 

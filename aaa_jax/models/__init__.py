@@ -74,12 +74,6 @@ def create(
     return network
 
 
-def option_names(name: str) -> tuple[str, ...]:
-    """The options that a network of MODELS takes beyond those of `create`."""
-    parameters = inspect.signature(_listed(name)).parameters
-    return tuple(key for key in parameters if key not in COMMON_ARGUMENTS)
-
-
 def _checked_dtype(dtype: Any) -> jnp.dtype:
     try:
         checked = jnp.dtype(dtype)

@@ -56,7 +56,7 @@ class GroupBatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         if not train:
             return _normalize(x, mean.value, var.value, scale, bias, self.dtype)
-        groups = split_groups(x, self.group_size)
+        groups = _split_groups(x, self.group_size)
         group_mean, group_var = _statistics(groups)
         if not self.is_initializing():
             mean.value = _moved(mean.value, group_mean)
@@ -65,7 +65,7 @@ class GroupBatchNorm(nn.Module):
         return y.reshape(x.shape)
 
 
-def split_groups(x: jax.Array, group_size: int | None) -> jax.Array:
+def _split_groups(x: jax.Array, group_size: int | None) -> jax.Array:
     """Cut the rows [B, ...] into groups [G, B / G, ...] of consecutive rows."""
     num_rows = x.shape[0]
     size = num_rows if group_size is None else group_size
