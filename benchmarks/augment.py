@@ -145,8 +145,8 @@ def measure(setting: Setting) -> dict[str, Any]:
     backend = jax.default_backend()
     is_pinned = len(os.sched_getaffinity(0)) == 1 and backend == "cpu"
     result: dict[str, Any] = {
-        "machine": _machine(),
-        "versions": _versions(),
+        "machine": machine(),
+        "versions": versions(),
         "cores": len(os.sched_getaffinity(0)),
         "devices": jax.local_device_count(),
         "clock": "CPU seconds" if is_pinned else "seconds",
@@ -306,7 +306,8 @@ def _step(side: int, num_rows: int, setting: Setting) -> dict[str, Any]:
     }
 
 
-def _machine() -> dict[str, str]:
+def machine() -> dict[str, str]:
+    """What this runs on, and a short name of it for files."""
     import jax
 
     cpu = platform.processor() or platform.machine()
@@ -322,14 +323,15 @@ def _machine() -> dict[str, str]:
     return {"cpu": cpu, "device": label, "slug": slug, "os": platform.platform()}
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Of Python and of each package here that matters."""
+    found = {"python": platform.python_version()}
     for name in ("jax", "jaxlib", "numpy", "torch", *HOST.values()):
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return found
 
 
 if __name__ == "__main__":

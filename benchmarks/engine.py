@@ -118,17 +118,20 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
         jax.block_until_ready(run(0))
     facts["compile_s"] = time.perf_counter() - start
 
-    def replay(draws: Draws) -> np.ndarray:
-        ours = augment.Draws(
-            sub_policy=jnp.asarray(draws.sub_policy, jnp.int32),
-            applied=jnp.ones(draws.sign.shape, bool),
-            sign=jnp.asarray(draws.sign, jnp.int32),
-            center=jnp.asarray(draws.center, jnp.int32),
-            partner=jnp.asarray(draws.partner, jnp.int32),
-        )
-        return np.asarray(jax.jit(apply)(ours, images, policies))
+    return Compiled(run, lambda draws: replay(work, apply, draws), facts)
 
-    return Compiled(run, replay, facts)
+
+def replay(work: Work, apply: Apply, draws: Draws) -> np.ndarray:
+    """Augment with given draws, without normalising: uint8 [N M, H, W, 3]."""
+    ours = augment.Draws(
+        sub_policy=jnp.asarray(draws.sub_policy, jnp.int32),
+        applied=jnp.ones(draws.sign.shape, bool),
+        sign=jnp.asarray(draws.sign, jnp.int32),
+        center=jnp.asarray(draws.center, jnp.int32),
+        partner=jnp.asarray(draws.partner, jnp.int32),
+    )
+    images = jnp.asarray(work.images)
+    return np.asarray(jax.jit(apply)(ours, images, policies_of(work)))
 
 
 def facts_of(compiled: Any, num_rows: int) -> dict[str, float]:
