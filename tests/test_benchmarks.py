@@ -81,7 +81,7 @@ def test_pillow_and_opencv_normalise_as_the_formula_says(small):
 
 
 def test_opencv_is_close_to_pillow_where_it_claims_to_do_the_same():
-    """Equalize is another formula there, Sharpness has no frame; the rest is rounding."""
+    """Equalize is another formula there, Sharpness has no frame; the rest rounds."""
     random = np.random.default_rng(0)
     ramp = np.linspace(20, 230, 24 * 24 * 3).reshape(24, 24, 3)
     image, partner = (
