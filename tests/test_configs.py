@@ -6,28 +6,71 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from aaa_jax import experiment
+from aaa_jax import experiment, groups
 from configs import (
     arguments,
+    cifar10_pyramidnet,
+    cifar10_shake26_2x32d,
+    cifar10_shake26_2x96d,
+    cifar10_shake26_2x112d,
     cifar10_wrn28x10,
     cifar10_wrn40x2,
+    cifar100_pyramidnet,
+    cifar100_shake26_2x96d,
     cifar100_wrn28x10,
     default,
     digits,
+    imagenet_r50,
+    imagenet_r50d,
+    imagenet_r200,
 )
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRESETS = {
     "cifar10_wrn28x10": cifar10_wrn28x10,
     "cifar10_wrn40x2": cifar10_wrn40x2,
+    "cifar10_shake26_2x32d": cifar10_shake26_2x32d,
+    "cifar10_shake26_2x96d": cifar10_shake26_2x96d,
+    "cifar10_shake26_2x112d": cifar10_shake26_2x112d,
+    "cifar10_pyramidnet": cifar10_pyramidnet,
     "cifar100_wrn28x10": cifar100_wrn28x10,
+    "cifar100_shake26_2x96d": cifar100_shake26_2x96d,
+    "cifar100_pyramidnet": cifar100_pyramidnet,
+    "imagenet_r50": imagenet_r50,
+    "imagenet_r50d": imagenet_r50d,
+    "imagenet_r200": imagenet_r200,
     "digits": digits,
 }
+WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}
+SHAKE32, SHAKE96, SHAKE112 = ({"depth": 26, "width": w} for w in (32, 96, 112))
+PYRAMID = {"depth": 272, "widening": 200}
 # Table 7: dataset, network, N, M, learning rate, weight decay, epochs, schedule.
 TABLE_7 = {
-    "cifar10_wrn28x10": ("cifar10", (28, 10), 128, 8, 0.1, 5e-4, 200, "step"),
-    "cifar10_wrn40x2": ("cifar10", (40, 2), 128, 8, 0.1, 5e-4, 200, "step"),
-    "cifar100_wrn28x10": ("cifar100", (28, 10), 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar10_wrn28x10": ("cifar10", WRN28, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar10_wrn40x2": ("cifar10", WRN40, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar10_shake26_2x32d": ("cifar10", SHAKE32, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_shake26_2x96d": ("cifar10", SHAKE96, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_shake26_2x112d": ("cifar10", SHAKE112, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_pyramidnet": ("cifar10", PYRAMID, 128, 8, 0.1, 1e-4, 600, "cosine"),
+    "cifar100_wrn28x10": ("cifar100", WRN28, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar100_shake26_2x96d": ("cifar100", SHAKE96, 128, 8, 0.1, 5e-4, 1200, "cosine"),
+    "cifar100_pyramidnet": ("cifar100", PYRAMID, 128, 8, 0.5, 1e-4, 1200, "cosine"),
+    "imagenet_r50": ("imagenet2012", {"depth": 50}, 2048, 8, 0.8, 1e-4, 120, "cosine"),
+    "imagenet_r50d": (
+        *("imagenet2012", {"depth": 50, "variant": "d"}),
+        *(2048, 8, 0.8, 1e-4, 120, "cosine"),
+    ),
+    "imagenet_r200": (
+        *("imagenet2012", {"depth": 200}, 2048, 8, 0.8, 1e-4, 120, "cosine"),
+    ),
+}
+# The published settings of RandAugment (N, M) for the networks of Table 7.
+RANDAUGMENT = {
+    "cifar10_wrn28x10": (3, 5),
+    "cifar10_shake26_2x96d": (3, 9),
+    "cifar10_pyramidnet": (3, 9),
+    "cifar100_wrn28x10": (2, 14),
+    "imagenet_r50": (2, 9),
 }
 NO_PRESETS = {"__init__", "arguments", "default"}
 
@@ -60,7 +103,8 @@ def test_presets_have_the_numbers_of_table_7(name):
     c = PRESETS[name].get_config()
     data, network, *numbers = TABLE_7[name]
     assert c.data.name == data
-    assert (c.model.options.depth, c.model.options.width) == network
+    options = c.model.options.to_dict()
+    assert {key: options[key] for key in network} == network
     assert numbers == [
         c.batch_size,
         c.policies.num_policies,
@@ -84,6 +128,54 @@ def test_the_defaults_are_those_of_the_paper():
     assert (c.augment.padding, c.augment.cutout_size) == (4, 16)
     restraints = ("tanh_constant", "entropy_target", "kl_cap")
     assert [c.controller[key] for key in restraints] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", RANDAUGMENT)
+def test_randaugment_has_its_published_setting(name):
+    p = PRESETS[name].get_config("randaugment").policies
+    assert (p.randaugment_num_ops, p.randaugment_magnitude) == RANDAUGMENT[name]
+
+
+IMAGENET = [name for name in TABLE_7 if name.startswith("imagenet")]
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_has_the_choices_of_section_4(name):
+    c = PRESETS[name].get_config()
+    assert c.batch_norm.group_size == 256
+    assert c.optimizer.warmup_epochs == 5
+    assert c.optimizer.clip_norm == 0
+    assert c.augment.cutout_size == 0
+    assert c.policies.published == "imagenet"
+    assert c.model.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+@pytest.mark.parametrize("argument", arguments.ARGUMENTS)
+def test_only_the_baseline_on_imagenet_has_steps(name, argument):
+    o = PRESETS[name].get_config(argument).optimizer
+    if argument != "baseline":
+        assert o.schedule == "cosine"
+        return
+    assert (o.schedule, o.milestones, o.factor) == ("step", (30, 60, 90), 0.1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("argument", ["ours", "baseline"])
+def test_groups_divide_over_the_passes_with_few_and_many_policies(name, argument):
+    c = PRESETS[name].get_config(argument)
+    sizes = c.batch_size, c.policies.num_policies, c.batch_norm.group_size
+    layout = groups.group_layout(*sizes, c.batch_norm.grouping)
+    groups.check_shares(layout, 1, c.num_passes)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_docstrings_name_their_own_command(name):
+    text = PRESETS[name].__doc__
+    assert f"python launch.py --config=configs/{name}.py " in text
+    if name in TABLE_7:
+        assert "Meant for " in text
+        assert "Here: not run" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,93 @@
+"""The training step of a preset as shapes: nothing is allocated, nothing compiled."""
+
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from aaa_jax import data, step
+from aaa_jax.experiment import Experiment, build
+
+NOT_PRESETS = ("__init__", "arguments", "default")
+PRESETS = tuple(
+    sorted(
+        path.stem
+        for path in (Path(__file__).resolve().parent.parent / "configs").glob("*.py")
+        if path.stem not in NOT_PRESETS
+    )
+)
+NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
+IMAGENET = data.DatasetSpec(
+    name="imagenet2012",
+    num_classes=1000,
+    image_size=224,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    fill=(124, 116, 104),
+    flip=True,
+)
+
+
+class AbstractStep(NamedTuple):
+    """A training step and the shapes it is called with, on one device.
+
+    Attributes:
+        call: `step.train_step` of the experiment.
+        arguments: shapes of (train state, data, policies, root key).
+        experiment: what the config stands for.
+    """
+
+    call: Callable[..., tuple[step.TrainState, dict[str, jax.Array]]]
+    arguments: tuple[Any, ...]
+    experiment: Experiment
+
+
+def get_config(preset: str, argument: str = "ours") -> ConfigDict:
+    """The config of `configs/PRESET.py:ARGUMENT`."""
+    return importlib.import_module(f"configs.{preset}").get_config(argument)
+
+
+def abstract_step(config: ConfigDict) -> AbstractStep:
+    """The step of a config at full size, as an accelerator runs it.
+
+    The train split is resident; of ImageNet, which is not, a mini-batch is.
+    """
+    name = config.data.name
+    spec = data.DATASETS.get(name, IMAGENET)
+    num_images = config.data.num_train_images or NUM_IMAGES[name]
+    experiment = build(config, spec, num_images)
+    resident = config.batch_size if name == "imagenet2012" else num_images
+    image_shape = (spec.image_size, spec.image_size, 3)
+    call = functools.partial(
+        step.train_step,
+        model=experiment.model,
+        optimizer=experiment.optimizer,
+        recipe=experiment.recipe._replace(unroll=False),
+        axis_name=None,
+    )
+    arguments = jax.eval_shape(lambda: _arguments(experiment, resident, image_shape))
+    return AbstractStep(call, arguments, experiment)
+
+
+def _arguments(
+    experiment: Experiment, resident: int, image_shape: tuple[int, int, int]
+) -> tuple[Any, ...]:
+    key, source = jax.random.key(0), experiment.source
+    state = step.init_train_state(
+        key,
+        experiment.model,
+        experiment.optimizer,
+        image_shape,
+        experiment.recipe.layout.num_policies,
+    )
+    train = step.ResidentData(
+        images=jnp.zeros((resident, *image_shape), jnp.uint8),
+        labels=jnp.zeros(resident, jnp.int32),
+        permutation=jnp.zeros(resident, jnp.int32),
+    )
+    return state, train, source.sample(key, source.init(key), jnp.float32(0)), key

@@ -1,0 +1,66 @@
+"""Every preset's training step has the right shapes at full size; nothing is run.
+
+The step is traced, forward and backward, on all N·M rows: what does not fit together
+shows here, without the memory and the hours.
+"""
+
+import jax
+import pytest
+
+from benchmarks import presets
+
+# Tracing 90 different blocks takes 12 s and more; a shallower one stands for them.
+SLOW = {"cifar10_pyramidnet", "cifar100_pyramidnet"}
+# Parameters: published, or of the formulas in the tests of the families.
+PARAMETERS = {
+    "cifar10_wrn28x10": 36_479_194,
+    "cifar10_wrn40x2": 2_243_546,
+    "imagenet_r50": 25_557_032,
+    "imagenet_r50d": 25_576_264,
+    "imagenet_r200": 64_673_832,
+}
+MARKED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+    for name in presets.PRESETS
+    if name != "digits"  # other tests train it
+]
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_a_step_of_the_preset_has_its_shapes_at_full_size(name):
+    check_shapes(name, presets.get_config(name))
+
+
+def test_the_preset_of_pyramidnet_has_its_shapes_at_a_fifth_of_its_depth():
+    config = presets.get_config("cifar10_pyramidnet")
+    config.model.options.depth = 56
+    check_shapes("cifar10_pyramidnet", config)
+
+
+def check_shapes(name, config):
+    traced = presets.abstract_step(config)
+    state, data, policies, _ = traced.arguments
+    recipe, num_policies = traced.experiment.recipe, config.policies.num_policies
+    side = 224 if config.data.name == "imagenet2012" else 32
+    assert data.images.shape[1:] == (side, side, 3)
+    assert recipe.layout.num_rows == config.batch_size * num_policies
+    assert policies.ops.shape == (num_policies, 5, 2)
+    sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
+    assert PARAMETERS.get(name, sum(sizes)) == sum(sizes)
+
+    after, info = jax.eval_shape(traced.call, *traced.arguments)
+
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)]
+    assert shapes == [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)]
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(after.params)} == {"float32"}
+    assert info["loss"].shape == ()
+    assert info["losses"].shape == (num_policies,)
+
+
+def test_a_preset_whose_groups_do_not_fit_is_noticed():
+    config = presets.get_config("cifar10_wrn40x2")
+    config.num_passes = 16  # passes of half a group
+    traced = presets.abstract_step(config)
+    with pytest.raises(ValueError, match="64 rows are not whole groups of 128"):
+        jax.eval_shape(traced.call, *traced.arguments)
