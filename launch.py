@@ -48,11 +48,14 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
             sys.exit(0)
         config = values.config
         if config is not None:
-            _check_file(values["config"].config_filename)
-            _check_loaded(values["config"].config_filename, config)
+            path = values["config"].config_filename.split(":")[0]
+            _check_file(path)
+            _check_loaded(path, config)
     except (LookupError, AttributeError) as error:
         overrides = [f"--{name}" for name in given if name.startswith("config.")]
         hint = str(error.args[0]).replace("\n", ". ")
+        if not overrides:
+            raise UsageError(f"--config: {hint}") from error
         raise UsageError(
             f"the config has no such key as in {', '.join(overrides)}: {hint}"
         ) from error

@@ -22,9 +22,8 @@ from aaa_jax.ops import NUM_SEARCH_OPS
 from aaa_jax.policies import NUM_MAGNITUDES, Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
-# Of the entropy target, in entropy weight per fraction of the maximal entropy.
-DUAL_RATE = 0.1  # per update
-DAMPING = 5.0
+# Of the entropy target: entropy weight per fraction of the maximal entropy.
+DUAL_RATE, DAMPING = 0.1, 5.0  # the first per update
 
 Params = Any
 LstmState = tuple[jax.Array, jax.Array]  # hidden and cell, each float32 [M, hidden]
@@ -34,7 +33,8 @@ _dot = functools.partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
 
 
 def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return jax.random.uniform(key, shape, jnp.float32, -0.1, 0.1)
+    size = int(np.prod(shape))  # flat: the same numbers, faster to compile
+    return jax.random.uniform(key, (size,), jnp.float32, -0.1, 0.1).reshape(shape)
 
 
 class Controller(nn.Module):

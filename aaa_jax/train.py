@@ -70,6 +70,7 @@ class Run(NamedTuple):
     train_data: ResidentData
     test_data: evaluate.EvaluationData
     num_classes: int
+    num_devices: int
     directory: metrics.RunDirectory
     checkpoints: checkpoint.Checkpoints
     progress: Progress
@@ -136,6 +137,7 @@ def train_and_evaluate(
             train_data=resident_data(program, train.images, train.labels),
             test_data=program.place(tested),
             num_classes=spec.num_classes,
+            num_devices=len(used),
             directory=directory,
             checkpoints=checkpoints,
             progress=progress,
@@ -298,13 +300,17 @@ def _write_epoch(
     started = time.monotonic()
     every = run.config.evaluation.every_epochs
     if (epoch + 1) % every == 0 or step == run.experiment.total_steps:
-        sums = evaluation_batches(run.program, state.train, run.test_data)
+        with run.progress.pause():
+            sums = evaluation_batches(run.program, state.train, run.test_data)
         tested = evaluate.error_rates(sums, run.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
-    state = jax.device_get(state.replace(train=state.train.replace(opt_state=())))
-    line = journal.epoch_line(epoch, state, run.experiment, tested)
+    small = state.train.replace(params=(), batch_stats=(), opt_state=())
+    fetched = jax.device_get(state.replace(train=small, source=()))
+    line = journal.epoch_line(epoch, fetched, run.experiment, tested)
     run.directory.write_metrics(step, line)
-    run.directory.write_timing(step, {"epoch": epoch + 1} | seconds)
+    run.directory.write_timing(
+        step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds
+    )
     run.progress.epoch_line(
         epoch + 1,
         train_loss=line.get("train_loss", float("nan")),
@@ -312,7 +318,6 @@ def _write_epoch(
         op_entropy=line.get("op_entropy"),
         magnitude_entropy=line.get("magnitude_entropy"),
     )
-    run.progress.pause()
 
 
 def _may_change(config: ml_collections.ConfigDict) -> list[str]:

@@ -1,0 +1,372 @@
+"""The loop: resuming, devices, policy sources, what goes wrong, what is written."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.monitoring
+import numpy as np
+import pytest
+
+import launch
+from aaa_jax import checkpoint, devices, metrics, policies, train
+from aaa_jax.experiment import build, check_config
+from aaa_jax.program import compile_program, init_run_state, resident_data
+from configs import arguments, digits
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross
+# epochs and checkpoints fall inside both.
+TINY = {
+    "model.name": "tests.tiny:factory",
+    "data.num_train_images": 40,
+    "batch_size": 8,
+    "batch_norm.group_size": 4,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 4,
+    "checkpoint.every_steps": 2,
+    "evaluation.batch_size": 150,
+    "evaluation.every_epochs": 2,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _digits_here(tmp_path_factory):
+    """The digits are prepared once, and a program is compiled once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    cache = str(tmp_path_factory.mktemp("compiled"))
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", cache)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    patch.undo()
+
+
+def _config(argument: str = "ours", **changes):
+    config = digits.get_config(argument)
+    with config.unlocked():
+        config.model.options = {}
+        values = TINY | changes
+        if config.policies.num_policies == 1:
+            values.pop("policies.num_policies", None)
+        config.update_from_flattened_dict(values)
+    return config
+
+
+def _final_state(config, workdir):
+    """The arrays of the newest checkpoint."""
+    with checkpoint.Checkpoints(workdir / "checkpoints") as saved:
+        example = _fresh_state(config)
+        return jax.device_get(saved.restore_latest(example))
+
+
+def _experiment(config):
+    check_config(config)
+    spec, split, _ = train._load(config)
+    return build(config, spec, len(split.labels)), split
+
+
+def _fresh_state(config):
+    experiment, _ = _experiment(config)
+    return jax.device_get(
+        init_run_state(experiment, jax.random.key(config.seed), (32, 32, 3))
+    )
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("never_stopped")
+    line = train.train_and_evaluate(_config(), workdir)
+    return workdir, line
+
+
+def test_a_run_writes_what_reports_need(never_stopped):
+    workdir, line = never_stopped
+    assert line["step"] == 20
+    assert line["epoch"] == 4
+    assert line["test_images"] == 599
+    assert 0 <= line["test_error"] <= 100
+    epochs = metrics.read_lines(workdir, "metrics")
+    assert [entry["step"] for entry in epochs] == [5, 10, 15, 20]
+    assert ["test_error" in entry for entry in epochs] == [False, True, False, True]
+    rounds = metrics.read_lines(workdir, "policies")
+    assert [entry["step"] for entry in rounds] == [3, 6, 9, 12, 15, 18]
+    saved = policies.from_json(rounds[0])
+    assert saved.policies.ops.shape == (2, 5, 2)
+    assert len(rounds[0]["losses"]) == 2
+    timing = metrics.read_lines(workdir, "timing")
+    assert sum(entry["steps"] for entry in timing) == 20
+
+
+def test_the_learning_rate_in_the_lines_is_the_schedules(never_stopped):
+    for line in metrics.read_lines(never_stopped[0], "metrics"):
+        expected = 0.05 * (1 + np.cos(np.pi * (line["step"] - 1) / 20))
+        np.testing.assert_allclose(line["learning_rate"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [7, 13])
+def test_a_run_resumed_in_an_epoch_and_a_round_equals_one_never_stopped(
+    stop, never_stopped, tmp_path
+):
+    # A checkpoint at every step, and the lines of a run that died right after one.
+    first = _config(**{"checkpoint.every_steps": 1, "checkpoint.keep": 30})
+    train.train_and_evaluate(first, tmp_path)
+    for step in range(stop + 1, 21):
+        path = tmp_path / "checkpoints" / str(step)
+        path.rename(tmp_path / f"gone-{step}")
+    train.train_and_evaluate(_config(), tmp_path)
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        expected = (never_stopped[0] / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == expected
+    states = [_final_state(_config(), path) for path in (tmp_path, never_stopped[0])]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def _command(workdir, *more):
+    given = ["--config=configs/digits.py", f"--workdir={workdir}"]
+    values = [f"--config.{key}={value}" for key, value in TINY.items()]
+    return [sys.executable, "launch.py", *given, *values, *more]
+
+
+def _wait_for_checkpoint(process, workdir, step):
+    """Waits until a step of a running process is saved; the run is slowed for it."""
+    deadline = time.monotonic() + 240
+    while not (workdir / "checkpoints" / str(step)).exists():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline, "no checkpoint in four minutes"
+        time.sleep(0.01)
+
+
+def _start(workdir, *more):
+    environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        _command(workdir, "--config.model.options={}", *more),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_kill_and_resume_equals_never_stopped(tmp_path):
+    """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone."""
+    long = ("--config.epochs=60", "--config.evaluation.every_epochs=60")
+    process = _start(tmp_path / "stopped", *long)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 8)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    process = _start(tmp_path / "stopped", *long)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 40)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert "The same command goes on from there" in printed
+    for workdir in ("stopped", "alone"):
+        process = _start(tmp_path / workdir, *long)
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        stopped, alone = (tmp_path / w / name for w in ("stopped", "alone"))
+        assert stopped.read_bytes() == alone.read_bytes()
+
+
+def test_a_finished_run_says_so_and_changes_nothing(never_stopped, capsys):
+    workdir, line = never_stopped
+    before = (workdir / "metrics.jsonl").read_bytes()
+    assert train.train_and_evaluate(_config(), workdir) == line
+    assert "this run is finished already: test error" in capsys.readouterr().out
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_in_the_same_workdir_is_refused(never_stopped):
+    changed = _config(**{"optimizer.learning_rate": 0.3, "controller.kl_cap": 0.1})
+    with pytest.raises(metrics.ConfigChangedError) as caught:
+        train.train_and_evaluate(changed, never_stopped[0])
+    assert "optimizer.learning_rate: 0.1 in the run directory, 0.3" in str(caught.value)
+    assert "controller.kl_cap" in str(caught.value)
+
+
+def test_what_changes_no_number_may_change(never_stopped):
+    moved = _config(**{"checkpoint.every_steps": 0, "log.every_seconds": 1.0})
+    train.train_and_evaluate(moved, never_stopped[0])
+
+
+@pytest.mark.parametrize("argument", sorted(set(arguments.ARGUMENTS) - {"ours"}))
+def test_the_loop_runs_every_source_without_knowing_which(argument, tmp_path):
+    config = _config(argument, max_steps=4, **{"checkpoint.every_steps": 0})
+    line = train.train_and_evaluate(config, tmp_path)
+    assert line["step"] == 4
+    assert np.isfinite(line["train_loss"])
+    assert ("state" in line) is (argument == "guarded")
+
+
+@pytest.mark.parametrize("mapping", ["jit", "pmap"])
+def test_nothing_is_compiled_after_the_first_round(mapping):
+    count = 1 if mapping == "jit" else 2
+    config = _config(**{"devices.num_devices": count})
+    experiment, split = _experiment(config)
+    used = devices.pick_devices(count)
+    program = compile_program(experiment, used, mapping, len(split.labels))
+    root = program.place(jax.random.key(0))
+    state = program.place(init_run_state(experiment, root, (32, 32, 3)))
+    batches = resident_data(program, split.images, split.labels)
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for epoch in range(2):
+            order = program.order(root, np.int32(epoch))
+            batches = batches._replace(permutation=order)
+            sampled = program.sample(state.source, root, np.int32(epoch))
+            trained = state.train
+            for _ in range(2):
+                trained, _ = program.step(trained, batches, sampled, root)
+            source, closed = program.close_round(state.source, sampled, trained)
+            state = state.replace(train=trained, source=source, last_round=closed)
+            if epoch == 0:
+                assert compiled
+                compiled.clear()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
+
+
+def test_policies_of_a_round_are_equal_on_any_number_of_devices():
+    sampled = []
+    for count, mapping in [(1, "jit"), (2, "pmap"), (4, "shard_map")]:
+        config = _config(**{"devices.num_devices": count})
+        experiment, split = _experiment(config)
+        used = devices.pick_devices(count)
+        program = compile_program(experiment, used, mapping, len(split.labels))
+        root = program.place(jax.random.key(0))
+        state = program.place(init_run_state(experiment, root, (32, 32, 3)))
+        order = program.order(root, np.int32(3))
+        drawn = program.sample(state.source, root, np.int32(0))
+        sampled.append(jax.device_get((order, drawn)))
+    for other in sampled[1:]:
+        jax.tree.map(np.testing.assert_array_equal, sampled[0], other)
+
+
+def test_a_diverging_run_stops_before_the_bad_step_and_names_it(tmp_path):
+    config = _config(
+        **{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0},
+        **{"checkpoint.every_steps": 0},
+    )
+    with pytest.raises(train.NonFiniteLoss, match="not finite in epoch 1, after step"):
+        train.train_and_evaluate(config, tmp_path)
+    rounds = metrics.read_lines(tmp_path, "policies")
+    assert rounds[-1]["nonfinite_loss"]
+    step = rounds[-1]["step"]
+    with checkpoint.Checkpoints(tmp_path / "checkpoints") as saved:
+        assert saved.steps()[-1] == step
+    state = _final_state(config, tmp_path)[1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.train.params))
+
+
+def test_bad_steps_can_be_left_out_and_are_counted(tmp_path):
+    config = _config(
+        **{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0},
+        **{"checkpoint.every_steps": 0, "max_steps": 5, "on_nonfinite_loss": "skip"},
+    )
+    line = train.train_and_evaluate(config, tmp_path)
+    assert 1 <= line["skipped_steps"] <= 5
+
+
+def test_groups_that_do_not_divide_are_refused_before_anything_is_read(tmp_path):
+    config = _config(num_passes=3, **{"data.dir": str(tmp_path / "nowhere")})
+    with pytest.raises(train.ConfigError, match="do not divide over 1 devices x 3"):
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_split_is_refused(tmp_path):
+    config = _config(**{"batch_size": 64, "batch_norm.group_size": 64})
+    with pytest.raises(train.ConfigError, match="larger than the 40 training images"):
+        train.train_and_evaluate(config, tmp_path / "run")
+
+
+def _launch(*given):
+    return launch.main(["launch.py", *given])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "--config is missing; give --config=configs/NAME.py"),
+        (("--config.epochs=3",), "--config is missing"),
+        (("--config=configs/digits.py",), "--workdir is missing"),
+        (("--config=configs/none.py", "--workdir=x"), "no file 'configs/none.py'"),
+        (("--config=configs/digits.py:our", "--workdir=x"), "unknown argument 'our'"),
+        (("--config=configs/digits.py", "x", "--workdir=x"), "stray argument 'x'"),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.epoch=3"),
+            'Did you mean "epochs"',
+        ),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.data.x=3"),
+            "no such key as in --config.data.x",
+        ),
+        (("--config=configs/digits.py", "--workdir=x", "--config.epochs=a"), "'a'"),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.batch_size=-1"),
+            "batch_size is -1; it must be at least 1",
+        ),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.num_passes=3"),
+            "devices x passes that would do",
+        ),
+        (("--config=configs/digits.py", "--workdr=x"), "Did you mean: workdir"),
+    ],
+)
+def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
+    given, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    assert _launch(*given) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("launch.py: ")
+    assert printed.err.count("\n") == 1
+    assert not (ROOT / "x").exists()
+
+
+def test_a_workdir_that_cannot_be_written_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "file").write_text("not a directory")
+    workdir = tmp_path / "file" / "run"
+    assert _launch("--config=configs/digits.py", f"--workdir={workdir}") == 2
+    assert str(workdir) in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_not_there_is_named_at_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    name = "--config.data.name=svhn_cropped"
+    assert _launch("--config=configs/digits.py", f"--workdir={tmp_path}/r", name) == 2
+    assert "svhn_cropped" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_quick_start_ends_below_the_error_the_readme_states(tmp_path):
+    line = train.train_and_evaluate(digits.get_config(), tmp_path)
+    assert line["test_error"] < 5.0
+    rounds = metrics.read_lines(tmp_path, "policies")
+    assert len(rounds) >= 200
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
