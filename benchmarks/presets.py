@@ -1,4 +1,4 @@
-"""The training step of a preset as shapes: nothing is allocated, nothing compiled."""
+"""The training step of a preset: its shapes at full size, or something to run."""
 
 import functools
 import importlib
@@ -33,18 +33,22 @@ IMAGENET = data.DatasetSpec(
 )
 
 
-class AbstractStep(NamedTuple):
-    """A training step and the shapes it is called with, on one device.
+class PresetStep(NamedTuple):
+    """A training step and what it is called with, on one device.
 
     Attributes:
         call: `step.train_step` of the experiment.
-        arguments: shapes of (train state, data, policies, root key).
+        make_arguments: a fresh (train state, data, policies, root key).
         experiment: what the config stands for.
     """
 
     call: Callable[..., tuple[step.TrainState, dict[str, jax.Array]]]
-    arguments: tuple[Any, ...]
+    make_arguments: Callable[[], tuple[Any, ...]]
     experiment: Experiment
+
+    def shapes(self) -> tuple[Any, ...]:
+        """Those of the arguments; nothing is allocated."""
+        return jax.eval_shape(self.make_arguments)
 
 
 def get_config(preset: str, argument: str = "ours") -> ConfigDict:
@@ -52,26 +56,39 @@ def get_config(preset: str, argument: str = "ours") -> ConfigDict:
     return importlib.import_module(f"configs.{preset}").get_config(argument)
 
 
-def abstract_step(config: ConfigDict) -> AbstractStep:
+def describe(config: ConfigDict) -> data.DatasetSpec:
+    """The row of the dataset's table, and of ImageNet what it will say."""
+    return data.DATASETS.get(config.data.name, IMAGENET)
+
+
+def full_step(config: ConfigDict) -> PresetStep:
     """The step of a config at full size, as an accelerator runs it.
 
     The train split is resident; of ImageNet, which is not, a mini-batch is.
     """
-    name = config.data.name
-    spec = data.DATASETS.get(name, IMAGENET)
+    spec, name = describe(config), config.data.name
     num_images = config.data.num_train_images or NUM_IMAGES[name]
-    experiment = build(config, spec, num_images)
     resident = config.batch_size if name == "imagenet2012" else num_images
+    made = make_step(config, spec, num_images, resident)
+    recipe = made.experiment.recipe._replace(unroll=False)
+    return made._replace(call=functools.partial(made.call, recipe=recipe))
+
+
+def make_step(
+    config: ConfigDict, spec: data.DatasetSpec, num_images: int, resident: int
+) -> PresetStep:
+    """The step of a config on ``resident`` images of noise in a split of so many."""
+    experiment = build(config, spec, num_images)
     image_shape = (spec.image_size, spec.image_size, 3)
     call = functools.partial(
         step.train_step,
         model=experiment.model,
         optimizer=experiment.optimizer,
-        recipe=experiment.recipe._replace(unroll=False),
+        recipe=experiment.recipe,
         axis_name=None,
     )
-    arguments = jax.eval_shape(lambda: _arguments(experiment, resident, image_shape))
-    return AbstractStep(call, arguments, experiment)
+    make = functools.partial(_arguments, experiment, resident, image_shape)
+    return PresetStep(call, make, experiment)
 
 
 def _arguments(
@@ -86,8 +103,8 @@ def _arguments(
         experiment.recipe.layout.num_policies,
     )
     train = step.ResidentData(
-        images=jnp.zeros((resident, *image_shape), jnp.uint8),
+        images=jax.random.bits(key, (resident, *image_shape), jnp.uint8),
         labels=jnp.zeros(resident, jnp.int32),
-        permutation=jnp.zeros(resident, jnp.int32),
+        permutation=jnp.arange(resident, dtype=jnp.int32),
     )
     return state, train, source.sample(key, source.init(key), jnp.float32(0)), key

@@ -38,8 +38,9 @@ def test_the_preset_of_pyramidnet_has_its_shapes_at_a_fifth_of_its_depth():
 
 
 def check_shapes(name, config):
-    traced = presets.abstract_step(config)
-    state, data, policies, _ = traced.arguments
+    traced = presets.full_step(config)
+    arguments = traced.shapes()
+    state, data, policies, _ = arguments
     recipe, num_policies = traced.experiment.recipe, config.policies.num_policies
     side = 224 if config.data.name == "imagenet2012" else 32
     assert data.images.shape[1:] == (side, side, 3)
@@ -48,7 +49,7 @@ def check_shapes(name, config):
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     assert PARAMETERS.get(name, sum(sizes)) == sum(sizes)
 
-    after, info = jax.eval_shape(traced.call, *traced.arguments)
+    after, info = jax.eval_shape(traced.call, *arguments)
 
     assert jax.tree.structure(after) == jax.tree.structure(state)
     shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)]
@@ -61,6 +62,6 @@ def check_shapes(name, config):
 def test_a_preset_whose_groups_do_not_fit_is_noticed():
     config = presets.get_config("cifar10_wrn40x2")
     config.num_passes = 16  # passes of half a group
-    traced = presets.abstract_step(config)
+    traced = presets.full_step(config)
     with pytest.raises(ValueError, match="64 rows are not whole groups of 128"):
-        jax.eval_shape(traced.call, *traced.arguments)
+        jax.eval_shape(traced.call, *traced.shapes())

@@ -1,0 +1,142 @@
+"""The benchmark of the training step runs, reports all rows, and counts rightly."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from aaa_jax import models
+from benchmarks import flops, presets, step_report, train_step
+
+OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
+
+
+def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
+    command = ["--quick", "--no-torch", "--networks=wrn28x10"]
+    train_step.main([*command, f"--out={tmp_path}"])
+    (path,) = tmp_path.glob("train_step-*.json")
+    record = json.loads(path.read_text())
+    tables = record["networks"]
+    assert [table["network"] for table in tables] == ["wrn28x10"]
+    for table in tables:
+        rows = {row["name"]: row for row in table["rows"]}
+        assert set(rows) == {*OURS, train_step.TORCH}
+        for row in (rows[name] for name in OURS):
+            assert 0 < row["slowest"] <= row["images_per_s"] <= row["fastest"]
+            assert 0 < row["compile_warm_s"] < row["compile_cold_s"]
+            assert row["memory_bytes"] > 0
+        assert rows[train_step.TORCH]["why"] == "left out"
+    page = path.with_suffix(".md").read_text()
+    assert page in capsys.readouterr().out
+    assert "--quick --no-torch" in page
+    assert record["machine"]["device"] in page
+
+
+@pytest.mark.slow
+def test_pytorch_runs_side_by_side(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed: a development extra")
+    train_step.main(["--quick", f"--out={tmp_path}"])
+    (path,) = tmp_path.glob("train_step-*.json")
+    tables = json.loads(path.read_text())["networks"]
+    assert [table["network"] for table in tables] == list(train_step.QUICK)
+    for table in tables:
+        (row,) = [r for r in table["rows"] if r["name"] == train_step.TORCH]
+        assert row["images_per_s"] > 0
+
+
+def test_a_network_or_a_size_that_cannot_be_is_refused(capsys):
+    for wrong, message in [
+        ("--networks=vgg", "vgg: use wrn40x2, wrn28x10"),
+        ("--dtypes=float16", "float16: use bfloat16, float32"),
+        ("--rows=24", "a multiple of 16"),
+    ]:
+        with pytest.raises(SystemExit):
+            train_step.main([wrong])
+        assert message in capsys.readouterr().err
+
+
+def test_every_preset_of_the_benchmark_exists_and_all_of_table_7_are_there():
+    timed = {preset for preset, _ in train_step.NETWORKS.values()}
+    on_cifar100 = {name for name in presets.PRESETS if name.startswith("cifar100")}
+    assert timed == set(presets.PRESETS) - on_cifar100 - {"digits"}
+
+
+# Multiply-adds of a forward pass, in units of 1e9, as the papers and timm state them.
+PUBLISHED = {
+    "WRN-28-10": ("wide_resnet", {"depth": 28, "width": 10}, 32, 5.25),
+    "ResNet-50": ("resnet", {"depth": 50}, 224, 4.09),
+    "ResNet-50-D": ("resnet", {"depth": 50, "variant": "d"}, 224, 4.33),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_operations_are_those_published(name):
+    family, options, side, billions = PUBLISHED[name]
+    classes = 1000 if side == 224 else 10
+    layers = flops.forward_flops(
+        models.create(family, num_classes=classes, **options), side
+    )
+    assert sum(layers) == pytest.approx(2e9 * billions, rel=0.005)
+
+
+def test_operations_of_a_training_pass_by_hand():
+    """The stem of a Wide-ResNet and its dense layer, in and out of the sum."""
+    network = models.create("wide_resnet", num_classes=7, depth=10, width=1)
+    layers = flops.forward_flops(network, 16)
+    assert layers[0] == 2 * 16 * 16 * 9 * 3 * 16
+    assert layers[-1] == 2 * 64 * 7
+    expected = 2 * layers[0] + 3 * sum(layers[1:])
+    assert flops.training_flops(network, 16) == expected
+
+
+def test_the_peak_is_of_the_longest_name_that_fits():
+    assert flops.peak("NVIDIA H100 80GB HBM3", "bfloat16") == 989.4
+    assert flops.peak("NVIDIA H100 PCIe", "bfloat16") == 756.0
+    assert flops.peak("NVIDIA A100-SXM4-80GB", "float32") == 156.0
+    assert flops.peak(jax.devices("cpu")[0].device_kind, "float32") is None
+
+
+def test_the_page_gives_ratios_shares_and_reasons():
+    table = {
+        "network": "net",
+        "dtype": "bfloat16",
+        "num_rows": 16,
+        "side": 32,
+        "group_size": 2,
+        "options": {"depth": 10},
+        "peak_tflops": 200.0,
+        "jax_peak_bytes": 3 * 2**30,
+        "rows": [
+            {"name": train_step.AAA, "images_per_s": 900.0, "tflops": 90.0},
+            {"name": train_step.ALONE, "images_per_s": 1000.0, "tflops": 100.0},
+            {"name": train_step.TORCH, "images_per_s": 500.0, "tflops": 50.0},
+            {"name": train_step.ACCUMULATED, "why": "out of memory"},
+        ],
+    }
+    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "abc"}
+    page = step_report.markdown(
+        {
+            "command": "python",
+            "machine": here,
+            "versions": {"jax": "9"},
+            "load_average": 0.0,
+            "networks": [table],
+        }
+    )
+    assert f"| {train_step.AAA} | 900 | 1.80 | 90 | 45.0 % | – | – | – |" in page
+    assert (
+        f"| {train_step.ACCUMULATED} | out of memory | – | – | – | – | – | – |" in page
+    )
+    assert "- augmentation and averages: 10.0 % of the AAA step" in page
+    assert "- JAX's peak on the device so far: 3.0 GiB" in page
+
+
+def test_pytorch_is_imported_by_its_own_candidate_only():
+    code = "import sys, benchmarks.train_step, benchmarks.step_jax; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.check_output(command, text=True, cwd=train_step.ROOT).split()
+    assert "torch" not in loaded
