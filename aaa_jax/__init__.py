@@ -12,7 +12,11 @@ from aaa_jax.sources import (
     PolicySource,
     adversarial_source,
     fixed_source,
+    published_source,
+    randaugment_source,
     random_source,
+    schedule_source,
+    trivialaugment_source,
 )
 from aaa_jax.standard import standard_augment
 
@@ -29,6 +33,10 @@ __all__ = [
     "large_batch",
     "normalize_losses",
     "per_policy_losses",
+    "published_source",
+    "randaugment_source",
     "random_source",
+    "schedule_source",
     "standard_augment",
+    "trivialaugment_source",
 ]

@@ -37,7 +37,7 @@ def keep_compiled_programs() -> None:
 
     A cache directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         path = os.path.join(base, "aaa_jax", "compiled")
         jax.config.update("jax_compilation_cache_dir", path)

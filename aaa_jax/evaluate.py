@@ -85,7 +85,8 @@ def eval_step(
     first = device * share
     images = jax.lax.dynamic_slice_in_dim(data.images[batch], first, share)
     labels = jax.lax.dynamic_slice_in_dim(data.labels[batch], first, share)
-    logits = model.apply(variables, augment.normalize(images, mean, std), train=False)
+    floats = augment.normalize(images, mean, std)
+    logits: Any = model.apply(variables, floats, train=False)
     sums = batch_sums(logits, labels)
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 

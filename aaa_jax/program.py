@@ -18,7 +18,7 @@ from aaa_jax.experiment import Experiment
 from aaa_jax.policies import Policies
 from aaa_jax.step import ResidentData, TrainState
 
-Info = dict[str, jax.Array]
+Info = dict[str, Any]  # arrays by name
 
 
 @flax.struct.dataclass
@@ -138,7 +138,7 @@ def compile_program(
 
 
 def init_run_state(
-    experiment: Experiment, root: jax.Array, image_shape: tuple[int, int, int]
+    experiment: Experiment, root: jax.Array, image_shape: tuple[int, ...]
 ) -> RunState:
     """The state before the first step (Alg. 1, "Initialization"), not yet placed."""
     layout = experiment.recipe.layout
@@ -183,4 +183,4 @@ def resident_data(
 ) -> ResidentData:
     """A train split on the devices, in the order of no epoch yet."""
     placed = program.place((images, labels.astype(np.int32)))
-    return ResidentData(*placed, permutation=jnp.zeros(0, jnp.int32))
+    return ResidentData(placed[0], placed[1], permutation=jnp.zeros(0, jnp.int32))

@@ -5,6 +5,7 @@ seed, the epoch, the step and the global row, never on a device. Nothing here ma
 devices or reads a config; `train.py` does.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -69,7 +70,7 @@ def init_train_state(
     key: jax.Array,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     num_policies: int,
     rows_per_group: int = 1,
 ) -> TrainState:
@@ -271,7 +272,8 @@ def _apply(
     fresh_epoch = state.step % recipe.steps_per_epoch == 0
     epoch_loss = jnp.where(fresh_epoch, 0.0, state.epoch_loss)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    updated = state.replace(
+    updated = replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=stats,
@@ -288,10 +290,12 @@ def _apply(
     # An overflowing gradient would poison the parameters one step before the loss.
     good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
     if recipe.skip_nonfinite:
-        kept = state.replace(step=state.step + 1, skipped_steps=state.skipped_steps + 1)
+        kept = replace(
+            state, step=state.step + 1, skipped_steps=state.skipped_steps + 1
+        )
     else:
         first = jnp.where(state.first_bad_step < 0, state.step, state.first_bad_step)
         good &= state.first_bad_step < 0
-        kept = state.replace(first_bad_step=first)
+        kept = replace(state, first_bad_step=first)
     state = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, kept)
     return state, {"loss": loss, "losses": losses}

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -196,14 +197,14 @@ def _one_step(
         # Alg. 1, lines 2 and 3; the averages start anew inside the step.
         number = np.int32(index // round_steps)
         policies = run.program.sample(state.source, run.root, number)
-        state = state.replace(policies=policies)
+        state = replace(state, policies=policies)
     # Alg. 1, lines 5 to 7.
     train, losses = run.program.step(state.train, batches, state.policies, run.root)
-    state = state.replace(train=train)
+    state = replace(state, train=train)
     if (index + 1) % round_steps == 0:
         # Alg. 1, lines 8 to 10.
         source, closed = run.program.close_round(state.source, state.policies, train)
-        state = state.replace(source=source, last_round=closed)
+        state = replace(state, source=source, last_round=closed)
         rounds.append((index + 1, closed))
     return state, losses["loss"]
 
@@ -274,15 +275,14 @@ def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
         {"epoch": epoch, "nonfinite_loss": True}
         | journal.policies_entry(policies, run.experiment),
     )
-    train = state.train.replace(first_bad_step=np.full((), -1, np.int32))
-    before = state.replace(train=train, policies=policies)
+    train = replace(state.train, first_bad_step=jax.numpy.int32(-1))
+    before = replace(state, train=train, policies=policies)
     run.checkpoints.save(step, run.program.place(before), wait=True)
     raise NonFiniteLoss(
         f"the loss is not finite in epoch {epoch}, after step {step}; the state before "
         f"is saved in {run.directory.path}, the active policies are the last line of "
-        "policies.jsonl. A lower optimizer.learning_rate, a warm-up or "
-        "optimizer.clip_norm help in a new workdir; --config.on_nonfinite_loss=skip "
-        "leaves out such updates and goes on here."
+        "policies.jsonl. A lower optimizer.learning_rate or optimizer.clip_norm may "
+        "help in a new workdir; --config.on_nonfinite_loss=skip goes on here."
     )
 
 
@@ -304,8 +304,8 @@ def _write_epoch(
             sums = evaluation_batches(run.program, state.train, run.test_data)
         tested = evaluate.error_rates(sums, run.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
-    small = state.train.replace(params=(), batch_stats=(), opt_state=())
-    fetched = jax.device_get(state.replace(train=small, source=()))
+    small = replace(state.train, params=(), batch_stats=(), opt_state=())
+    fetched = jax.device_get(replace(state, train=small, source=()))
     line = journal.epoch_line(epoch, fetched, run.experiment, tested)
     run.directory.write_metrics(step, line)
     run.directory.write_timing(
