@@ -320,7 +320,29 @@ def machine() -> dict[str, str]:
     label = cpu if is_cpu else device.device_kind
     words = "".join(c if c.isalnum() else " " for c in label.lower()).split()
     slug = "-".join(["cpu" if is_cpu else "gpu", *words[:4]])
-    return {"cpu": cpu, "device": label, "slug": slug, "os": platform.platform()}
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "device": label,
+        "slug": slug,
+        "os": f"{platform.system()} {platform.machine()}",
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    """Of the code that is measured; a plus where it was changed since."""
+    git = ["git", "-C", str(ROOT)]
+    measured = ["aaa_jax", "benchmarks/*.py"]
+    try:
+        head = subprocess.check_output(
+            [*git, "rev-parse", "--short", "HEAD"], text=True
+        )
+        state = [*git, "status", "--porcelain", "--", *measured]
+        changed = subprocess.check_output(state, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.strip() + ("+" if changed else "")
 
 
 def versions() -> dict[str, str]:

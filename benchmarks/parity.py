@@ -27,6 +27,7 @@ from aaa_jax.ops import OPS, Inputs, op_index
 from aaa_jax.policies import RANGES, range_table
 from benchmarks import engine, libraries, work
 from benchmarks.augment import ROOT, machine, make_work, versions
+from benchmarks.report import provenance
 
 BLACK, COLOR = (0, 0, 0), (125, 123, 114)
 PATHS = ("map", "vmap", "ops.py")
@@ -284,17 +285,16 @@ def _has_pillow() -> bool:
 
 def markdown(results: Sequence[Result]) -> str:
     """The device, the versions, the table, the verdict."""
-    here = machine()
     total = sum(r.num_rows * len(r.equal) for r in results)
     equal = sum(sum(r.equal.values()) for r in results)
     lines = [
         "# Equality with Pillow",
         "",
-        "Made by `python -m benchmarks.parity`: images equal in every value, of all.",
+        "Made by `python -m benchmarks.parity`: how many images are equal in every",
+        "value, by driver, and by the functions of `ops.py` themselves.",
         "",
-        f"- device: {here['device']}; host CPU: {here['cpu']}; {here['os']}",
-        "- versions: " + ", ".join(f"{name} {v}" for name, v in versions().items()),
-        f"- **{equal:,} of {total:,} images are equal**",
+        *provenance(machine(), versions()),
+        f"- **{equal:,} of {total:,} comparisons: equal in every value**",
         "",
         f"| golden | images | {' | '.join(PATHS)} |",
         "| --- " + "| ---: " * (1 + len(PATHS)) + "|",

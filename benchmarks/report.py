@@ -12,8 +12,7 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         "Made by `python -m benchmarks.augment`; what is measured is said there.",
         "",
-        f"- device: {machine['device']}; host CPU: {machine['cpu']}; {machine['os']}",
-        "- versions: " + ", ".join(f"{name} {v}" for name, v in versions.items()),
+        *provenance(machine, versions),
         *(
             f'- "{name}": {s["cores"]} core(s), {s["devices"]} XLA device(s), '
             f"counted in {s['clock']}"
@@ -24,6 +23,16 @@ def markdown(record: dict[str, Any]) -> str:
     for side in next(iter(settings.values()))["sizes"]:
         lines += ["", *_table(side, settings)]
     return "\n".join(lines) + "\n"
+
+
+def provenance(machine: dict[str, str], versions: dict[str, str]) -> list[str]:
+    """Two lines: the device, the commit; the versions."""
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return [
+        f"- device: {machine['device']}; host: {machine['cpu']}, {machine['cores']} "
+        f"cores, {machine['os']}; commit {machine['commit']}",
+        f"- versions: {names}",
+    ]
 
 
 def _table(side: str, settings: dict[str, Any]) -> list[str]:

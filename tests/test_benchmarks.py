@@ -52,7 +52,7 @@ def test_ratios_are_to_pillow_in_the_same_setting():
         ],
     }
     setting = {"cores": 1, "devices": 1, "clock": "seconds", "sizes": {"32": size}}
-    here = {"device": "d", "cpu": "c", "os": "o"}
+    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "abc"}
     record = {"machine": here, "versions": {"jax": "9"}, "load_average": 0.0}
     lines = report.markdown(record | {"settings": {"one": setting}}).splitlines()
     assert "| fast | 3,000 | 2.00 | 50.0 % |" in lines
@@ -117,7 +117,9 @@ def test_parity_holds_here_and_a_wrong_value_is_noticed(tmp_path, monkeypatch):
     (path,) = tmp_path.glob("parity-*.md")
     # 17 ops, 10 magnitudes, 2 signs, by check sum and by Pillow; 16 chains; 3 paths.
     total = f"{3 * (2 * 340 + 16):,}"
-    assert f"**{total} of {total} images are equal**" in path.read_text()
+    assert (
+        f"**{total} of {total} comparisons: equal in every value**" in path.read_text()
+    )
 
     made = parity.golden_image()[None].repeat(340, 0)
     monkeypatch.setattr(parity, "apply", lambda case, path: made)
