@@ -7,7 +7,7 @@ Does not run yet: images of many sizes need a streaming loader, which is not wri
 the run ends with a message from `aaa_jax.data` before the first step.
 
 Meant for 8 GPUs of 80 GB, each with 1024 rows in a pass; without `num_passes` for one
-such GPU (docs/memory.md). Test error, top-1 / top-5, paper: 20.60 ± 0.15 / 5.53 ± 0.05
+such GPU, by estimate. Test error, top-1 / top-5, paper: 20.60 ± 0.15 / 5.53 ± 0.05
 % (ours), 21.68 (random), 22.70 (fixed), 23.69 / 6.92 (baseline). Here: not run.
 """
 

@@ -13,7 +13,6 @@ from aaa_jax import (
     augment,
     devices,
     groups,
-    models,
     objective,
     optim,
     rows,
