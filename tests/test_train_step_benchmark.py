@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from aaa_jax import models
-from benchmarks import flops, memory, presets, step_report, train_step
+from benchmarks import flops, presets, step_report, train_step
 
 OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
 
@@ -133,13 +133,6 @@ def test_the_page_gives_ratios_shares_and_reasons():
     )
     assert "- augmentation and averages: 10.0 % of the AAA step" in page
     assert "- JAX's peak on the device so far: 3.0 GiB" in page
-
-
-def test_memory_is_read_from_the_compiled_step(capsys):
-    memory.main(["--presets=digits"])
-    cells = [c.strip() for c in capsys.readouterr().out.splitlines()[-1].split("|")]
-    assert cells[1:4] == ["digits", "1", "128"]
-    assert 0 < float(cells[4]) < 2
 
 
 def test_pytorch_is_imported_by_its_own_candidate_only():
