@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports point down only; modules of one floor do not import each other.
 FLOORS = [
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
-    | {"groups", "devices", "published", "values", "signals"},
+    | {"groups", "devices", "published", "values", "signals", "watchdog"},
     {"ops"},
     {"ranges", "families"},
     {"policies", "standard"},
