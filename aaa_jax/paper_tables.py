@@ -1,0 +1,346 @@
+"""The paper's tables as data: rows, columns, the presets that make them, its numbers.
+
+Plain data, importing nothing of ours. Which cells have run is `tables.py`'s business,
+how a table is drawn the report's. Test errors of the last epoch in percent; a cell that
+is missing in `Table.paper` is one for which the paper gives no number. What we measured
+never stands here.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Paper(NamedTuple):
+    """The paper's number for a cell.
+
+    Attributes:
+        errors: test error in %: top-1, or top-1 and top-5.
+        stds: standard deviation over five runs for each of `errors`; empty where the
+            paper gives none.
+    """
+
+    errors: tuple[float, ...]
+    stds: tuple[float, ...] = ()
+
+
+class Table(NamedTuple):
+    """A table or a figure: a cell is a row and a column, run once for each seed.
+
+    A cell's run directory is `WORKDIR/ROW/COLUMN/seedS`.
+
+    Attributes:
+        name: its key in `TABLES`.
+        title: what it shows.
+        rows: key -> label.
+        columns: key -> label; the first ones are the paper's.
+        presets: row key -> the preset in `configs/` that trains this row.
+        arguments: column key -> the preset's argument; columns without one are quoted
+            from the paper and not run here.
+        paper: (row key, column key) -> the paper's number.
+        overrides: column key -> dotted config key -> value, on top of the preset.
+        notes: footnotes, for every place that shows the table.
+    """
+
+    name: str
+    title: str
+    rows: dict[str, str]
+    columns: dict[str, str]
+    presets: dict[str, str]
+    arguments: dict[str, str]
+    paper: dict[tuple[str, str], Paper]
+    overrides: dict[str, dict[str, Any]] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Cost(NamedTuple):
+    """What Table 5 says of a method: device hours and days on 64 NVIDIA Tesla V100."""
+
+    search_hours: float
+    training_hours: float
+    search_days: float
+    training_days: float
+
+
+_IN_THE_PAPER = {
+    "baseline": "Baseline",
+    "cutout": "Cutout",
+    "autoaugment": "AutoAugment",
+    "pba": "PBA",
+    "ours": "Ours",
+}
+_BEYOND = {
+    "randaugment": "RandAugment",
+    "trivialaugment": "TrivialAugment",
+    "fixed": "Fixed",
+    "random": "Random",
+}
+_COLUMNS = _IN_THE_PAPER | _BEYOND
+_FOOTNOTES = (
+    "The paper copied Cutout, AutoAugment and PBA from their own papers, with other "
+    "epochs and learning rates. Departure: here every column has the network's row of "
+    "Table 7.",
+    "RandAugment, TrivialAugment, Fixed and Random are not in the paper's table; they "
+    "have the M of Ours.",
+)
+
+
+def _quoted(
+    columns: tuple[str, ...], numbers: dict[str, tuple[float | Paper | None, ...]]
+) -> dict[tuple[str, str], Paper]:
+    """Rows of a printed table as cells; None is a cell without a number."""
+    return {
+        (row, column): value if isinstance(value, Paper) else Paper((value,))
+        for row, values in numbers.items()
+        for column, value in zip(columns, values, strict=True)
+        if value is not None
+    }
+
+
+def _over_five(*pairs: tuple[float, float]) -> Paper:
+    """A mean and its standard deviation, for each error."""
+    return Paper(tuple(mean for mean, _ in pairs), tuple(std for _, std in pairs))
+
+
+_TABLE_1 = Table(
+    name="table1",
+    title="Table 1: test error on CIFAR-10",
+    rows={
+        "wrn28x10": "Wide-ResNet-28-10",
+        "shake26_2x32d": "Shake-Shake (26 2x32d)",
+        "shake26_2x96d": "Shake-Shake (26 2x96d)",
+        "shake26_2x112d": "Shake-Shake (26 2x112d)",
+        "pyramidnet": "PyramidNet + ShakeDrop",
+    },
+    columns=_COLUMNS,
+    presets={
+        "wrn28x10": "cifar10_wrn28x10",
+        "shake26_2x32d": "cifar10_shake26_2x32d",
+        "shake26_2x96d": "cifar10_shake26_2x96d",
+        "shake26_2x112d": "cifar10_shake26_2x112d",
+        "pyramidnet": "cifar10_pyramidnet",
+    },
+    arguments={column: column for column in _COLUMNS},
+    paper=_quoted(
+        tuple(_IN_THE_PAPER),
+        {
+            "wrn28x10": (3.87, 3.08, 2.68, 2.58, _over_five((1.90, 0.15))),
+            "shake26_2x32d": (3.55, 3.02, 2.47, 2.54, _over_five((2.36, 0.10))),
+            "shake26_2x96d": (2.86, 2.56, 1.99, 2.03, _over_five((1.85, 0.12))),
+            "shake26_2x112d": (2.82, 2.57, 1.89, 2.03, _over_five((1.78, 0.05))),
+            "pyramidnet": (2.67, 2.31, 1.48, 1.46, _over_five((1.36, 0.06))),
+        },
+    ),
+    notes=_FOOTNOTES,
+)
+
+_TABLE_2 = Table(
+    name="table2",
+    title="Table 2: test error on CIFAR-100",
+    rows={
+        "wrn28x10": "Wide-ResNet-28-10",
+        "shake26_2x96d": "Shake-Shake (26 2x96d)",
+        "pyramidnet": "PyramidNet + ShakeDrop",
+    },
+    columns=_COLUMNS,
+    presets={
+        "wrn28x10": "cifar100_wrn28x10",
+        "shake26_2x96d": "cifar100_shake26_2x96d",
+        "pyramidnet": "cifar100_pyramidnet",
+    },
+    arguments={column: column for column in _COLUMNS},
+    paper=_quoted(
+        tuple(_IN_THE_PAPER),
+        {
+            "wrn28x10": (18.80, 18.41, 17.09, 16.73, _over_five((15.49, 0.18))),
+            "shake26_2x96d": (17.05, 16.00, 14.28, 15.31, _over_five((14.10, 0.15))),
+            "pyramidnet": (13.99, 12.19, 10.67, 10.94, _over_five((10.42, 0.20))),
+        },
+    ),
+    notes=_FOOTNOTES,
+)
+
+_TABLE_3_COLUMNS = {
+    key: label for key, label in _COLUMNS.items() if key not in ("cutout", "pba")
+}
+_TABLE_3 = Table(
+    name="table3",
+    title="Table 3: test error on ImageNet, top-1 / top-5",
+    rows={
+        "resnet50": "ResNet-50",
+        "resnet50d": "ResNet-50-D",
+        "resnet200": "ResNet-200",
+    },
+    columns=_TABLE_3_COLUMNS,
+    presets={
+        "resnet50": "imagenet_r50",
+        "resnet50d": "imagenet_r50d",
+        "resnet200": "imagenet_r200",
+    },
+    arguments={column: column for column in _TABLE_3_COLUMNS},
+    paper=_quoted(
+        ("baseline", "autoaugment", "ours"),
+        {
+            "resnet50": (
+                Paper((23.69, 6.92)),
+                Paper((22.37, 6.18)),
+                _over_five((20.60, 0.15), (5.53, 0.05)),
+            ),
+            "resnet50d": (
+                Paper((22.84, 6.48)),
+                None,
+                _over_five((20.00, 0.12), (5.25, 0.03)),
+            ),
+            "resnet200": (
+                Paper((21.52, 5.85)),
+                Paper((20.00, 4.90)),
+                _over_five((18.68, 0.18), (4.70, 0.05)),
+            ),
+        },
+    ),
+    notes=(
+        "The fixed Cutout is for CIFAR only, and PBA published no schedule for "
+        "ImageNet: no such columns.",
+        "Departure: AutoAugment has the epochs and the learning rate of Table 7.",
+        _FOOTNOTES[1],
+    ),
+)
+
+_TABLE_4 = Table(
+    name="table4",
+    title="Table 4: test error of ResNet-50 on ImageNet, by augmentation method",
+    rows={"resnet50": "ResNet-50"},
+    columns={
+        "baseline": "Baseline",
+        "fixed": "Fixed",
+        "random": "Random",
+        "ours": "Ours",
+    },
+    presets={"resnet50": "imagenet_r50"},
+    arguments={
+        "baseline": "baseline",
+        "fixed": "fixed",
+        "random": "random",
+        "ours": "ours",
+    },
+    paper=_quoted(
+        ("baseline", "fixed", "random", "ours"),
+        {"resnet50": (23.69, 22.70, 21.68, 20.60)},
+    ),
+    notes=(
+        "Baseline: standard augmentation, M = 1, step schedule. The others: M = 8, "
+        "cosine; Fixed: standard augmentation; Random: random policies; Ours: "
+        "adversarial policies.",
+    ),
+)
+
+_TABLE_5 = Table(
+    name="table5",
+    title="Table 5: cost of ResNet-50 on ImageNet, device hours and days",
+    rows={"resnet50": "ResNet-50"},
+    columns={"autoaugment": "AutoAugment", "ours": "Ours"},
+    presets={"resnet50": "imagenet_r50"},
+    arguments={"autoaugment": "autoaugment", "ours": "ours"},
+    paper={},  # costs, not errors: PAPER_COSTS
+    notes=(
+        "Its runs are those of Table 3: given Table 3's directory, it counts what is "
+        "there.",
+        "The search behind AutoAugment's published policy was not run here: that cell "
+        "stays empty.",
+    ),
+)
+# Table 5: column of `table5` -> estimated cost on 64 NVIDIA Tesla V100.
+PAPER_COSTS = {
+    "autoaugment": Cost(15000, 160, 10, 1),
+    "ours": Cost(0, 1280, 0, 1),
+}
+
+_TABLE_6 = Table(
+    name="table6",
+    title="Table 6: test error with policies that ResNet-50 learned on ImageNet",
+    rows={
+        "cifar10_wrn28x10": "Wide-ResNet-28-10, CIFAR-10",
+        "cifar100_wrn28x10": "Wide-ResNet-28-10, CIFAR-100",
+        "imagenet_r50d": "ResNet-50-D, ImageNet",
+        "imagenet_r200": "ResNet-200, ImageNet",
+    },
+    columns={
+        "autoaugment": "AutoAugment",
+        "ours": "Ours",
+        "transfer": "Policy transfer",
+    },
+    presets={
+        "cifar10_wrn28x10": "cifar10_wrn28x10",
+        "cifar100_wrn28x10": "cifar100_wrn28x10",
+        "imagenet_r50d": "imagenet_r50d",
+        "imagenet_r200": "imagenet_r200",
+    },
+    arguments={"transfer": "transfer"},
+    paper=_quoted(
+        ("autoaugment", "ours", "transfer"),
+        {
+            "cifar10_wrn28x10": (2.68, 1.90, _over_five((2.45, 0.13))),
+            "cifar100_wrn28x10": (17.09, 15.49, _over_five((16.48, 0.15))),
+            "imagenet_r50d": (None, 20.00, _over_five((20.20, 0.05))),
+            "imagenet_r200": (20.00, 18.68, _over_five((19.05, 0.10))),
+        },
+    ),
+    notes=(
+        "AutoAugment and Ours are cells of Tables 1 to 3 and are not run again here.",
+        "Target epoch e replays source epoch floor(e * E_source / E_target), its five "
+        "policies of highest loss as one of 25 sub-policies, M = 1.",
+    ),
+)
+
+_FIGURE_5 = Table(
+    name="figure5",
+    title="Figure 5: test error of Wide-ResNet-28-10 on CIFAR-10 against M",
+    rows={"wrn28x10": "Wide-ResNet-28-10"},
+    columns={f"m{number}": f"M = {number}" for number in (2, 4, 8, 16, 32)},
+    presets={"wrn28x10": "cifar10_wrn28x10"},
+    arguments={f"m{number}": "ours" for number in (2, 4, 8, 16, 32)},
+    paper={},
+    overrides={
+        # The rows of a pass, so the memory, stay those of M = 8.
+        f"m{number}": {"policies.num_policies": number, "num_passes": passes}
+        for number, passes in ((2, 1), (4, 1), (8, 1), (16, 2), (32, 4))
+    },
+    notes=(
+        "The paper prints a curve without numbers: accuracy rises to M = 8, then stays "
+        "about the same.",
+    ),
+)
+
+_TABLE_4_DIGITS = Table(
+    name="table4_digits",
+    title="Table 4 scaled down: test error on handwritten digits",
+    rows={"digits": "Wide-ResNet-10-1, 300 digits"},
+    columns={
+        "baseline": "Baseline",
+        "fixed": "Fixed",
+        "random": "Random",
+        "ours": "Ours",
+        "guarded": "Guarded",
+    },
+    presets={"digits": "digits"},
+    arguments={
+        "baseline": "baseline",
+        "fixed": "fixed",
+        "random": "random",
+        "ours": "ours",
+        "guarded": "guarded",
+    },
+    paper={},
+    notes=(
+        "Not in the paper: other data, a small network, 204 controller updates of 3 "
+        "steps each. Runs of one seed share the training images and the "
+        "initialisation, so that columns are compared in pairs.",
+        "Guarded is a departure: the controller restrained against collapse.",
+    ),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        *(_TABLE_1, _TABLE_2, _TABLE_3, _TABLE_4, _TABLE_5, _TABLE_6),
+        *(_FIGURE_5, _TABLE_4_DIGITS),
+    )
+}
