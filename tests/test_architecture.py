@@ -12,12 +12,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports point down only; modules of one floor do not import each other.
 FLOORS = [
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
-    | {"groups", "devices", "published", "values", "signals", "watchdog"},
-    {"ops"},
+    | {"groups", "devices", "published", "values", "signals", "watchdog"}
+    | {"paper_tables", "snapshots"},
+    {"ops", "costs"},
     {"ranges", "families"},
     {"policies", "standard"},
-    {"augment", "controller"},
-    {"sources", "diagnostics", "evaluate", "rows", "contact_sheet"},
+    {"augment", "controller", "policy_source"},
+    {"replay"},
+    {"export_policies"}
+    | {"sources", "diagnostics", "evaluate", "rows", "contact_sheet"},
     {"step"},
     {"experiment"},
     {"program"},
