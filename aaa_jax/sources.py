@@ -14,7 +14,7 @@ policies are applied, and when a round ends, does not belong here.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,38 +23,16 @@ import optax
 
 from aaa_jax import controller, objective, ops, published
 from aaa_jax.policies import NUM_MAGNITUDES, RANGES, Policies, identity_policies
-
-Info = dict[str, jax.Array]
-
-
-class PolicySource(NamedTuple):
-    """Where policies come from (Alg. 1, lines 3 and 10); made by a row of `SOURCES`.
-
-    Attributes:
-        init: key -> state, a pytree of arrays; `()` where nothing is learned.
-        sample: (key, state, progress) -> Policies of M policies; progress in [0, 1) is
-            the fraction of training done.
-        update: (state, policies, losses float32 [M]) -> (state, info); larger losses
-            mean harder policies. `info` has the same keys for every source, all
-            float32 and finite: op_entropy, magnitude_entropy, kl, gradient_norm,
-            entropy_weight []; rewards, log_probs [M]; op_shares [17] and
-            magnitude_shares [magnitudes of the range table], what is expected of the
-            distribution that the policies were drawn from.
-        name: the source's row in `SOURCES`.
-        num_policies: M.
-        is_learned: whether `update` changes anything.
-        ranges: the range table its magnitudes are meant in; None: the config's.
-        order: of `policies.ORDERS`; None: the config's.
-    """
-
-    init: Callable[[jax.Array], Any]
-    sample: Callable[[jax.Array, Any, jax.Array | float], Policies]
-    update: Callable[[Any, Policies, jax.Array], tuple[Any, Info]]
-    name: str
-    num_policies: int
-    is_learned: bool = False
-    ranges: str | None = None
-    order: str | None = None
+from aaa_jax.policy_source import Info as Info
+from aaa_jax.policy_source import PolicySource as PolicySource
+from aaa_jax.policy_source import (
+    check,
+    check_positive,
+    check_shape,
+    constant_info,
+    describe_given,
+    no_state,
+)
 
 
 def adversarial_source(
@@ -88,9 +66,9 @@ def adversarial_source(
         entropy_target: see `controller.update`, as the next.
         kl_cap: None, or nats between successive controllers.
     """
-    _check_shape(num_policies, num_sub_policies)
-    _check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
-    _check_positive(
+    check_shape(num_policies, num_sub_policies)
+    check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
+    check_positive(
         hidden_size=hidden_size,
         embedding_size=embedding_size,
         learning_rate=learning_rate,
@@ -98,13 +76,13 @@ def adversarial_source(
         tanh_constant=tanh_constant,
         kl_cap=kl_cap,
     )
-    _check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
-    _check(
+    check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
+    check(
         entropy_target is None or 0 < entropy_target < 1,
         f"entropy_target is {entropy_target}, must be None or in (0, 1)",
     )
     modes = objective.NORMALIZATIONS
-    _check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
+    check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
     module = controller.Controller(
         num_sub_policies=num_sub_policies,
         hidden_size=hidden_size,
@@ -145,7 +123,7 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
 
     From the same key it draws what a controller with zero heads draws.
     """
-    _check_shape(num_policies, num_sub_policies)
+    check_shape(num_policies, num_sub_policies)
     decisions = controller.CHAIN_LENGTH * num_sub_policies
     shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
 
@@ -166,7 +144,7 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
     def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
         op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS)
         log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
-        return state, _constant_info(losses) | {
+        return state, constant_info(losses) | {
             "op_entropy": jnp.float32(1.0),
             "magnitude_entropy": jnp.float32(1.0),
             "log_probs": jnp.full(num_policies, log_prob),
@@ -174,7 +152,7 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
             "magnitude_shares": jnp.full(NUM_MAGNITUDES, 1 / NUM_MAGNITUDES),
         }
 
-    return PolicySource(_no_state, sample, update, "random", num_policies)
+    return PolicySource(no_state, sample, update, "random", num_policies)
 
 
 def fixed_source(
@@ -187,7 +165,7 @@ def fixed_source(
         num_policies: M of the identity policies; without meaning beside `policies`.
     """
     if policies is None:
-        _check_shape(num_policies, 1)
+        check_shape(num_policies, 1)
         policies = identity_policies(num_policies)
     return _constant_source("fixed", policies)
 
@@ -200,7 +178,7 @@ def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySo
         num_policies: M.
     """
     known = published.AUTOAUGMENT
-    _check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
+    check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
     # AutoAugment's own code crops and flips small images after the policy.
     order = "standard_first" if policy == "imagenet" else "policy_first"
     chains = _from_chains(known[policy], num_policies)
@@ -217,9 +195,9 @@ def randaugment_source(
         num_ops: ops in a tuple, 1 to 4; the paper's N.
         magnitude: of all ops, 0 to 30; the paper's M.
     """
-    _check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
+    check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
     last = published.NUM_WIDE_MAGNITUDES - 1
-    _check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
+    check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
     chains = _from_chains(published.randaugment(num_ops, magnitude), num_policies)
     return _constant_source("randaugment", chains, ranges="randaugment")
 
@@ -243,7 +221,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
         num_policies: M.
         num_chains: Q, the sub-policies of a policy.
     """
-    _check_shape(num_policies, num_chains)
+    check_shape(num_policies, num_chains)
     parts = published.pba_cifar()
     ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
     entries = _from_chains([entries for _, entries in parts], 1)  # [1, parts, 30]
@@ -255,9 +233,9 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
         now = jax.tree.map(lambda leaf: leaf[0, part], entries)
         return _walk(key, now, (num_policies, num_chains))
 
-    update = _describe_given(NUM_MAGNITUDES)
+    update = describe_given(NUM_MAGNITUDES)
     return PolicySource(
-        _no_state,
+        no_state,
         sample,
         update,
         "schedule",
@@ -286,7 +264,7 @@ def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies
 
 def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Policies:
     """The same chains for each of M policies, padded with Identity."""
-    _check_shape(num_policies, len(chains))
+    check_shape(num_policies, len(chains))
     length = max(len(chain) for chain in chains)
     blank = ("Identity", 1.0, 0)
     rows = [[*chain, *[blank] * (length - len(chain))] for chain in chains]
@@ -312,81 +290,14 @@ def _constant_source(
         return policies
 
     num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
-    update = _describe_given(num_magnitudes)
+    update = describe_given(num_magnitudes)
     number = policies.num_policies
-    return PolicySource(_no_state, sample, update, name, number, False, ranges, order)
-
-
-def _describe_given(
-    num_magnitudes: int,
-) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
-    """An `update` that learns nothing and describes the policies it is given.
-
-    Shares are of the ops as they are applied, weighted with their probabilities, and
-    entropies those of the shares; an Identity has no magnitude.
-    """
-
-    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
-        is_op = policies.ops < ops.NUM_SEARCH_OPS
-        op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
-        magnitude_shares = _shares(
-            policies.magnitudes, policies.probs * is_op, num_magnitudes
-        )
-        return state, _constant_info(losses) | {
-            "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
-            "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
-            "op_shares": op_shares,
-            "magnitude_shares": magnitude_shares,
-        }
-
-    return update
-
-
-def _constant_info(losses: jax.Array) -> Info:
-    """The part of `info` that is the same for every source that does not learn."""
-    rewards = objective.normalize_losses(losses)
-    return {
-        "rewards": jnp.where(jnp.all(jnp.isfinite(rewards)), rewards, 0.0),
-        "log_probs": jnp.zeros(losses.shape, jnp.float32),
-        "gradient_norm": jnp.float32(0.0),
-        "kl": jnp.float32(0.0),
-        "entropy_weight": jnp.float32(0.0),
-    }
+    return PolicySource(no_state, sample, update, name, number, False, ranges, order)
 
 
 def _of_all_ops(search_shares: jax.Array) -> jax.Array:
     """Shares [16] of the search space's ops as shares [17] of `ops.OPS`."""
     return jnp.pad(search_shares, (0, len(ops.OPS) - ops.NUM_SEARCH_OPS))
-
-
-def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:
-    counts = jnp.zeros(width, jnp.float32).at[values].add(weights)
-    return counts / jnp.maximum(jnp.sum(counts), jnp.finfo(jnp.float32).tiny)
-
-
-def _entropy_fraction(shares: jax.Array, width: int) -> jax.Array:
-    entropy = jnp.sum(jax.scipy.special.entr(shares))
-    return jnp.minimum(entropy / math.log(width), 1.0)
-
-
-def _no_state(key: jax.Array) -> tuple[()]:
-    return ()
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
-
-
-def _check_positive(**values: float | None) -> None:
-    for name, value in values.items():
-        _check(value is None or value > 0, f"{name} is {value}, must be positive")
-
-
-def _check_shape(num_policies: int, num_sub_policies: int) -> None:
-    sizes = {"num_policies": num_policies, "num_sub_policies": num_sub_policies}
-    for name, size in sizes.items():
-        _check(size >= 1, f"{name} is {size}, must be at least 1")
 
 
 SOURCES: dict[str, Callable[..., PolicySource]] = {
