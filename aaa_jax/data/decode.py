@@ -10,6 +10,10 @@ import zlib
 import cv2
 import numpy as np
 
+from aaa_jax.data.errors import BadRecord
+from aaa_jax.data.examples import Record
+
+READ_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -23,9 +27,8 @@ def decode_rgb(encoded: bytes) -> np.ndarray:
     if not encoded:
         raise ValueError("it has no bytes")
     _check_whole(encoded)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), READ_FLAGS)
     except cv2.error as error:
         raise ValueError(f"OpenCV cannot decode it ({error.err})") from error
     if pixels is None:
@@ -33,7 +36,19 @@ def decode_rgb(encoded: bytes) -> np.ndarray:
             f"its {len(encoded)} bytes, which begin {encoded[:8]!r}, are not an image "
             "that OpenCV can decode"
         )
-    return pixels[..., ::-1]
+    return pixels
+
+
+def decode_record(record: Record) -> np.ndarray:
+    """The pixels of a record, uint8 [H, W, 3].
+
+    Raises:
+        BadRecord: it is not a whole image; the message names it.
+    """
+    try:
+        return decode_rgb(record.encoded)
+    except ValueError as error:
+        raise BadRecord(f"{record.place}: {error}") from error
 
 
 def _check_whole(encoded: bytes) -> None:

@@ -13,10 +13,17 @@ import cv2
 import numpy as np
 
 from aaa_jax.data.datasets import DATASETS, DatasetSpec
-from aaa_jax.data.decode import decode_rgb
+from aaa_jax.data.decode import decode_record
 from aaa_jax.data.errors import BadRecord, DatasetError
+from aaa_jax.data.examples import (
+    Record,
+    check_features,
+    check_label,
+    feature_keys,
+    parse_record,
+)
 from aaa_jax.data.prepared import data_folder, find_prepared, open_prepared
-from aaa_jax.data.records import Shard, read_shards
+from aaa_jax.data.records import read_shards
 
 DECODE_CHUNK = 512  # images a thread decodes at a time
 
@@ -60,10 +67,11 @@ def load(
         DatasetNotPrepared: it is not there and cannot be put there now.
         DatasetError: it is there, and cannot be used.
     """
-    builder = _open(name, data_dir)
-    class_names, size = _check_features(name, builder)
+    builder = open_dataset(name, data_dir)
+    class_names, size = check_features(name, builder)
     records = list(_parse(builder, split))
-    labels = _checked_labels(records, len(class_names))
+    num_classes = len(class_names)
+    labels = np.array([check_label(r, num_classes) for r in records], np.int32)
     if num_images is not None:
         kept = stratified_subset(labels, num_images, seed=seed)
         records, labels = [records[i] for i in kept], labels[kept]
@@ -88,7 +96,7 @@ def describe(
         raise DatasetError(
             f"images of {name} are {height}x{width}: they must be square"
         )
-    splits = _open(name, data_dir).info.splits
+    splits = open_dataset(name, data_dir).info.splits
     mean, std = channel_statistics(train.images)
     return DatasetSpec(
         name=name,
@@ -149,13 +157,8 @@ def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.n
     return np.sort(np.concatenate(chosen))
 
 
-class _Record(NamedTuple):
-    place: str  # for messages: which record this is
-    encoded: bytes
-    label: int
-
-
-def _open(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
+    """The read-only TFDS builder of a dataset, which is prepared first if need be."""
     folder = data_folder(data_dir)
     path = find_prepared(name, folder)
     if path is None:
@@ -165,104 +168,27 @@ def _open(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     return open_prepared(path)
 
 
-def _check_features(
-    name: str, builder: Any
-) -> tuple[tuple[str, ...], tuple[int | None, int | None]]:
-    """Class names, and height and width where fixed, if they are what we need."""
-    import tensorflow_datasets as tfds
-
-    features = builder.info.features
-    features = (
-        dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
-    )
-    image_key, label_key = _keys(builder)
-    image, label = features.get(image_key), features.get(label_key)
-    if not isinstance(image, tfds.features.Image) or not isinstance(
-        label, tfds.features.ClassLabel
-    ):
-        raise DatasetError(
-            f"{name} in {builder.data_dir} is not an image classification dataset: its "
-            f"features are {', '.join(features)}; an image and a class label are needed"
-        )
-    class_names = tuple(label.names)
-    shape = image.shape
-    if name in DATASETS:
-        spec = DATASETS[name]
-        wanted = (spec.num_classes, spec.image_size, spec.image_size)
-        if (len(class_names), shape[0], shape[1]) != wanted:
-            raise DatasetError(
-                f"{builder.data_dir} has {len(class_names)} classes and images of "
-                f"{shape[0]}x{shape[1]}, but {name} has {wanted[0]} classes and images "
-                f"of {wanted[1]}x{wanted[2]}: it is another dataset of that name"
-            )
-    return class_names, (shape[0], shape[1])
-
-
-def _keys(builder: Any) -> tuple[str, str]:
-    supervised = builder.info.supervised_keys
-    if supervised and len(supervised) == 2:
-        return supervised[0], supervised[1]
-    return "image", "label"
-
-
-def _parse(builder: Any, split: str) -> Iterator[_Record]:
-    keys = _keys(builder)
+def _parse(builder: Any, split: str) -> Iterator[Record]:
+    keys = feature_keys(builder)
     for shard in read_shards(builder, split):
-        for offset in range(len(shard.records)):
-            yield _parse_record(shard, offset, keys)
+        for offset, serialized in enumerate(shard.records):
+            place = f"record {shard.first + offset} of {shard.path}"
+            yield parse_record(place, serialized, keys)
 
 
-def _parse_record(shard: Shard, offset: int, keys: tuple[str, str]) -> _Record:
-    """The three features we need of a tf.train.Example.
-
-    Read from the protocol buffer itself: TFDS's own parser takes six times as long.
-    """
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    place = f"record {shard.first + offset} of {shard.path}"
-    try:
-        example = tf_example_pb2.Example.FromString(shard.records[offset])
-    except Exception as error:  # protobuf's DecodeError, whose home has moved
-        raise BadRecord(f"{place} is not a tf.train.Example ({error})") from error
-    feature = example.features.feature
-    identity = feature["id"].bytes_list.value
-    if identity:
-        place += f" (id {identity[0].decode(errors='replace')!r})"
-    encoded = feature[keys[0]].bytes_list.value
-    label = feature[keys[1]].int64_list.value
-    if len(encoded) != 1 or len(label) != 1:
-        raise BadRecord(
-            f"{place} has {len(encoded)} values of {keys[0]!r} and {len(label)} of "
-            f"{keys[1]!r}: one of each is needed"
-        )
-    return _Record(place, encoded[0], label[0])
-
-
-def _checked_labels(records: list[_Record], num_classes: int) -> np.ndarray:
-    labels = np.array([record.label for record in records], np.int64)
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if len(wrong):
-        record = records[wrong[0]]
-        raise BadRecord(
-            f"{record.place} has the label {record.label}: labels are 0 to "
-            f"{num_classes - 1}"
-        )
-    return labels.astype(np.int32)
-
-
-def _decode(records: list[_Record], size: tuple[int | None, int | None]) -> np.ndarray:
+def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:
     """The pixels of all records, uint8 [n, H, W, 3], decoded on all cores.
 
     A height or width that the dataset does not fix is that of the first image.
     """
     cv2.setNumThreads(1)  # the threads are ours
-    first = _decode_record(records[0]).shape
+    first = decode_record(records[0]).shape
     height, width = size[0] or first[0], size[1] or first[1]
     images = np.empty((len(records), height, width, 3), np.uint8)
 
     def decode_chunk(start: int) -> None:
         for i in range(start, min(start + DECODE_CHUNK, len(records))):
-            pixels = _decode_record(records[i])
+            pixels = decode_record(records[i])
             if pixels.shape != (height, width, 3):
                 raise BadRecord(
                     f"{records[i].place} is an image of {pixels.shape[0]}x"
@@ -274,10 +200,3 @@ def _decode(records: list[_Record], size: tuple[int | None, int | None]) -> np.n
     with ThreadPoolExecutor() as pool:
         list(pool.map(decode_chunk, range(0, len(records), DECODE_CHUNK)))
     return images
-
-
-def _decode_record(record: _Record) -> np.ndarray:
-    try:
-        return decode_rgb(record.encoded)
-    except ValueError as error:
-        raise BadRecord(f"{record.place}: {error}") from error
