@@ -204,11 +204,11 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
     path = epath.Path(workdir) / "config.json"
     with _clear_errors("read", path):
         try:
-            return json.loads(path.read_text())
-        except ValueError as error:
+            return dict(json.loads(path.read_bytes()).items())
+        except (ValueError, AttributeError, RecursionError) as error:
             raise RunDirectoryError(
-                f"{path} is not JSON ({error}): restore it, or choose another run"
-                " directory"
+                f"{path} is not a JSON object ({error}): restore it, or choose another"
+                " run directory"
             ) from error
 
 
@@ -291,14 +291,13 @@ def _complete_lines(
 ) -> list[tuple[bytes, dict[str, Any]]]:
     """The lines that end in a newline, with what they hold."""
     lines = []
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        if not line.endswith(b"\n"):
-            break
+    for number, text in enumerate(content.split(b"\n")[:-1], start=1):
+        line = text + b"\n"
         try:
             record = json.loads(line)
             if not isinstance(record["step"], int):
                 raise TypeError("its step is not an integer")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunDirectoryError(
                 f"line {number} of {path} is damaged ({error}): {line[:80]!r}. Mend or"
                 " remove it."

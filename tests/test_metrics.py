@@ -129,10 +129,10 @@ def test_differences_see_through_nesting():
     assert config_differences({"a": (1, 2)}, {"a": [1, 3]}) == {"a": ([1, 2], [1, 3])}
 
 
-@pytest.mark.parametrize("content", ["", '{"seed": 0', "not json"])
+@pytest.mark.parametrize("content", ["", '{"seed": 0', "not json", "[0]", "[" * 10**5])
 def test_a_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(RunDirectoryError, match=r"config\.json is not JSON"):
+    with pytest.raises(RunDirectoryError, match=r"config\.json is not a JSON object"):
         RunDirectory(tmp_path, CONFIG)
 
 
@@ -185,7 +185,10 @@ def test_a_reader_skips_the_line_being_written(tmp_path):
     assert read_lines(tmp_path, "metrics") == [{"step": 1}]
 
 
-@pytest.mark.parametrize("line", ["{]", '{"loss": 3}', '{"step": "3"}', "[]", ""])
+@pytest.mark.parametrize(
+    "line",
+    ["{]", '{"loss": 3}', '{"step": "3"}', "[]", "", '{"step": 2}\r{"step": 2}', "\r"],
+)
 def test_a_damaged_line_is_named_and_nothing_is_dropped(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
