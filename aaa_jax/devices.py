@@ -1,8 +1,8 @@
 """Mapping a pure step over devices: the one place that names a device.
 
-Everything goes in and comes out unreplicated: each device sees all arguments, works on
-its share (by ``axis_index``) and returns the same values. Which share that is belongs
-to the step.
+Everything comes out unreplicated, and goes in so, but for what is split: each device
+sees all of the other arguments, works on its share (by ``axis_index``) and returns the
+same values. Which share that is belongs to the step.
 """
 
 import os
@@ -23,7 +23,7 @@ def pick_devices(num_devices: int) -> list[jax.Device]:
     Raises:
         ValueError: when there are fewer.
     """
-    devices = jax.devices()
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     if num_devices < 0 or num_devices > len(devices):
         raise ValueError(
             f"devices.num_devices is {num_devices}; here are {len(devices)} "
@@ -84,14 +84,37 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     return jax.tree.map(place, tree)
 
 
+def place_shares(tree: Any, devices: Sequence[jax.Device], mapping: str) -> Any:
+    """Places each device's share of arrays that are cut along their first axis.
+
+    Args:
+        tree: NumPy arrays [R, ...], R a multiple of the number of devices; of several
+            processes, what their own devices hold, in order.
+        devices: that share them.
+        mapping: for which `map_over_devices` was called with ``split``.
+    """
+    local = sum(device.process_index == jax.process_index() for device in devices)
+    sharding = NamedSharding(
+        _mesh(devices), PartitionSpec() if mapping == "jit" else PartitionSpec(AXIS)
+    )
+
+    def place(leaf: np.ndarray) -> jax.Array:
+        if mapping == "pmap":  # which takes its axis away
+            leaf = leaf.reshape(local, -1, *leaf.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, leaf)
+
+    return jax.tree.map(place, tree)
+
+
 def map_over_devices(
     step: Callable[..., Any],
     devices: Sequence[jax.Device],
     mapping: str,
     *,
     donate: bool = False,
+    split: bool = False,
 ) -> Callable[..., Any]:
-    """Compiles ``step(first, *rest, axis_name=…)`` to run on all devices at once.
+    """Compiles ``step(first, second, *rest, axis_name=…)`` to run on all devices.
 
     Args:
         step: a pure function. It takes its share of the work by ``axis_name`` and
@@ -99,6 +122,8 @@ def map_over_devices(
         devices: to run on.
         mapping: ``jit``, ``pmap`` or ``shard_map``; bit-equal on the CPU.
         donate: give up the buffers of ``first``.
+        split: ``second`` holds each device's share, of `place_shares`; otherwise every
+            device sees all of it, as of the other arguments.
 
     Returns:
         A function of the same positional arguments.
@@ -106,35 +131,41 @@ def map_over_devices(
     donated = (0,) if donate else ()
     if mapping == "jit":
 
-        def alone(first: Any, rest: tuple[Any, ...]) -> Any:
-            return step(first, *rest, axis_name=None)
+        def alone(first: Any, second: Any, rest: tuple[Any, ...]) -> Any:
+            return step(first, second, *rest, axis_name=None)
 
         compiled = jax.jit(alone, donate_argnums=donated)
-        return lambda first, *rest: compiled(first, rest)
+        return lambda first, second, *rest: compiled(first, second, rest)
 
     mesh = _mesh(devices)
     if mapping == "shard_map":
 
-        def shard(first: Any, rest: tuple[Any, ...]) -> Any:
-            return step(first, *rest, axis_name=AXIS)
+        def shard(first: Any, second: Any, rest: tuple[Any, ...]) -> Any:
+            return step(first, second, *rest, axis_name=AXIS)
 
         # With check_vma, the transpose of replicated parameters would sum their
         # gradients over the devices a second time.
-        spec = PartitionSpec()
+        whole = PartitionSpec()
         mapped = jax.shard_map(
-            shard, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+            shard,
+            mesh=mesh,
+            in_specs=(whole, PartitionSpec(AXIS) if split else whole, whole),
+            out_specs=whole,
+            check_vma=False,
         )
         compiled = jax.jit(mapped, donate_argnums=donated)
-        return lambda first, *rest: compiled(first, rest)
+        return lambda first, second, *rest: compiled(first, second, rest)
 
-    def device_step(index: jax.Array, first: Any, rest: tuple[Any, ...]) -> Any:
+    def device_step(
+        index: jax.Array, first: Any, second: Any, rest: tuple[Any, ...]
+    ) -> Any:
         del index  # pmap wants at least one mapped argument
-        return step(first, *rest, axis_name=AXIS)
+        return step(first, second, *rest, axis_name=AXIS)
 
     compiled = jax.pmap(
         device_step,
         axis_name=AXIS,
-        in_axes=(0, None, None),
+        in_axes=(0, None, 0 if split else None, None),
         out_axes=None,
         devices=list(devices),
         donate_argnums=tuple(position + 1 for position in donated),
@@ -143,7 +174,7 @@ def map_over_devices(
         np.arange(len(devices), dtype=np.int32),
         NamedSharding(mesh, PartitionSpec(AXIS)),
     )
-    return lambda first, *rest: compiled(index, first, rest)
+    return lambda first, second, *rest: compiled(index, first, second, rest)
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

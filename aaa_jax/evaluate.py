@@ -1,7 +1,7 @@
 """Exact evaluation: every test image counts once, on any number of devices.
 
-The test split lives on the device, padded to whole batches with rows that count for
-nothing. Training does not belong here.
+The test split lives on the device, or is streamed to it, padded to whole batches with
+rows that count for nothing. Training does not belong here.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 
 from aaa_jax import augment, objective
 
-_PADDING_LABEL = -1
+PADDING_LABEL = -1
 
 
 class EvaluationData(NamedTuple):
@@ -46,7 +46,7 @@ def evaluation_data(
     batches = -(-len(images) // batch_size)
     missing = batches * batch_size - len(images)
     padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
-    marks = np.full(missing, _PADDING_LABEL, np.int32)
+    marks = np.full(missing, PADDING_LABEL, np.int32)
     return EvaluationData(
         padded.reshape(batches, batch_size, *images.shape[1:]),
         np.concatenate([labels.astype(np.int32), marks]).reshape(batches, batch_size),
@@ -83,8 +83,35 @@ def eval_step(
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     share = data.labels.shape[1] // num_devices
     first = device * share
-    images = jax.lax.dynamic_slice_in_dim(data.images[batch], first, share)
-    labels = jax.lax.dynamic_slice_in_dim(data.labels[batch], first, share)
+    rows = (
+        jax.lax.dynamic_slice_in_dim(data.images[batch], first, share),
+        jax.lax.dynamic_slice_in_dim(data.labels[batch], first, share),
+    )
+    return eval_share(
+        variables, rows, model=model, mean=mean, std=std, axis_name=axis_name
+    )
+
+
+def eval_share(
+    variables: Any,
+    rows: tuple[jax.Array, jax.Array],
+    *,
+    model: nn.Module,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    axis_name: str | None,
+) -> dict[str, jax.Array]:
+    """As `eval_step`, of the device's share of a batch that was streamed.
+
+    Args:
+        variables: ``params`` and ``batch_stats`` of the target network.
+        rows: uint8 [B, H, W, 3] and int32 [B], -1 where a row counts for nothing.
+        model: the target network, applied in evaluation mode.
+        mean: of the dataset's channels, 0..1.
+        std: likewise.
+        axis_name: of the devices that share a batch; None: one device has all.
+    """
+    images, labels = rows
     floats = augment.normalize(images, mean, std)
     logits: Any = model.apply(variables, floats, train=False)
     sums = batch_sums(logits, labels)
@@ -103,7 +130,7 @@ def batch_sums(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
         highest logit counts as an error, so that constant logits are no success.
     """
     chex.assert_rank([logits, labels], [2, 1])
-    counted = labels != _PADDING_LABEL
+    counted = labels != PADDING_LABEL
     safe = jnp.where(counted, labels, 0)
     own = jnp.take_along_axis(logits, safe[:, None], axis=1)
     rank = jnp.sum(logits >= own, axis=1)  # 1: the highest; NaN: 0

@@ -16,6 +16,11 @@ import optax
 from aaa_jax import data, devices, groups, models, optim, policies, sources
 from aaa_jax.rows import Recipe
 
+# What may differ when a run goes on: nothing that its numbers depend on.
+MAY_CHANGE = (
+    *("data.dir.", "devices.", "num_passes.", "max_steps.", "checkpoint.", "log."),
+    *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
+)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 FILLS = {
     "black": (0, 0, 0),
@@ -92,6 +97,36 @@ def build(
         total_steps=min(planned, config.max_steps or planned),
         planned_steps=planned,
     )
+
+
+def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
+    """The devices of a run and how steps are mapped over them.
+
+    Raises:
+        ConfigError: when there are fewer, or they cannot share out the groups.
+    """
+    try:
+        used = devices.pick_devices(config.devices.num_devices)
+        mapping = devices.resolve_mapping(config.devices.mapping, len(used))
+        groups.check_shares(_layout(config), len(used), config.num_passes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return used, mapping
+
+
+def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
+    """Every dotted key of which `MAY_CHANGE` names the beginning."""
+    flat: list[str] = []
+
+    def walk(part: ml_collections.ConfigDict, prefix: str) -> None:
+        for name, value in part.items():
+            if isinstance(value, ml_collections.ConfigDict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat.append(prefix + name)
+
+    walk(config, "")
+    return [key for key in flat if f"{key}.".startswith(MAY_CHANGE)]
 
 
 def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import data, devices, evaluate, step
-from aaa_jax.evaluate import EvaluationData
 from aaa_jax.experiment import Experiment
 from aaa_jax.policies import Policies
-from aaa_jax.step import ResidentData, TrainState
+from aaa_jax.step import TrainState
 
 Info = dict[str, Any]  # arrays by name
 
@@ -59,17 +58,19 @@ class Program(NamedTuple):
         step: (train state, data, policies, root) -> train state, losses; takes the
             buffers of the state.
         close_round: (source state, policies, train state) -> source state, Round.
-        evaluate: (variables, test data, batch) -> sums.
+        evaluate: (variables, test data, batch) -> sums; streamed: (variables, rows).
         order: (root, epoch) -> int32 [n], the epoch's permutation of the train split.
-        place: puts a tree of arrays on the devices.
+        place: puts a tree of arrays on every device.
+        place_shares: puts each device's share of a streamed batch on it.
     """
 
     sample: Callable[[Any, jax.Array, Any], Policies]
     step: Callable[..., tuple[TrainState, Info]]
     close_round: Callable[[Any, Policies, TrainState], tuple[Any, Round]]
-    evaluate: Callable[[Any, EvaluationData, Any], Info]
+    evaluate: Callable[..., Info]
     order: Callable[[jax.Array, Any], jax.Array]
     place: Callable[[Any], Any]
+    place_shares: Callable[[Any], Any]
 
 
 def compile_program(
@@ -77,6 +78,8 @@ def compile_program(
     run_devices: Sequence[jax.Device],
     mapping: str,
     num_images: int,
+    *,
+    streamed: bool = False,
 ) -> Program:
     """The functions of a run, compiled at their first call.
 
@@ -85,12 +88,14 @@ def compile_program(
         run_devices: that share the groups of a large batch.
         mapping: ``jit``, ``pmap`` or ``shard_map``.
         num_images: of the train split.
+        streamed: steps and tests get their rows from the host, split over the devices.
     """
     recipe, source = experiment.recipe, experiment.source
     num_devices = len(run_devices)
 
-    def mapped(function: Callable[..., Any], *, donate: bool = False) -> Any:
-        return devices.map_over_devices(function, run_devices, mapping, donate=donate)
+    mapped = functools.partial(
+        devices.map_over_devices, devices=run_devices, mapping=mapping
+    )
 
     def sample(
         state: Any, root: jax.Array, index: jax.Array, *, axis_name: str | None
@@ -120,20 +125,26 @@ def compile_program(
         recipe=recipe,
         num_devices=num_devices,
     )
-    eval_step = functools.partial(
-        evaluate.eval_step,
-        model=experiment.model,
-        mean=recipe.mean,
-        std=recipe.std,
-        num_devices=num_devices,
+    tested: dict[str, Any] = {
+        "model": experiment.model,
+        "mean": recipe.mean,
+        "std": recipe.std,
+    }
+    eval_step: Callable[..., Info] = (
+        functools.partial(evaluate.eval_share, **tested)
+        if streamed
+        else functools.partial(evaluate.eval_step, **tested, num_devices=num_devices)
     )
     return Program(
         sample=mapped(sample),
-        step=mapped(train_step, donate=True),
+        step=mapped(train_step, donate=True, split=streamed),
         close_round=mapped(close_round),
-        evaluate=mapped(eval_step),
+        evaluate=mapped(eval_step, split=streamed),
         order=mapped(order),
         place=functools.partial(devices.replicate, devices=run_devices),
+        place_shares=functools.partial(
+            devices.place_shares, devices=run_devices, mapping=mapping
+        ),
     )
 
 
@@ -164,23 +175,3 @@ def init_run_state(
         {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in info.items()},
     )
     return RunState(train, state, policies, empty)
-
-
-def evaluation_batches(
-    program: Program, state: TrainState, test: EvaluationData
-) -> list[Info]:
-    """The sums of every batch of the test split, on the host."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    sums = [
-        program.evaluate(variables, test, np.int32(batch))
-        for batch in range(len(test.labels))
-    ]
-    return jax.device_get(sums)
-
-
-def resident_data(
-    program: Program, images: np.ndarray, labels: np.ndarray
-) -> ResidentData:
-    """A train split on the devices, in the order of no epoch yet."""
-    placed = program.place((images, labels.astype(np.int32)))
-    return ResidentData(placed[0], placed[1], permutation=jnp.zeros(0, jnp.int32))

@@ -120,6 +120,8 @@ def augment_rows(
     """
 
     def standard(rows: jax.Array) -> jax.Array:
+        if not (recipe.padding or recipe.flip):
+            return rows  # nothing to do, or done by the host
         return augment.apply_crops(draws.crops, rows, padding=recipe.padding)
 
     if recipe.policy_first:

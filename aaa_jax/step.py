@@ -66,6 +66,23 @@ class ResidentData(NamedTuple):
     permutation: jax.Array
 
 
+class StreamedRows(NamedTuple):
+    """The rows of a large batch as the host made them, crop and flip done.
+
+    A device gets its own share of them; R is M * N over the number of devices.
+
+    Attributes:
+        images: uint8 [R, H, W, 3].
+        labels: int32 [R].
+    """
+
+    images: jax.Array
+    labels: jax.Array
+
+
+Data = ResidentData | StreamedRows
+
+
 def init_train_state(
     key: jax.Array,
     model: nn.Module,
@@ -108,7 +125,7 @@ def step_key(root: jax.Array, step: jax.Array, steps_per_epoch: int) -> jax.Arra
 
 def train_step(
     state: TrainState,
-    data: ResidentData,
+    data: Data,
     policies: Policies,
     root: jax.Array,
     *,
@@ -122,7 +139,8 @@ def train_step(
 
     Args:
         state: before the step; may be donated.
-        data: the train split and the epoch's order.
+        data: the train split and the epoch's order, or this device's share of the
+            step's rows.
         policies: of the current round.
         root: the run's root key.
         model: the target network.
@@ -143,8 +161,9 @@ def train_step(
     def one_pass(index: jax.Array) -> tuple[Any, Any, jax.Array]:
         first = (device * recipe.num_passes + index) * rows_per_pass
         rows = first + jnp.arange(rows_per_pass, dtype=jnp.int32)
+        batch = _read_rows(data, state.step, rows, index * rows_per_pass, recipe)
         return _pass_gradients(
-            state, data, policies, key, draws, rows, model=model, recipe=recipe
+            state, batch, policies, key, draws, rows, model=model, recipe=recipe
         )
 
     sums = _sum_over_passes(one_pass, recipe)
@@ -190,9 +209,24 @@ def controller_step(
     return updated, info | {"losses": losses, "standard_errors": errors}
 
 
+def _read_rows(
+    data: Data, step: jax.Array, rows: jax.Array, start: jax.Array, recipe: Recipe
+) -> tuple[jax.Array, jax.Array]:
+    """The images and labels of ``rows``, which begin at ``start`` of the share."""
+    if isinstance(data, StreamedRows):
+        images, labels = (
+            jax.lax.dynamic_slice_in_dim(leaf, start, len(rows)) for leaf in data
+        )
+        return images, labels
+    layout = recipe.layout
+    image = jnp.asarray(groups.image_of_row(layout))[rows]
+    first = (step % recipe.steps_per_epoch) * layout.num_images
+    return gather(data.images, data.labels, data.permutation[first + image])
+
+
 def _pass_gradients(
     state: TrainState,
-    data: ResidentData,
+    batch: tuple[jax.Array, jax.Array],
     policies: Policies,
     key: jax.Array,
     draws: RowDraws,
@@ -208,11 +242,8 @@ def _pass_gradients(
         squares for each policy.
     """
     layout = recipe.layout
-    image = jnp.asarray(groups.image_of_row(layout))[rows]
+    images, labels = batch
     policy_of_row = jnp.asarray(groups.policy_of_row(layout))[rows]
-    first = (state.step % recipe.steps_per_epoch) * layout.num_images
-    source = data.permutation[first + image]
-    images, labels = gather(data.images, data.labels, source)
     floats = augment_rows(images, policies, policy_of_row, take(draws, rows), recipe)
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:

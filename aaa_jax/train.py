@@ -1,15 +1,13 @@
 """Algorithm 1: the loop of a run, from a config to the last epoch's test error.
 
 Equations live in `objective.py`, one mini-batch in `step.py`, what a config means in
-`experiment.py`, the compiled functions in `program.py`, a run's lines in `journal.py`.
+`experiment.py`, the compiled functions in `program.py`, what they are fed in `feed.py`,
+a run's lines in `journal.py`.
 """
 
 import collections
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,19 +15,20 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax import checkpoint, data, devices, evaluate, groups, journal, metrics
-from aaa_jax.experiment import ConfigError, Experiment, build, check_config
-from aaa_jax.program import (
-    Program,
-    Round,
-    RunState,
-    compile_program,
-    evaluation_batches,
-    init_run_state,
-    resident_data,
+from aaa_jax import checkpoint, devices, evaluate, journal, metrics
+from aaa_jax.experiment import (
+    ConfigError,
+    Experiment,
+    build,
+    changeable_keys,
+    check_config,
+    pick_devices,
 )
+from aaa_jax.feed import Feed, open_splits, resident_feed
+from aaa_jax.program import Program, Round, RunState, compile_program, init_run_state
 from aaa_jax.progress import Progress
-from aaa_jax.step import ResidentData, controller_step, train_step
+from aaa_jax.signals import RunInterrupted, noted_signals
+from aaa_jax.step import Data, controller_step, train_step
 
 __all__ = [
     "ConfigError",
@@ -42,23 +41,9 @@ __all__ = [
     "train_step",
 ]
 
-# What may differ when a run goes on: nothing that its numbers depend on.
-MAY_CHANGE = (
-    *("data.dir.", "devices.", "num_passes.", "max_steps.", "checkpoint.", "log."),
-    *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
-)
-
 
 class NonFiniteLoss(RuntimeError):
     """The loss was NaN or infinite; the state before that step is saved."""
-
-
-class RunInterrupted(RuntimeError):
-    """A signal asked the run to stop; it was saved first."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 class Run(NamedTuple):
@@ -68,8 +53,7 @@ class Run(NamedTuple):
     experiment: Experiment
     program: Program
     root: jax.Array
-    train_data: ResidentData
-    test_data: evaluate.EvaluationData
+    feed: Feed
     num_classes: int
     num_devices: int
     directory: metrics.RunDirectory
@@ -105,19 +89,13 @@ def train_and_evaluate(
     check_config(config)
     if config.compilation_cache:
         devices.keep_compiled_programs()
-    used, mapping = _devices(config)
-    spec, train, test = _load(config)
-    experiment = build(config, spec, len(train.labels))
-    program = compile_program(experiment, used, mapping, len(train.labels))
-    tested = evaluate.evaluation_data(
-        test.images,
-        test.labels,
-        batch_size=config.evaluation.batch_size,
-        num_devices=len(used),
-    )
+    used, mapping = pick_devices(config)
+    splits = open_splits(config)
+    experiment = build(config, splits.spec, splits.num_images)
+    program = compile_program(experiment, used, mapping, splits.num_images)
     with (
         metrics.RunDirectory(
-            workdir, config.to_dict(), may_change=_may_change(config)
+            workdir, config.to_dict(), may_change=changeable_keys(config)
         ) as directory,
         checkpoint.Checkpoints(
             directory.path / "checkpoints", keep=config.checkpoint.keep
@@ -128,16 +106,21 @@ def train_and_evaluate(
             images_per_step=experiment.recipe.layout.num_rows,
             interval=config.log.every_seconds,
         ) as progress,
-        _noted_signals() as signals,
+        noted_signals() as signals,
     ):
         run = Run(
             config=config,
             experiment=experiment,
             program=program,
             root=program.place(jax.random.key(config.seed)),
-            train_data=resident_data(program, train.images, train.labels),
-            test_data=program.place(tested),
-            num_classes=spec.num_classes,
+            feed=resident_feed(
+                program,
+                splits.train,
+                splits.test,
+                test_batch_size=config.evaluation.batch_size,
+                num_devices=len(used),
+            ),
+            num_classes=splits.spec.num_classes,
             num_devices=len(used),
             directory=directory,
             checkpoints=checkpoints,
@@ -147,7 +130,7 @@ def train_and_evaluate(
         run.progress.message(
             journal.beginning(experiment, config.data.name, used, mapping)
         )
-        state = _restore_or_init(run, train.images.shape[1:])
+        state = _restore_or_init(run, splits.image_shape)
         first = int(state.train.step)
         for epoch in _epochs_left(experiment, first):  # Alg. 1, line 1
             state = train_epoch(run, state, epoch)
@@ -161,15 +144,14 @@ def train_and_evaluate(
 def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     """What is left of an epoch, then its evaluation and its checkpoint."""
     recipe = run.experiment.recipe
-    order = run.program.order(run.root, np.int32(epoch))
-    batches = run.train_data._replace(permutation=order)
     first = int(state.train.step)
     last = min((epoch + 1) * recipe.steps_per_epoch, run.experiment.total_steps)
     rounds: list[tuple[int, Round]] = []  # over, but not written yet
     in_flight: collections.deque[jax.Array] = collections.deque()
     started = time.monotonic()
-    for index in range(first, last):  # Alg. 1, line 4
-        state, loss = _one_step(run, state, batches, index, rounds)
+    batches = run.feed.epoch(run.root, epoch, first, last)
+    for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
+        state, loss = _one_step(run, state, batch, index, rounds)
         in_flight.append(loss)
         if len(in_flight) > run.config.devices.steps_in_flight:
             in_flight.popleft().block_until_ready()
@@ -187,7 +169,7 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
 def _one_step(
     run: Run,
     state: RunState,
-    batches: ResidentData,
+    batch: Data,
     index: int,
     rounds: list[tuple[int, Round]],
 ) -> tuple[RunState, jax.Array]:
@@ -199,7 +181,7 @@ def _one_step(
         policies = run.program.sample(state.source, run.root, number)
         state = replace(state, policies=policies)
     # Alg. 1, lines 5 to 7.
-    train, losses = run.program.step(state.train, batches, state.policies, run.root)
+    train, losses = run.program.step(state.train, batch, state.policies, run.root)
     state = replace(state, train=train)
     if (index + 1) % round_steps == 0:
         # Alg. 1, lines 8 to 10.
@@ -301,7 +283,7 @@ def _write_epoch(
     every = run.config.evaluation.every_epochs
     if (epoch + 1) % every == 0 or step == run.experiment.total_steps:
         with run.progress.pause():
-            sums = evaluation_batches(run.program, state.train, run.test_data)
+            sums = jax.device_get(list(run.feed.test(state.train)))
         tested = evaluate.error_rates(sums, run.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
     small = replace(state.train, params=(), batch_stats=(), opt_state=())
@@ -320,21 +302,6 @@ def _write_epoch(
     )
 
 
-def _may_change(config: ml_collections.ConfigDict) -> list[str]:
-    """Every key of which `MAY_CHANGE` names the beginning."""
-    flat: list[str] = []
-
-    def walk(part: ml_collections.ConfigDict, prefix: str) -> None:
-        for name, value in part.items():
-            if isinstance(value, ml_collections.ConfigDict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                flat.append(prefix + name)
-
-    walk(config, "")
-    return [key for key in flat if f"{key}.".startswith(MAY_CHANGE)]
-
-
 def _epochs_left(experiment: Experiment, step: int) -> range:
     per_epoch = experiment.recipe.steps_per_epoch
     if step >= experiment.total_steps:
@@ -345,56 +312,3 @@ def _epochs_left(experiment: Experiment, step: int) -> range:
 def _is_save_due(run: Run, done: int) -> bool:
     every = run.config.checkpoint.every_steps
     return every > 0 and done % every == 0
-
-
-def _devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
-    """The devices of a run and how steps are mapped over them."""
-    layout = groups.group_layout(
-        config.batch_size,
-        config.policies.num_policies,
-        config.batch_norm.group_size,
-        config.batch_norm.grouping,
-    )
-    try:
-        used = devices.pick_devices(config.devices.num_devices)
-        mapping = devices.resolve_mapping(config.devices.mapping, len(used))
-        groups.check_shares(layout, len(used), config.num_passes)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return used, mapping
-
-
-def _load(
-    config: ml_collections.ConfigDict,
-) -> tuple[data.DatasetSpec, data.Dataset, data.Dataset]:
-    """What the dataset is, its train split or a subset, its test split."""
-    name, where = config.data.name, config.data.dir or None
-    spec = data.describe(name, data_dir=where)
-    subset = config.data.num_train_images or None
-    train = data.load(
-        name, spec.train_split, data_dir=where, num_images=subset, seed=config.seed
-    )
-    return spec, train, data.load(name, spec.test_split, data_dir=where)
-
-
-@contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT; a second one ends the process at once."""
-    noted: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if noted:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        noted.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield noted  # only the main thread may handle signals
-        return
-    handled = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, note) for number in handled}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

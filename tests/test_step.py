@@ -243,7 +243,9 @@ def test_draws_of_a_row_do_not_depend_on_who_asks():
         "pmap",
     )
     key = devices.replicate(jax.random.key(7), devices.pick_devices(4))
-    jax.tree.map(np.testing.assert_array_equal, alone, jax.device_get(mapped(key)))
+    jax.tree.map(
+        np.testing.assert_array_equal, alone, jax.device_get(mapped(key, policies))
+    )
 
 
 def test_cutout_at_one_policy_is_plain_training_with_cutout():

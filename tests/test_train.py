@@ -16,7 +16,8 @@ import pytest
 import launch
 from aaa_jax import checkpoint, devices, metrics, policies, train
 from aaa_jax.experiment import build, check_config
-from aaa_jax.program import compile_program, init_run_state, resident_data
+from aaa_jax.feed import open_splits, resident_data
+from aaa_jax.program import compile_program, init_run_state
 from configs import arguments, digits
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -72,8 +73,8 @@ def _final_state(config, workdir):
 
 def _experiment(config):
     check_config(config)
-    spec, split, _ = train._load(config)
-    return build(config, spec, len(split.labels)), split
+    splits = open_splits(config)
+    return build(config, splits.spec, splits.num_images), splits.train
 
 
 def _fresh_state(config):
