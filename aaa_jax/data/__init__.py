@@ -10,9 +10,10 @@ Every dataset is a TFDS folder (`DATA_DIR/NAME/VERSION`), in array_record or TFR
 files, read without TensorFlow. `datasets` has the table; `prepared` finds and opens a
 folder, `records` reads its bytes, `decode` makes pixels of them, `loading` puts these
 together; `prepare` (with `digits`, `cifar` and `download`) writes a folder that is not
-there yet. `resident` orders and gathers images that live on the device; a dataset too
-large for that gets a loader beside it, on the same records. Augmentation does not
-belong here. Nothing here imports TensorFlow, and the import of TFDS waits for its use.
+there yet. `resident` orders and gathers images that live on the device; `streaming`
+(with `access`, `crops` and `prefetch`) makes the batches of a dataset that is too large
+for that. Policies do not belong here. Nothing here imports TensorFlow, and the imports
+of TFDS and Grain wait for their use.
 """
 
 from aaa_jax.data.datasets import DATASETS, DatasetSpec
@@ -25,20 +26,40 @@ from aaa_jax.data.errors import (
 from aaa_jax.data.loading import Dataset, describe, load, stratified_subset
 from aaa_jax.data.prepared import data_folder
 from aaa_jax.data.resident import epoch_permutation, gather, step_indices
+from aaa_jax.data.streaming import (
+    Batches,
+    EvaluationBatch,
+    RowBatch,
+    Stream,
+    StreamOptions,
+    epoch_order,
+    evaluation_batches,
+    open_stream,
+    train_batches,
+)
 
 __all__ = [
     "DATASETS",
     "BadRecord",
+    "Batches",
     "Dataset",
     "DatasetError",
     "DatasetNotPrepared",
     "DatasetSpec",
     "DownloadFailed",
+    "EvaluationBatch",
+    "RowBatch",
+    "Stream",
+    "StreamOptions",
     "data_folder",
     "describe",
+    "epoch_order",
     "epoch_permutation",
+    "evaluation_batches",
     "gather",
     "load",
+    "open_stream",
     "step_indices",
     "stratified_subset",
+    "train_batches",
 ]

@@ -6,6 +6,10 @@ A dataset is one row; one with a source of its own also has a file here and a ro
 
 from typing import NamedTuple
 
+# Of ImageNet's train split, as fb.resnet.torch and torchvision state them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 class DatasetSpec(NamedTuple):
     """The facts about one dataset.
@@ -13,7 +17,7 @@ class DatasetSpec(NamedTuple):
     Attributes:
         name: as TFDS names it, `name`, `name/config` or `name/config:version`.
         num_classes: K.
-        image_size: height and width in pixels.
+        image_size: height and width in pixels, as the network sees them.
         mean: of each channel over the train split, in 0..1 (pixel / 255).
         std: standard deviation of each channel over all its pixels, in 0..1.
         fill: the colour, uint8, that geometric ops bring in: the mean.
@@ -21,7 +25,9 @@ class DatasetSpec(NamedTuple):
         padding: pixels of zeros round an image before its random crop.
         train_split: TFDS split to train on.
         test_split: TFDS split to test on.
-        loader: "resident": the split is decoded once and lives on the device.
+        loader: "resident": the split is decoded once and lives on the device;
+            "stream": images of any size are decoded each time, and cropped to
+            `image_size` by the host.
     """
 
     name: str
@@ -64,5 +70,17 @@ DATASETS: dict[str, DatasetSpec] = {
         std=(0.2673, 0.2564, 0.2762),
         fill=(129, 124, 112),
         flip=True,
+    ),
+    "imagenet2012": DatasetSpec(
+        name="imagenet2012",
+        num_classes=1000,
+        image_size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fill=(124, 116, 104),
+        flip=True,
+        padding=0,
+        test_split="validation",
+        loader="stream",
     ),
 }

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from aaa_jax.data.datasets import DATASETS, DatasetSpec
+from aaa_jax.data.datasets import (
+    DATASETS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DatasetSpec,
+)
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.errors import BadRecord, DatasetError
 from aaa_jax.data.examples import (
@@ -79,35 +84,79 @@ def load(
 
 
 def describe(
-    name: str, *, data_dir: str | os.PathLike[str] | None = None
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    loader: str = "auto",
+    image_size: int = 0,
 ) -> DatasetSpec:
     """The row of DATASETS, or one made up for another TFDS name.
 
-    For a dataset outside the table the whole train split is read: mean and standard
-    deviation are over all its pixels, the fill is the mean, images may be flipped (set
-    `flip` to False where mirroring changes the class, as it does for characters), and
-    the test split is "test", else "validation".
+    For a dataset outside the table images may be flipped (set `flip` to False where
+    mirroring changes the class, as it does for characters), and the test split is
+    "test", else "validation". If its images are of one size the whole train split is
+    read: mean and standard deviation are over all its pixels, the fill is the mean. If
+    not, it is streamed at 224 pixels.
+    Silent: a streamed dataset outside the table is normalised as ImageNet is, since its
+    statistics would cost a pass over all its images.
+
+    Args:
+        name: a key of DATASETS, any prepared TFDS dataset, or "folder:PATH".
+        data_dir: folder of the datasets; see `prepared.data_folder`.
+        loader: "auto": as the row says, and by the sizes of the images outside the
+            table; "resident" or "stream": that one.
+        image_size: what the network sees, where images are streamed; 0: the row's.
     """
     if name in DATASETS:
-        return DATASETS[name]
+        spec = DATASETS[name]
+        if loader != "auto":
+            spec = spec._replace(loader=loader)
+    else:
+        spec = _describe_other(name, data_dir, loader)
+    if image_size and spec.loader == "stream":
+        spec = spec._replace(image_size=image_size)
+    return spec
+
+
+def _describe_other(
+    name: str, data_dir: str | os.PathLike[str] | None, loader: str
+) -> DatasetSpec:
+    builder = open_dataset(name, data_dir)
+    class_names, size = check_features(name, builder)
+    spec = DatasetSpec(
+        name=name,
+        num_classes=len(class_names),
+        image_size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fill=_mean_colour(IMAGENET_MEAN),
+        flip=True,
+        padding=0,
+        test_split="test" if "test" in builder.info.splits else "validation",
+        loader="stream",
+    )
+    if loader == "stream" or (loader == "auto" and None in size):
+        return spec
     train = load(name, "train", data_dir=data_dir)
     height, width = train.images.shape[1:3]
     if height != width:
         raise DatasetError(
-            f"images of {name} are {height}x{width}: they must be square"
+            f"images of {name} are {height}x{width}: they must be square, or streamed "
+            "(--config.data.loader=stream)"
         )
-    splits = open_dataset(name, data_dir).info.splits
     mean, std = channel_statistics(train.images)
-    return DatasetSpec(
-        name=name,
-        num_classes=len(train.class_names),
+    return spec._replace(
         image_size=height,
         mean=mean,
         std=std,
-        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
-        flip=True,
-        test_split="test" if "test" in splits else "validation",
+        fill=_mean_colour(mean),
+        padding=4,
+        loader="resident",
     )
+
+
+def _mean_colour(mean: tuple[float, float, float]) -> tuple[int, int, int]:
+    return (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
 
 
 def channel_statistics(

@@ -8,6 +8,7 @@ The framing is (TensorFlow, `tensorflow/core/lib/io/record_writer.h`), little-en
 What the bytes mean does not belong here.
 """
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,36 @@ def read_tfrecords(path: Path) -> list[bytes]:
     _check(path, headers, [crc for crc, _ in stored])
     _check(path, records, [crc for _, crc in stored])
     return records
+
+
+def index_tfrecords(path: Path) -> np.ndarray:
+    """Where the records of a TFRECORD file lie, int64 [n, 2]: start and length.
+
+    Only the headers are read, and their checksums verified; not those of the records.
+    """
+    spans: list[tuple[int, int]] = []
+    headers: list[bytes] = []
+    stored: list[int] = []
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb", buffering=0) as file:
+        while at < size:
+            header = os.pread(file.fileno(), HEADER.size, at)
+            if len(header) < HEADER.size:
+                raise _damaged(path, len(spans), "the file ends within its header")
+            length, crc = HEADER.unpack(header)
+            headers.append(header[:8])
+            stored.append(crc)
+            start = at + HEADER.size
+            at = start + length + FOOTER.size
+            if at > size:
+                reason = (
+                    f"it claims {length} bytes, {size - start} are left in the file"
+                )
+                raise _damaged(path, len(spans), reason)
+            spans.append((start, length))
+    _check(path, headers, stored)
+    return np.array(spans, np.int64).reshape(-1, 2)
 
 
 def masked_crc32c(texts: Sequence[bytes]) -> np.ndarray:

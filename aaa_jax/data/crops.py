@@ -1,0 +1,165 @@
+"""ImageNet's standard augmentation on the host: random resized crops and flips.
+
+Draws first, as plain numbers, then boxes, then pixels, so that any crop can be computed
+again by other means. A draw is a function of its key and row alone; neither batches nor
+threads belong here.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+ATTEMPTS = 10  # boxes tried before the fallback
+# Uniform numbers of a row: area and aspect of each attempt, row, column, flip.
+NUMBERS_PER_ROW = 2 * ATTEMPTS + 3
+
+
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def uniforms(key: Sequence[int], num_rows: int, num_columns: int) -> np.ndarray:
+    """Numbers in [0, 1), float64 [num_rows, num_columns], the same on every machine.
+
+    The raw output of Philox, which NumPy promises never to change, in order: a row's
+    numbers do not depend on how many rows follow it.
+
+    Args:
+        key: integers of at least 0, such as (seed, stream, epoch, step).
+        num_rows: of the result.
+        num_columns: of the result.
+    """
+    generator = np.random.Philox(np.random.SeedSequence(list(key)))
+    raw = generator.random_raw(num_rows * num_columns)
+    return ((raw >> np.uint64(11)) * 2.0**-53).reshape(num_rows, num_columns)
+
+
+def crop_box(
+    numbers: Sequence[float],
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Box:
+    """The random resized crop of a row (Szegedy et al., Going deeper, Sec. 6).
+
+    An attempt draws the share of the area uniformly and the aspect log-uniformly; the
+    first that fits into the image is placed uniformly. Where none of ten fits: the
+    largest box in the middle whose aspect is in range, as torchvision does.
+
+    Args:
+        numbers: NUMBERS_PER_ROW uniform ones in [0, 1).
+        height: of the image.
+        width: of the image.
+        scale: least and largest share of the image's area.
+        ratio: least and largest width over height.
+    """
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for attempt in range(ATTEMPTS):
+        share, turn = numbers[2 * attempt], numbers[2 * attempt + 1]
+        area = height * width * (scale[0] + share * (scale[1] - scale[0]))
+        aspect = math.exp(low + turn * (high - low))
+        box_height, box_width = (
+            round(math.sqrt(area / aspect)),
+            round(math.sqrt(area * aspect)),
+        )
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top = int(numbers[2 * ATTEMPTS] * (height - box_height + 1))
+            left = int(numbers[2 * ATTEMPTS + 1] * (width - box_width + 1))
+            return Box(top, left, box_height, box_width)
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    box_height = min(height, max(1, round(width / aspect)))
+    box_width = min(width, max(1, round(height * aspect)))
+    return Box(
+        (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+    )
+
+
+def is_flipped(numbers: Sequence[float]) -> bool:
+    """Whether the row is mirrored, if flips are on: with probability 1/2."""
+    return numbers[2 * ATTEMPTS + 2] < 0.5
+
+
+def cut(
+    pixels: np.ndarray, box: Box, out: np.ndarray, *, flip: bool, resample: str
+) -> None:
+    """Resizes a box of an image into `out`, mirrored left to right if asked.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        box: within the image.
+        out: uint8 [h, w, 3], overwritten.
+        flip: mirror the result.
+        resample: see `resize`.
+    """
+    top, left, height, width = box
+    region = pixels[top : top + height, left : left + width]
+    if flip:
+        resized = resize(region, out.shape[0], out.shape[1], resample=resample)
+        cv2.flip(resized, 1, dst=out)
+    else:
+        resize(region, out.shape[0], out.shape[1], resample=resample, out=out)
+
+
+def resize(
+    pixels: np.ndarray,
+    height: int,
+    width: int,
+    *,
+    resample: str = "area",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """An image in another size, uint8 [height, width, 3].
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        height: of the result.
+        width: of the result.
+        resample: "area": along each axis the average over the area of a new pixel
+            where the axis shrinks, so that nothing aliases, and linear interpolation
+            where it grows; "bilinear": linear interpolation always.
+        out: where the result is written; None: a new array.
+    """
+    grows = pixels.shape[0] < height, pixels.shape[1] < width
+    shrinks = pixels.shape[0] > height, pixels.shape[1] > width
+    if resample == "bilinear" or not any(shrinks):
+        method = cv2.INTER_LINEAR
+    else:
+        method = cv2.INTER_AREA
+        if any(grows):  # OpenCV averages areas only where no axis grows
+            shrunk = (
+                (width, pixels.shape[0]) if shrinks[1] else (pixels.shape[1], height)
+            )
+            pixels = cv2.resize(pixels, shrunk, interpolation=cv2.INTER_AREA)
+            method = cv2.INTER_LINEAR
+    return cv2.resize(pixels, (width, height), dst=out, interpolation=method)
+
+
+def resize_and_crop(
+    pixels: np.ndarray, out: np.ndarray, *, short_side: int, resample: str
+) -> None:
+    """The view of an image in evaluation: resized, then cut out of the middle.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        out: uint8 [side, side, 3], overwritten.
+        short_side: the length of the shorter side after resizing, at least `side`.
+        resample: see `resize`.
+    """
+    short = min(pixels.shape[:2])
+    height, width = (
+        max(short_side, round(side * short_side / short)) for side in pixels.shape[:2]
+    )
+    if pixels.shape[:2] != (height, width):
+        pixels = resize(pixels, height, width, resample=resample)
+    top, left = (height - out.shape[0]) // 2, (width - out.shape[1]) // 2
+    out[...] = pixels[top : top + out.shape[0], left : left + out.shape[1]]
