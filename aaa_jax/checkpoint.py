@@ -9,18 +9,20 @@ On disk: `<directory>/<step>/` is one Orbax checkpoint of a flat dictionary
 CRC-32 of every leaf, and a CRC-32 of the manifest itself, because Orbax restores a
 flipped bit and casts another dtype without a word. A step appears under its name only
 when it is complete. One that does not pass is renamed `<step>.damaged-<n>` and kept.
+
+In a run of several processes all call everything here, with the same state: Orbax
+saves and restores together, process 0 alone lists, renames and deletes, and the
+directory must be one that all of them see.
 """
 
 import contextlib
 import functools
 import gc
-import json
 import logging
 import os
 import sys
 import textwrap
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -30,11 +32,13 @@ from absl import logging as absl_logging
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from aaa_jax import manifests, processes
+
 _KEY = "aaa_jax"
-_VERSION = 1
 # Directories made in the background that cannot be made block the exit for minutes.
 _ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
+_DRIFTED = "the processes have drifted apart, and what they would save is not equal"
 
 
 class CheckpointError(RuntimeError):
@@ -78,7 +82,7 @@ class Checkpoints:
         """The steps that are on disk, sound or not yet known, in increasing order."""
         with self._clear_errors("list the checkpoints"):
             names = [path.name for path in self._directory.iterdir()]
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(n) for n in names if n.isdecimal() and n == str(int(n)))
 
     def save(self, step: int, state: Any, *, wait: bool = False) -> bool:
         """Starts to save a state, after the save before it has ended.
@@ -98,16 +102,13 @@ class Checkpoints:
             CheckpointError: this save could not begin, or the one before it failed.
         """
         self.wait()
-        leaves = _named_leaves(state)
-        manifest = _manifest(leaves)
+        leaves = manifests.named_leaves(state)
+        manifest = manifests.describe(leaves)
         path = self._directory / str(step)
         with self._clear_errors(f"save step {step}"), ocp.Context(async_options=_ASYNC):
-            if not self._directory.exists():
-                raise FileNotFoundError("the directory is gone")
-            if path.exists():
-                if _is_saved(path, manifest):
-                    return False
-                self._set_aside(step, "replaced", "it held another state")
+            processes.require_equal(manifest["leaves"], _DRIFTED)
+            if processes.from_first(lambda: self._is_there(step, manifest)):
+                return False
             response = ocp.save_async(path, leaves, custom_metadata={_KEY: manifest})
         self._saving = step, response
         if wait:
@@ -133,10 +134,7 @@ class Checkpoints:
                     self._remove_unfinished()
                 raise
             self._saving = None
-            if not (self._directory / str(step)).exists():
-                raise FileNotFoundError("the directory is gone")
-            for old in self.steps()[: -self._keep]:
-                (self._directory / str(old)).rmtree()
+            processes.from_first(lambda: self._remove_old(step))
 
     def restore_latest(self, example: Any) -> tuple[int, Any] | None:
         """Restores the newest sound checkpoint; sets aside the damaged ones it meets.
@@ -155,17 +153,22 @@ class Checkpoints:
             CheckpointError: the directory or the files cannot be read.
         """
         self.wait()
-        expected = _named_leaves(example, abstract=True)
+        expected = manifests.named_leaves(example, abstract=True)
         for step in reversed(self.steps()):
             with self._clear_errors(f"read step {step}"):
                 leaves, damage = self._read_if_sound(step, expected)
-                if leaves is None:
-                    self._set_aside(step, "damaged", damage)
+                if processes.anywhere(leaves is None) or leaves is None:
+                    why = damage or "so another process found"
+                    processes.from_first(
+                        functools.partial(self._set_aside, step, "damaged", why)
+                    )
                     continue
             return step, jax.tree.unflatten(
                 jax.tree.structure(example), [leaves[name] for name in expected]
             )
-        damaged = sorted(path.name for path in self._directory.glob("*.damaged-*"))
+        damaged = processes.from_first(
+            lambda: sorted(path.name for path in self._directory.glob("*.damaged-*"))
+        )
         if damaged:
             raise DamagedCheckpointError(
                 f"no sound checkpoint is left in {self._directory}; damaged:"
@@ -187,6 +190,32 @@ class Checkpoints:
                 raise
             error.add_note(str(failure))
 
+    def _open(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+
+    def _list(self) -> list[int]:
+        names = [path.name for path in self._directory.iterdir()]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _is_there(self, step: int, manifest: Mapping[str, Any]) -> bool:
+        """Whether a step is saved with this content; sets one with other aside."""
+        if not self._directory.exists():
+            raise FileNotFoundError("the directory is gone")
+        path = self._directory / str(step)
+        if not path.exists():
+            return False
+        if _is_saved(path, manifest):
+            return True
+        self._set_aside(step, "replaced", "it held another state")
+        return False
+
+    def _remove_old(self, newest: int) -> None:
+        if not (self._directory / str(newest)).exists():
+            raise FileNotFoundError("the directory is gone")
+        for old in self._list()[: -self._keep]:
+            (self._directory / str(old)).rmtree()
+
     def _read_if_sound(
         self, step: int, expected: Mapping[str, Any]
     ) -> tuple[dict[str, Any] | None, str]:
@@ -202,10 +231,10 @@ class Checkpoints:
         """Reads and verifies one step; raises `_Damage` when it is not as saved."""
         path = self._directory / str(step)
         try:
-            saved = _read_manifest(path)
+            saved = read_manifest(path)
         except Exception as error:
             raise _damage_or_reraise(error, "its manifest cannot be read") from error
-        differences = _differences(saved, expected)
+        differences = manifests.differences(saved, expected)
         if differences:
             raise StateMismatchError(
                 f"checkpoint {path} does not fit this run:"
@@ -217,7 +246,7 @@ class Checkpoints:
             leaves = ocp.load(path, {k: _abstract(v) for k, v in expected.items()})
         except Exception as error:
             raise _damage_or_reraise(error, "its data cannot be read") from error
-        for name, checksum in _checksums(leaves).items():
+        for name, checksum in manifests.checksums(leaves).items():
             if checksum != saved[name]["crc32"]:
                 raise _Damage(f"the checksum of leaf {name} is wrong")
         return leaves
@@ -292,31 +321,6 @@ def _ignore_closed_event_loops() -> None:
     sys.unraisablehook = report_others
 
 
-def _named_leaves(state: Any, *, abstract: bool = False) -> dict[str, Any]:
-    """The leaves of a state by path, in the order of `jax.tree.leaves`."""
-    leaves: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
-        name = jax.tree_util.keystr(path, simple=True, separator=".") or "state"
-        is_abstract = abstract and isinstance(leaf, jax.ShapeDtypeStruct)
-        if not (is_abstract or isinstance(leaf, jax.Array | np.ndarray)):
-            raise TypeError(
-                f"state leaf {name} is a {type(leaf).__name__}: only arrays are saved"
-            )
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
-            raise TypeError(
-                f"state leaf {name} has dtype {leaf.dtype}: save"
-                " jax.random.key_data(key), or derive the key anew"
-            )
-        if leaf.size == 0:
-            raise TypeError(f"state leaf {name} has no elements: shape {leaf.shape}")
-        if name in leaves:
-            raise ValueError(f"two leaves of the state have the name {name}")
-        leaves[name] = leaf
-    if not leaves:
-        raise TypeError("the state has no arrays")
-    return leaves
-
-
 def _abstract(leaf: Any) -> Any:
     """What Orbax needs to restore a leaf as it is in the example."""
     if isinstance(leaf, np.ndarray):
@@ -325,71 +329,25 @@ def _abstract(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _manifest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    checksums = _checksums(leaves)
-    content = {
-        name: {**_description(leaf), "crc32": checksums[name]}
-        for name, leaf in leaves.items()
-    }
-    checksum = _text_checksum(_VERSION, content)
-    return {"version": _VERSION, "leaves": content, "crc32": checksum}
-
-
-def _read_manifest(path: epath.Path) -> dict[str, dict[str, Any]]:
+def read_manifest(path: epath.Path) -> dict[str, dict[str, Any]]:
     """The leaves' descriptions of a step on disk, verified."""
     manifest = ocp.metadata(path).custom_metadata[_KEY]
     version = manifest["version"]
-    if manifest["crc32"] != _text_checksum(version, manifest["leaves"]):
+    if manifest["crc32"] != manifests.text_checksum(version, manifest["leaves"]):
         raise ValueError("the checksum of the manifest is wrong")
-    if version != _VERSION:
+    if version != manifests.VERSION:
         raise StateMismatchError(
             f"checkpoint {path} has format {version}, this version of aaa_jax reads"
-            f" format {_VERSION}"
+            f" format {manifests.VERSION}"
         )
     return manifest["leaves"]
 
 
 def _is_saved(path: epath.Path, manifest: Mapping[str, Any]) -> bool:
     try:
-        return _read_manifest(path) == manifest["leaves"]
+        return read_manifest(path) == manifest["leaves"]
     except Exception:
         return False
-
-
-def _description(leaf: Any) -> dict[str, Any]:
-    return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-
-
-def _differences(
-    saved: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any]
-) -> list[str]:
-    """One phrase per leaf that differs in presence, shape or dtype."""
-    found = [
-        f"leaf {name} is missing from it" for name in expected if name not in saved
-    ]
-    found += [
-        f"leaf {name} is unknown to the run" for name in saved if name not in expected
-    ]
-    for name, leaf in expected.items():
-        for key, value in _description(leaf).items():
-            if name in saved and saved[name][key] != value:
-                found.append(
-                    f"leaf {name} has {key} {saved[name][key]}, the run needs {value}"
-                )
-    return found
-
-
-def _checksums(leaves: Mapping[str, Any]) -> dict[str, int]:
-    """CRC-32 of the bytes of every leaf; all copies from the device start at once."""
-    values: list[np.ndarray] = jax.device_get(list(leaves.values()))
-    return {
-        name: zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-        for name, value in zip(leaves, values, strict=True)
-    }
-
-
-def _text_checksum(*content: Any) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:

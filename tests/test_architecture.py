@@ -11,6 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point down only; modules of one floor do not import each other.
 FLOORS = [
+    {"processes", "manifests"},
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
     | {"groups", "devices", "published", "values", "signals", "watchdog"}
     | {"paper_tables", "snapshots"},
