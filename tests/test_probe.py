@@ -1,0 +1,121 @@
+"""The probe against Pillow and NumPy: every pair alone, on equal images and draws."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+from etils import epath
+
+from aaa_jax import data, ops, probe, trained
+from aaa_jax.data import DatasetSpec
+from aaa_jax.ranges import range_table
+from tests import pillow_oracle
+
+SIDE, NUM_CLASSES, COUNT = 32, 5, 23
+SPEC = DatasetSpec(
+    name="by hand",
+    num_classes=NUM_CLASSES,
+    image_size=SIDE,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.3, 0.4),
+    fill=(10, 200, 30),
+    flip=False,
+)
+
+
+class Linear(nn.Module):
+    """Logits = flattened pixels times a matrix."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        assert not train
+        return nn.Dense(NUM_CLASSES)(images.reshape(images.shape[0], -1))
+
+
+def make_run(ranges: str) -> trained.TrainedRun:
+    model = Linear()
+    images = np.zeros((1, SIDE, SIDE, 3), np.float32)
+    return trained.TrainedRun(
+        path=epath.Path("nowhere"),
+        step=7,
+        model=model,
+        variables=model.init(jax.random.key(3), images, train=False),
+        spec=SPEC,
+        data_dir=None,
+        ranges=ranges,
+        fill=SPEC.fill,
+    )
+
+
+def make_split() -> data.Dataset:
+    pictures = pillow_oracle.pictures(SIDE, SIDE)
+    images = np.stack([np.roll(pictures[i % 9], 3 * i, axis=1) for i in range(COUNT)])
+    return data.Dataset(images, np.zeros(COUNT, np.int32), tuple("abcde"))
+
+
+def numpy_answers(run, images) -> np.ndarray:
+    """The linear network's classes, in double."""
+    layer = run.variables["params"]["Dense_0"]
+    x = ((images / 255 - SPEC.mean) / SPEC.std).reshape(len(images), -1)
+    return np.argmax(x @ np.asarray(layer["kernel"], np.float64), axis=1)
+
+
+def expected_accuracy(run, split, batches) -> list[list[float]]:
+    """Pillow applies each pair to each image, NumPy asks the network."""
+
+    def rows(values):
+        return np.asarray(values).reshape(-1, *np.shape(values)[2:])[:COUNT]
+
+    partners = rows(batches.partners)
+    sign, center = rows(batches.draws.sign), rows(batches.draws.center)
+    table = []
+    for op in ops.OPS[: ops.NUM_SEARCH_OPS]:
+        table.append([])
+        for magnitude in range(10):
+            changed = []
+            for i, image in enumerate(split.images):
+                value = range_table(run.ranges).value(
+                    op.name, magnitude, int(sign[i]), SIDE, SIDE
+                )
+                changed.append(
+                    pillow_oracle.pillow_op(
+                        image, op.name, value, tuple(center[i]), partners[i], run.fill
+                    )
+                )
+            right = numpy_answers(run, np.stack(changed)) == split.labels
+            table[-1].append(right.mean())
+    return table
+
+
+def test_every_pair_has_the_accuracy_that_pillow_and_numpy_find(monkeypatch):
+    monkeypatch.setattr(probe, "BATCH_SIZE", 10)  # three batches, the last not full
+    programs = []
+    make = probe.pair_accuracy
+    monkeypatch.setattr(
+        probe, "pair_accuracy", lambda run: programs.append(make(run)) or programs[0]
+    )
+    run, split = make_run("autoaugment"), make_split()  # not the default's
+    # The labels are what the network says of the clean images, but for two.
+    labels = numpy_answers(run, split.images).astype(np.int32)
+    labels[:2] = (labels[:2] + 1) % NUM_CLASSES
+    split = split._replace(labels=labels)
+    result = probe.probe(run, split)
+    batches = probe.probe_data(split.images, split.labels)
+    expected = expected_accuracy(run, split, batches)
+    np.testing.assert_allclose(result["accuracy"], expected, rtol=1e-12)
+    assert len({value for row in expected for value in row}) > 5
+    assert result["clean_accuracy"] == (COUNT - 2) / COUNT
+    assert result["ops"] == [op.name for op in ops.OPS[:16]]
+    assert (result["version"], result["step"]) == (1, 7)
+    assert result["num_images"] == COUNT
+    assert programs[0]._cache_size() == 1  # one compilation served all 160
+
+
+def test_draws_are_fixed_and_no_image_is_its_own_partner():
+    split = make_split()
+    images = np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (COUNT, 4, 4, 3))
+    first, second = (probe.probe_data(images, split.labels) for _ in range(2))
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.any(np.asarray(first.partners) == images[None])
+    assert set(np.unique(first.draws.sign)) == {-1, 1}
