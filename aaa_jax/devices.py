@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -29,7 +30,14 @@ def pick_devices(num_devices: int) -> list[jax.Device]:
             f"devices.num_devices is {num_devices}; here are {len(devices)} "
             f"{devices[0].platform} devices (0 means all)"
         )
-    return devices[: num_devices or len(devices)]
+    used = devices[: num_devices or len(devices)]
+    if len({device.process_index for device in used}) < jax.process_count():
+        raise ValueError(
+            f"devices.num_devices is {num_devices}, which leaves some of the "
+            f"{jax.process_count()} processes without a device; set it to 0, all "
+            f"{len(devices)}, or start fewer processes"
+        )
+    return used
 
 
 def keep_compiled_programs() -> None:
@@ -56,9 +64,14 @@ def resolve_mapping(mapping: str, num_devices: int) -> str:
         raise ValueError(
             f"devices.mapping is {mapping!r}; allowed: {', '.join(MAPPINGS)}"
         )
+    if jax.process_count() > 1:
+        if mapping not in ("auto", "shard_map"):
+            raise ValueError(
+                f"devices.mapping {mapping!r} is for one process; use 'auto' in a run "
+                f"of {jax.process_count()}"
+            )
+        return "shard_map"
     if mapping == "auto":
-        if jax.process_count() > 1:
-            return "shard_map"
         return "jit" if num_devices == 1 else "pmap"
     if mapping == "jit" and num_devices > 1:
         raise ValueError(
@@ -79,7 +92,13 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     def place(leaf: Any) -> jax.Array:
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
-        return jax.device_put(np.asarray(leaf), sharding, may_alias=False)
+        host = np.asarray(leaf)
+        if jax.process_count() == 1:
+            return jax.device_put(host, sharding, may_alias=False)
+        # Each process fills its own devices; device_put would compare all of them.
+        return jax.make_array_from_callback(
+            host.shape, sharding, lambda index: host[index].copy()
+        )
 
     return jax.tree.map(place, tree)
 
@@ -104,6 +123,23 @@ def place_shares(tree: Any, devices: Sequence[jax.Device], mapping: str) -> Any:
         return jax.make_array_from_process_local_data(sharding, leaf)
 
     return jax.tree.map(place, tree)
+
+
+def of_first_device(tree: Any, axis_name: str | None) -> Any:
+    """The first device's values, on every device: so that hosts cannot drift apart.
+
+    Args:
+        tree: of numbers that should be equal on all devices already.
+        axis_name: of the devices; None: there is one.
+    """
+    if axis_name is None:
+        return tree
+    is_first = jax.lax.axis_index(axis_name) == 0
+
+    def masked(leaf: jax.Array) -> jax.Array:
+        return jnp.where(is_first, leaf, jnp.zeros_like(leaf))
+
+    return jax.lax.psum(jax.tree.map(masked, tree), axis_name)
 
 
 def map_over_devices(

@@ -100,10 +100,10 @@ def compile_program(
     def sample(
         state: Any, root: jax.Array, index: jax.Array, *, axis_name: str | None
     ) -> Policies:
-        del axis_name
         key = jax.random.fold_in(root, step.POLICY_STREAM)
         progress = index * (recipe.round_steps / experiment.planned_steps)
-        return source.sample(jax.random.fold_in(key, index), state, progress)
+        sampled = source.sample(jax.random.fold_in(key, index), state, progress)
+        return devices.of_first_device(sampled, axis_name)
 
     def close_round(
         state: Any, policies: Policies, train: TrainState, *, axis_name: str | None
@@ -111,7 +111,7 @@ def compile_program(
         updated, info = step.controller_step(
             state, policies, train, source=source, axis_name=axis_name
         )
-        return updated, Round(policies, info)
+        return devices.of_first_device(updated, axis_name), Round(policies, info)
 
     def order(root: jax.Array, epoch: jax.Array, *, axis_name: str | None) -> jax.Array:
         del axis_name
@@ -125,16 +125,7 @@ def compile_program(
         recipe=recipe,
         num_devices=num_devices,
     )
-    tested: dict[str, Any] = {
-        "model": experiment.model,
-        "mean": recipe.mean,
-        "std": recipe.std,
-    }
-    eval_step: Callable[..., Info] = (
-        functools.partial(evaluate.eval_share, **tested)
-        if streamed
-        else functools.partial(evaluate.eval_step, **tested, num_devices=num_devices)
-    )
+    eval_step = _eval_step(experiment, num_devices, streamed)
     return Program(
         sample=mapped(sample),
         step=mapped(train_step, donate=True, split=streamed),
@@ -146,6 +137,20 @@ def compile_program(
             devices.place_shares, devices=run_devices, mapping=mapping
         ),
     )
+
+
+def _eval_step(
+    experiment: Experiment, num_devices: int, streamed: bool
+) -> Callable[..., Info]:
+    """The sums of one test batch, streamed or of the resident split."""
+    tested: dict[str, Any] = {
+        "model": experiment.model,
+        "mean": experiment.recipe.mean,
+        "std": experiment.recipe.std,
+    }
+    if streamed:
+        return functools.partial(evaluate.eval_share, **tested)
+    return functools.partial(evaluate.eval_step, **tested, num_devices=num_devices)
 
 
 def init_run_state(
