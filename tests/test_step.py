@@ -238,7 +238,7 @@ def test_draws_of_a_row_do_not_depend_on_who_asks():
     recipe, policies = _recipe(), _policies()
     alone = rows.draw_rows(jax.random.key(7), policies, recipe, SIDE, SIDE)
     mapped = devices.map_over_devices(
-        lambda key, *, axis_name: rows.draw_rows(key, policies, recipe, SIDE, SIDE),
+        lambda key, drawn, *, axis_name: rows.draw_rows(key, drawn, recipe, SIDE, SIDE),
         devices.pick_devices(4),
         "pmap",
     )
