@@ -22,7 +22,7 @@ FLOORS = [
     {"replay"},
     {"export_policies"}
     | {"sources", "diagnostics", "evaluate", "rows", "contact_sheet"},
-    {"step"},
+    {"step", "report"},
     {"experiment"},
     {"program", "trained"},
     {"journal", "feed", "probe"},

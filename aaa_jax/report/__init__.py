@@ -1,0 +1,16 @@
+"""Reports: one page, figures and tables, from run directories and nothing else.
+
+    python -m aaa_jax.report RUN... [--output=DIR]
+
+`runs` finds and reads run directories, `groups` puts seeds of one experiment together,
+`estimates` and `series` compute, `tables` writes Markdown and CSV, `page` the HTML. A
+figure is a function from groups to a `style.Picture`: `curves` (losses, errors, Figures
+4 and 5), `shares` (Figure 6), `health` (collapse), `pictures` (Figure 2), `robustness`
+(probe and corruptions). `book` decides what goes in and writes it. No code of training
+is imported, and the same runs give the same bytes.
+"""
+
+from aaa_jax.report.book import write_report
+from aaa_jax.report.runs import ReportError
+
+__all__ = ["ReportError", "write_report"]

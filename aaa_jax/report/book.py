@@ -1,0 +1,163 @@
+"""What a report holds, from runs to files: the one place that knows all parts."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from aaa_jax import diagnostics
+from aaa_jax.report import (
+    curves,
+    efficiency,
+    groups,
+    health,
+    papers,
+    pictures,
+    records,
+    robustness,
+    shares,
+    sheets,
+)
+from aaa_jax.report.groups import Family
+from aaa_jax.report.page import Section, render
+from aaa_jax.report.runs import ReportError, Run, grouped_by_table, read_runs
+from aaa_jax.report.sheets import Sheet
+from aaa_jax.report.style import Picture
+
+CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look
+
+
+def write_report(
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    title: str = "",
+    note: str = "",
+    epochs: Sequence[int] = (),
+) -> pathlib.Path:
+    """Reads runs and writes report.html, results.md, results.csv and figures/.
+
+    Files of the same names are replaced; others stay.
+
+    Args:
+        paths: run directories, or folders that hold some.
+        output: a folder, made if need be.
+        title: of the page.
+        note: printed on top, such as what is special about the data.
+        epochs: those of which policies are shown; none: four over the run.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        ReportError: there is nothing to report, or a file cannot be read or written.
+    """
+    runs = read_runs(paths)
+    families = groups.make_families(runs)
+    tables, records = _tables(runs, families)
+    sections = [*tables, *(_family_section(family, epochs) for family in families)]
+    sections.append(Section("Every run", (sheets.run_list(runs),)))
+    title = title or "Adversarial AutoAugment: " + "; ".join(f.title for f in families)
+    remarks = [note] if note else []
+    page = render(title, _lead(runs), remarks + _warnings(runs), sections)
+    drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]
+    texts = [part for s in sections for part in s.parts if isinstance(part, Sheet)]
+    folder = pathlib.Path(output).expanduser()
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for picture in drawn:
+            _write(folder / "figures" / f"{picture.name}.png", picture.png)
+            if picture.svg is not None:
+                _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        markdown = _markdown(title, remarks, runs, texts)
+        _write(folder / "results.md", markdown.encode())
+        _write(folder / "results.csv", records.encode())
+        _write(folder / "report.html", page.encode())
+    except OSError as error:
+        raise ReportError(
+            f"cannot write the report to {folder}: {error.strerror or error}; choose "
+            "another --output"
+        ) from error
+    return folder / "report.html"
+
+
+def _tables(
+    runs: Sequence[Run], families: Sequence[Family]
+) -> tuple[list[Section], str]:
+    """Sections for the paper's tables and for each family's results, and the CSV."""
+    sections, lines = [], []
+    for path, members in grouped_by_table(runs).items():
+        table = papers.identify(path, members)
+        if table is None:
+            continue
+        filled = papers.fill(table, members)
+        lines += records.table_records(table, filled)
+        found = papers.sheet(table, filled, papers.remarks(path, members))
+        sections.append(Section(table.title, (found,)))
+    results = tuple(sheets.results(family) for family in families)
+    sections.append(Section("Results", results))
+    for family in families:
+        lines += records.family_records(family)
+    return sections, sheets.to_csv(records.HEADER, lines)
+
+
+def _family_section(family: Family, epochs: Sequence[int]) -> Section:
+    """The figures of a family, and its table of states."""
+    parts: list[Sheet | Picture | None] = [
+        curves.loss_and_error(family),
+        *curves.error_against_m(family),
+        efficiency.relative_to_autoaugment(family),
+        sheets.collapse(family),
+    ]
+    for group in family.groups:
+        parts.append(health.health(family, group))
+        if group.settings["policies"]["source"] in CHANGING:
+            parts.append(shares.mean_shares(family, group))
+            parts.append(shares.shares_of_each_seed(family, group))
+            parts.append(pictures.sampled_policies(family, group, epochs))
+        parts.append(robustness.probe_map(family, group))
+    parts.append(robustness.corruption_bars(family))
+    return Section(family.title, tuple(part for part in parts if part is not None))
+
+
+def _lead(runs: Sequence[Run]) -> list[str]:
+    finished = [run for run in runs if run.is_finished]
+    states = [health.state_at_end(run) for run in finished if run.is_learned]
+    lead = (
+        f"{len(finished)} of {len(runs)} {'run' if len(runs) == 1 else 'runs'} "
+        f"finished, seeds {', '.join(map(str, sorted({run.seed for run in runs})))}. "
+        "Everything on this page was read from the run directories."
+    )
+    if states:
+        counts = [f"{states.count(s)} {s}" for s in diagnostics.STATES if s in states]
+        lead += f" State of the controller at the end: {', '.join(counts)}."
+    return [lead]
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    """What must be said of the runs before their numbers are read."""
+    open_runs = [
+        f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
+        for run in runs
+        if not run.is_finished
+    ]
+    warnings = []
+    if open_runs:
+        warnings.append(f"Not finished, and in no mean: {', '.join(open_runs)}.")
+    short = [run.name for run in runs if run.is_shortened]
+    if short:
+        warnings.append(f"Shortened by max_steps: {', '.join(short)}.")
+    return warnings
+
+
+def _markdown(
+    title: str, remarks: Sequence[str], runs: Sequence[Run], texts: Sequence[Sheet]
+) -> str:
+    parts = [f"# {title}", "", *(f"{remark}\n" for remark in remarks), *_lead(runs), ""]
+    return "\n".join([*parts, *(sheets.to_markdown(text) for text in texts)])
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file in one step."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.replace(path)

@@ -1,0 +1,231 @@
+"""Runs put together: seeds of one experiment, experiments that can be compared.
+
+A *group* is the runs whose configs differ in the seed alone (and in what cannot change
+a number); a *family* is the groups on the same data with the same network.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aaa_jax import metrics
+from aaa_jax.report.runs import Run
+
+# Cannot change what a run computes, beyond rounding.
+WITHOUT_EFFECT = ("seed", "devices", "num_passes", "checkpoint", "log")
+WITHOUT_EFFECT_TOO = ("compilation_cache", "deterministic", "on_nonfinite_loss")
+REFERENCE = "random"  # Table 4's row that a controller must beat
+
+# What the controller `guarded` of the presets departs in.
+GUARDED = {
+    "policies.ranges": "monotone10",
+    "controller.tanh_constant": 1.5,
+    "controller.entropy_target": 0.75,
+}
+SOURCES = {
+    "published": "autoaugment",
+    "schedule": "pba",
+    "replay": "transfer",
+}
+METHODS = (
+    *("baseline", "cutout", "fixed", "autoaugment", "pba", "randaugment"),
+    *("trivialaugment", "random", "ours", "guarded", "transfer"),
+)
+
+
+class Group(NamedTuple):
+    """One experiment.
+
+    Attributes:
+        label: unique in its family: the method, and what sets it apart from another
+            group of the same method.
+        method: of `METHODS`, or the name of the policy source.
+        runs: in order of their seeds.
+    """
+
+    label: str
+    method: str
+    runs: tuple[Run, ...]
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that are averaged."""
+        return tuple(run for run in self.runs if run.is_finished)
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs that are not."""
+        return tuple(run for run in self.runs if not run.is_finished)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config of the first run; all are equal but for the seed."""
+        return self.runs[0].settings
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether a controller learned in any of its runs."""
+        return any(run.is_learned for run in self.runs)
+
+    @property
+    def num_policies(self) -> int:
+        """M."""
+        return int(self.settings["policies"]["num_policies"])
+
+    def final(self, name: str) -> dict[int, float]:
+        """Seed -> a number of the last line of metrics.jsonl, of finished runs."""
+        values = {run.seed: run.final.get(name) for run in self.finished}
+        return {
+            seed: float(value) for seed, value in values.items() if value is not None
+        }
+
+
+class Family(NamedTuple):
+    """Groups on the same data with the same network.
+
+    Attributes:
+        title: data and network in words.
+        prefix: of its files' names; nothing where there is one family only.
+        groups: baselines first.
+    """
+
+    title: str
+    prefix: str
+    groups: tuple[Group, ...]
+
+    def group(self, method: str) -> Group | None:
+        """The only group of a method; None where there is none, or several."""
+        found = [group for group in self.groups if group.method == method]
+        return found[0] if len(found) == 1 else None
+
+    def reference(self, group: Group) -> Group | None:
+        """The `random` group that a group is compared with: the one with its M.
+
+        Where only one `random` group exists, it serves groups of any M.
+        """
+        found = [other for other in self.groups if other.method == REFERENCE]
+        alike = [other for other in found if other.num_policies == group.num_policies]
+        chosen = alike if len(alike) == 1 else found
+        return chosen[0] if len(chosen) == 1 and chosen[0] != group else None
+
+
+def make_families(runs: Sequence[Run]) -> list[Family]:
+    """Families of groups, each in the order in which it first comes."""
+    by_family: dict[str, list[Run]] = {}
+    for run in runs:
+        by_family.setdefault(_family_title(run.settings), []).append(run)
+    return [
+        Family(
+            title,
+            f"{slug(title)}-" if len(by_family) > 1 else "",
+            _make_groups(members),
+        )
+        for title, members in by_family.items()
+    ]
+
+
+def method(settings: Mapping[str, Any]) -> str:
+    """The preset's argument that a config came from, told by its values.
+
+    Args:
+        settings: of config.json.
+    """
+    drawn, controller = settings["policies"], settings["controller"]
+    source = drawn["source"]
+    if source == "fixed":
+        if drawn["num_policies"] > 1:
+            return "fixed"
+        return "cutout" if settings["augment"]["cutout_size"] else "baseline"
+    if source != "adversarial":
+        return SOURCES.get(source, source)
+    found = {
+        "policies.ranges": drawn["ranges"],
+        "controller.tanh_constant": controller["tanh_constant"],
+        "controller.entropy_target": controller["entropy_target"],
+    }
+    return "guarded" if found == GUARDED else "ours"
+
+
+def slug(text: str) -> str:
+    """Text as a part of a file's name."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words)
+
+
+def seeds_in_words(runs: Sequence[Run]) -> str:
+    """`n = 3, seeds 0, 1, 4`."""
+    seeds = [str(run.seed) for run in runs]
+    noun = "seed" if len(seeds) == 1 else "seeds"
+    return f"n = {len(seeds)}, {noun} {', '.join(seeds)}" if seeds else "n = 0"
+
+
+def _make_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
+    by_key: dict[str, list[Run]] = {}
+    for run in runs:
+        by_key.setdefault(_key(run.settings), []).append(run)
+    members = [sorted(found, key=lambda run: run.seed) for found in by_key.values()]
+    methods = [method(found[0].settings) for found in members]
+    groups = []
+    for name, found in zip(methods, members, strict=True):
+        alike = [
+            other[0].settings
+            for other_name, other in zip(methods, members, strict=True)
+            if other_name == name
+        ]
+        apart = _what_differs(found[0].settings, alike)
+        groups.append(Group(", ".join([name, *apart]), name, tuple(found)))
+    return tuple(sorted(groups, key=_order))
+
+
+def _order(group: Group) -> tuple[int, int, str]:
+    known = group.method in METHODS
+    place = METHODS.index(group.method) if known else len(METHODS)
+    return place, group.num_policies, group.label
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """Equal for runs of one group."""
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if name not in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO
+    }
+    kept["data"] = {k: v for k, v in settings["data"].items() if k != "dir"}
+    kept["evaluation"] = {
+        k: v for k, v in settings["evaluation"].items() if k != "batch_size"
+    }
+    return json.dumps(kept, sort_keys=True)
+
+
+def _what_differs(
+    own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Keys with values that tell a config from others of the same method.
+
+    Args:
+        own: a config.
+        alike: the configs of the groups of its method, its own among them.
+    """
+    values: dict[str, Any] = {}
+    for other in alike:
+        pairs = metrics.config_differences(own, other)
+        values |= {key: pair[0] for key, pair in pairs.items()}
+    shown: list[str] = []
+    for key in sorted(values):
+        first = key.split(".")[0]
+        if first in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO or key == "data.dir":
+            continue
+        if key == "policies.num_policies":
+            shown.insert(0, f"M = {values[key]}")
+        else:
+            shown.append(f"{key.split('.')[-1]} = {values[key]}")
+    return shown
+
+
+def _family_title(settings: Mapping[str, Any]) -> str:
+    """`digits (300 training images), wide_resnet depth 10 width 1`."""
+    data, model = settings["data"], settings["model"]
+    size = data["num_train_images"]
+    subset = f" ({size} training images)" if size else ""
+    options = [f"{name} {value}" for name, value in sorted(model["options"].items())]
+    return f"{data['name']}{subset}, {' '.join([model['name'], *options])}"

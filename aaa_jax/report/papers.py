@@ -1,0 +1,164 @@
+"""The paper's tables, filled with what ran in their directories.
+
+A table's directory is TABLE/ROW/COLUMN/seedS; which table it is says its `table.json`,
+else its name. A cell holds the paper's number, ours over the finished seeds, and the
+difference; what did not run stays empty.
+"""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aaa_jax.paper_tables import TABLES, Paper, Table
+from aaa_jax.report import estimates
+from aaa_jax.report.estimates import Difference, Estimate
+from aaa_jax.report.groups import REFERENCE
+from aaa_jax.report.runs import Run
+from aaa_jax.report.sheets import Sheet, not_finished
+
+ERRORS = ("test_error", "test_top5_error")
+
+
+class Filled(NamedTuple):
+    """A cell of a table.
+
+    Attributes:
+        row: its key.
+        column: its key.
+        paper: the paper's number, or None.
+        ours: for each of the paper's errors (top-1 where it has none) the mean over
+            finished seeds, or None.
+        differences: ours less the paper's; None where either is missing, or where the
+            runs are not those of the paper.
+        paired: top-1 less that of the column `random` of the row, paired by seed.
+        runs: all of the cell.
+    """
+
+    row: str
+    column: str
+    paper: Paper | None
+    ours: tuple[Estimate | None, ...]
+    differences: tuple[float | None, ...]
+    paired: Difference | None
+    runs: tuple[Run, ...]
+
+
+def identify(path: pathlib.Path, runs: Sequence[Run]) -> Table | None:
+    """The table that a directory belongs to; None if it is none of ours.
+
+    Args:
+        path: the directory.
+        runs: those that lie in it, with their cells.
+    """
+    name = path.name
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        name = json.loads((path / "table.json").read_text())["name"]
+    table = TABLES.get(name)
+    cells = [run.cell for run in runs if run.cell is not None]
+    fits = table is not None and all(
+        cell.row in table.rows and cell.column in table.columns for cell in cells
+    )
+    return table if fits else None
+
+
+def fill(table: Table, runs: Sequence[Run]) -> list[Filled]:
+    """Every cell of a table, row by row."""
+    members: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        if run.cell is not None:
+            members.setdefault((run.cell.row, run.cell.column), []).append(run)
+    filled = []
+    for row in table.rows:
+        reference = members.get((row, REFERENCE), [])
+        for column in table.columns:
+            own = sorted(members.get((row, column), []), key=lambda run: run.seed)
+            filled.append(_fill_cell(table, row, column, own, reference))
+    return filled
+
+
+def sheet(table: Table, filled: Sequence[Filled], remarks: Sequence[str]) -> Sheet:
+    """The table: for each row the paper's line, ours, and the differences."""
+    by_row: dict[str, list[Filled]] = {}
+    for cell in filled:
+        by_row.setdefault(cell.row, []).append(cell)
+    rows: list[tuple[str, ...]] = []
+    for row, cells in by_row.items():
+        label = table.rows[row]
+        lines = {
+            "paper": [show_paper(cell.paper) for cell in cells],
+            "here": [_show_ours(cell) for cell in cells],
+            "here less paper": [_show_differences(cell) for cell in cells],
+            f"here less {REFERENCE}": [
+                estimates.show_difference(cell.paired) for cell in cells
+            ],
+            "not finished": [not_finished(cell.runs) for cell in cells],
+        }
+        for name, texts in lines.items():
+            if any(texts) or name in ("paper", "here"):
+                rows.append((label, name, *texts))
+    notes = [
+        *remarks,
+        "Test error in % after the last epoch: mean ± standard deviation (n seeds). "
+        "Empty: not run, or no such number in the paper.",
+    ]
+    if any(cell.paired for cell in filled):
+        notes.append(
+            f"Less {REFERENCE}: paired by seed, with the 95 % t interval of the mean."
+        )
+    header = ("network", "", *(table.columns[column] for column in table.columns))
+    return Sheet(table.title, header, tuple(rows), (*notes, *table.notes))
+
+
+def show_paper(paper: Paper | None) -> str:
+    """`1.90 ± 0.15`, `23.69 / 6.92`, or nothing."""
+    if paper is None:
+        return ""
+    stds = [f" ± {std:.2f}" for std in paper.stds] or [""] * len(paper.errors)
+    pairs = zip(paper.errors, stds, strict=True)
+    return " / ".join(f"{error:.2f}{std}" for error, std in pairs)
+
+
+def _fill_cell(
+    table: Table, row: str, column: str, runs: Sequence[Run], reference: Sequence[Run]
+) -> Filled:
+    paper = table.paper.get((row, column))
+    count = len(paper.errors) if paper else 1
+    finished = [run for run in runs if run.is_finished]
+    ours = tuple(
+        estimates.estimate(
+            [run.final[name] for run in finished if run.final.get(name) is not None]
+        )
+        for name in ERRORS[:count]
+    )
+    differences = (
+        tuple(
+            own.mean - printed if own is not None else None
+            for own, printed in zip(ours, paper.errors, strict=True)
+        )
+        if paper
+        else (None,)
+    )
+    paired = None
+    if column != REFERENCE:
+        paired = estimates.paired_difference(
+            {run.seed: run.final["test_error"] for run in finished},
+            {r.seed: r.final["test_error"] for r in reference if r.is_finished},
+        )
+    return Filled(row, column, paper, ours, differences, paired, tuple(runs))
+
+
+def _show_ours(cell: Filled) -> str:
+    shown = [estimates.show_estimate(value) for value in cell.ours]
+    return " / ".join(shown) if any(shown) else ""
+
+
+def _show_differences(cell: Filled) -> str:
+    shown = [f"{value:+.2f}" for value in cell.differences if value is not None]
+    return " / ".join(shown)
+
+
+def remarks(path: pathlib.Path, runs: Sequence[Run]) -> list[str]:
+    """What sets the runs of a table's directory apart from the paper's."""
+    return []
