@@ -33,6 +33,8 @@ from aaa_jax.policy_source import (
     describe_given,
     no_state,
 )
+from aaa_jax.replay import file_source as file_source
+from aaa_jax.replay import replay_source as replay_source
 
 
 def adversarial_source(
@@ -115,7 +117,15 @@ def adversarial_source(
         state, info = learn(state, policies, losses)
         return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
 
-    return PolicySource(init, sample, update, "adversarial", num_policies, True)
+    functions = init, sample, update
+    return PolicySource(
+        *functions, "adversarial", num_policies, is_learned=True, snapshot=_snapshot
+    )
+
+
+def _snapshot(state: controller.ControllerState) -> dict[str, Any]:
+    """What is kept of a controller: all that is needed to sample from it again."""
+    return state.params | {"entropy_weight": state.entropy_weight}
 
 
 def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySource:
@@ -308,4 +318,6 @@ SOURCES: dict[str, Callable[..., PolicySource]] = {
     "schedule": schedule_source,
     "randaugment": randaugment_source,
     "trivialaugment": trivialaugment_source,
+    "replay": replay_source,
+    "file": file_source,
 }

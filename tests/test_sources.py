@@ -1,13 +1,16 @@
 import collections
 import functools
 import inspect
+import json
+import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax import ops, published, sources
+from aaa_jax import metrics, ops, policies, published, sources
 from aaa_jax.policies import ORDERS, RANGES, Policies, check_policies, identity_policies
 
 INFO_SHAPES = {
@@ -24,10 +27,27 @@ INFO_SHAPES = {
 IDENTITY = ops.op_index("Identity")
 
 
+@functools.cache
+def needed(name):
+    """The options without which a source cannot be: what it reads."""
+    if name not in ("replay", "file"):
+        return {}
+    folder = pathlib.Path(tempfile.mkdtemp())
+    record = policies.to_json(identity_policies(1), ranges="monotone")
+    if name == "file":
+        (folder / "policies.json").write_text(json.dumps(record))
+        return {"path": str(folder / "policies.json")}
+    config = {"policies": {"source": "random", "fill": "dataset"}}
+    with metrics.RunDirectory(folder, config) as run:
+        run.write_policies(1, {"round": 0, "losses": [1.0]} | record)
+    return {"run": str(folder)}
+
+
 class Round:
     """One round of a source under jit, from the same keys every time."""
 
     def __init__(self, name, num_policies=3, **options):
+        options = needed(name) | options
         self.source = sources.SOURCES[name](num_policies=num_policies, **options)
         self.state = jax.jit(self.source.init)(jax.random.key(0))
         self.sample = jax.jit(self.source.sample)
@@ -125,7 +145,7 @@ def test_losses_that_are_not_finite_leave_state_and_info_finite(name):
 def test_a_source_works_at_any_number_of_policies(name):
     smallest = 2 if name == "adversarial" else 1
     for num_policies in (smallest, 5):
-        source = sources.SOURCES[name](num_policies=num_policies)
+        source = sources.SOURCES[name](num_policies=num_policies, **needed(name))
         state = jax.eval_shape(source.init, jax.random.key(0))
         policies = jax.eval_shape(source.sample, jax.random.key(0), state, 0.0)
         assert policies.num_policies == num_policies
@@ -137,7 +157,7 @@ def test_a_source_works_at_any_number_of_policies(name):
 @pytest.mark.parametrize("num_policies", [0, -1])
 def test_a_number_of_policies_below_one_is_refused(name, num_policies):
     with pytest.raises(ValueError, match=f"num_policies is {num_policies}"):
-        sources.SOURCES[name](num_policies=num_policies)
+        sources.SOURCES[name](num_policies=num_policies, **needed(name))
 
 
 # Adversarial and random.
