@@ -101,7 +101,7 @@ def large_batch(
     draws = draw(key, policies, policy_of_row, **size)
     rows = apply_policies(
         draws,
-        images.reshape(-1, *images.shape[2:]),
+        images.reshape(num_policies * num_images, *images.shape[2:]),
         policies,
         policy_of_row,
         group_size=num_images,

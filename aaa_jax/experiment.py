@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from aaa_jax import data, devices, groups, models, optim, policies, sources
+from aaa_jax import data, devices, groups, models, optim, sources
 from aaa_jax.rows import Recipe
+from aaa_jax.schema import FILLS, ConfigError, check_values
 
 # What may differ when a run goes on: nothing that its numbers depend on.
 MAY_CHANGE = (
@@ -22,15 +23,6 @@ MAY_CHANGE = (
     *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
 )
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-FILLS = {
-    "black": (0, 0, 0),
-    "grey": (128, 128, 128),
-    "alpha": (125, 122, 113),  # of the Cutout patch in AutoAugment's CIFAR code
-}
-
-
-class ConfigError(ValueError):
-    """A config value that cannot work; the message names key, value and remedy."""
 
 
 class Experiment(NamedTuple):
@@ -61,10 +53,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: naming the first wrong key, its value, what is allowed.
     """
-    for key, (allowed, why) in _checks().items():
-        value = _at(config, key)
-        if not allowed(value):
-            raise ConfigError(f"{key} is {value!r}; it must be {why}")
+    check_values(config)
     _named(build_model, config, 2)
     _named(build_source, config)
     _named(_layout, config)
@@ -86,6 +75,12 @@ def build(
             f"images of {config.data.name}; set batch_size to at most {num_images}"
         )
     planned = steps_per_epoch * config.epochs
+    if planned >= 2**31:
+        raise ConfigError(
+            f"epochs {config.epochs} of {steps_per_epoch} steps are {planned} steps; "
+            f"fewer than 2**31 can be counted: set epochs below "
+            f"{2**31 // steps_per_epoch}"
+        )
     source = build_source(config)
     schedule, optimizer = _build_optimizer(config, steps_per_epoch)
     return Experiment(
@@ -116,17 +111,19 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
 
 def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
     """Every dotted key of which `MAY_CHANGE` names the beginning."""
-    flat: list[str] = []
+    return [key for key in flat_values(config) if f"{key}.".startswith(MAY_CHANGE)]
 
-    def walk(part: ml_collections.ConfigDict, prefix: str) -> None:
-        for name, value in part.items():
-            if isinstance(value, ml_collections.ConfigDict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                flat.append(prefix + name)
 
-    walk(config, "")
-    return [key for key in flat if f"{key}.".startswith(MAY_CHANGE)]
+def flat_values(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Every value of a config by its dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            inner = flat_values(value)
+            flat |= {f"{name}.{key}": item for key, item in inner.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
@@ -237,63 +234,5 @@ def _build_optimizer(
 def _named(build_part: Callable[..., Any], *args: Any) -> None:
     try:
         build_part(*args)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _checks() -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """Key -> (test, what it must be), for values no factory looks at."""
-
-    def one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-        return (lambda value: value in names), f"one of {', '.join(names)}"
-
-    def at_least(low: float) -> tuple[Callable[[Any], bool], str]:
-        return (lambda value: value >= low), f"at least {low}"
-
-    unit = (lambda value: 0 <= value < 1), "at least 0 and below 1"
-    return {
-        "seed": ((lambda value: 0 <= value < 2**32), "between 0 and 2**32 - 1"),
-        "batch_size": at_least(1),
-        "epochs": at_least(1),
-        "max_steps": at_least(0),
-        "num_passes": at_least(1),
-        "on_nonfinite_loss": one_of("stop", "skip"),
-        "data.num_train_images": at_least(0),
-        "model.dtype": one_of(*DTYPES),
-        "batch_norm.group_size": at_least(1),
-        "augment.padding": at_least(0),
-        "augment.flip": one_of("dataset", "yes", "no"),
-        "augment.crops": one_of("independent", "shared"),
-        "augment.cutout_size": (
-            (lambda value: value >= 0 and value % 2 == 0),
-            "an even number of pixels, 0 for none",
-        ),
-        "policies.source": one_of(*sources.SOURCES),
-        "policies.num_policies": at_least(1),
-        "policies.num_sub_policies": at_least(1),
-        "policies.round_steps": at_least(0),
-        "policies.ranges": one_of(*policies.RANGES),
-        "policies.fill": one_of("dataset", *FILLS),
-        "policies.order": one_of("standard_first", "policy_first"),
-        "controller.average_decay": unit,
-        "controller.normalization": one_of("standardize", "center"),
-        "controller.tanh_constant": at_least(0),
-        "controller.entropy_target": unit,
-        "controller.kl_cap": at_least(0),
-        "optimizer.clip_norm": at_least(0),
-        "optimizer.warmup_epochs": at_least(0),
-        "devices.num_devices": at_least(0),
-        "devices.mapping": one_of(*devices.MAPPINGS),
-        "devices.steps_in_flight": at_least(1),
-        "evaluation.batch_size": at_least(1),
-        "evaluation.every_epochs": at_least(1),
-        "checkpoint.every_steps": at_least(0),
-        "checkpoint.keep": at_least(1),
-        "log.every_seconds": at_least(0),
-    }
-
-
-def _at(config: ml_collections.ConfigDict, dotted: str) -> Any:
-    for part in dotted.split("."):
-        config = config[part]
-    return config
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error

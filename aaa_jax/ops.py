@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,14 +96,13 @@ def apply_op(
     """One op of `OPS` on one image: the plain form of what `augment` does fast.
 
     Args:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, 3], as the result.
         op: int32 [], place in `OPS`.
         row: of this op and value.
         inputs: center, partner and fill.
-
-    Returns:
-        uint8 [H, W, 3].
     """
+    chex.assert_shape([image, inputs.partner], (None, None, 3))
+    chex.assert_type([image, inputs.partner], jnp.uint8)
     return jax.lax.switch(op, [entry.apply for entry in OPS], image, row, inputs)
 
 

@@ -169,7 +169,7 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
     if isinstance(record, str):
         try:
             record = json.loads(record)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"saved policies are not JSON ({error}): write them with to_json"
             ) from error

@@ -81,6 +81,7 @@ def standard_augment(
     key: jax.Array, images: jax.Array, *, padding: int = 4, flip: bool = True
 ) -> jax.Array:
     """CIFAR's standard augmentation, independent per row. uint8 [B, H, W, 3]."""
+    chex.assert_rank(images, 4)
     crops = draw_crops(key, images.shape[0], padding=padding, flip=flip)
     return apply_crops(crops, images, padding=padding)
 
@@ -103,7 +104,8 @@ def normalize(
         float32 [..., C].
     """
     chex.assert_type(images, jnp.uint8)
-    channels = (images.shape[-1],)
+    channels = (len(mean),)
+    chex.assert_shape(images, (..., *channels))
     leading = (1,) * (images.ndim - 1)
     shift, scale = (jnp.asarray(value, jnp.float32) for value in (mean, std))
     chex.assert_shape([shift, scale], channels)
@@ -132,5 +134,7 @@ def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.A
     chex.assert_rank(images, 4)
     num_rows, height, width, _ = images.shape
     chex.assert_shape(centers, (num_rows, 2))
+    if size < 0 or size % 2:
+        raise ValueError(f"the Cutout's size is an even number of pixels: {size}")
     covered = jax.vmap(lambda center: cutout_mask(size // 2, center, height, width))
     return jnp.where(covered(centers)[..., None], 0.0, images)

@@ -98,6 +98,9 @@ def get_config() -> ConfigDict:
     # "auto": jit on one device, pmap on one process, shard_map on several; or by name.
     c.devices.mapping = "auto"
     c.devices.steps_in_flight = 2  # steps dispatched ahead of the device
+    # Without a step (test batch, checkpoint) for so long, the process prints all stacks
+    # and ends; compilation does not count. 0: wait for ever.
+    c.devices.hang_seconds = 1800.0
 
     c.evaluation = ConfigDict()
     c.evaluation.batch_size = 1000  # images, over all devices

@@ -15,14 +15,14 @@ FLOORS = [
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
     | {"groups", "devices", "published", "values", "signals", "watchdog"}
     | {"paper_tables", "snapshots"},
-    {"ops", "costs"},
+    {"ops", "costs", "followers"},
     {"ranges", "families"},
     {"policies", "standard"},
     {"augment", "controller", "policy_source"},
     {"replay"},
     {"export_policies"}
     | {"sources", "diagnostics", "evaluate", "rows", "contact_sheet"},
-    {"step", "report"},
+    {"step", "report", "schema"},
     {"experiment"},
     {"program", "trained"},
     {"journal", "feed", "probe"},

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from aaa_jax import experiment, groups
+from aaa_jax import data, experiment, groups, schema
 from configs import (
     arguments,
     cifar10_pyramidnet,
@@ -223,9 +223,48 @@ def test_every_key_is_read_somewhere():
     assert not unread
 
 
+def test_every_key_has_a_rule_and_every_rule_a_key():
+    assert set(schema.RULES) == set(_leaves(default.get_config()))
+
+
+def test_a_missing_key_and_too_many_steps_are_named():
+    config = default.get_config()
+    with config.unlocked():
+        del config.controller.kl_cap
+    with pytest.raises(experiment.ConfigError, match=r"controller\.kl_cap is missing"):
+        experiment.check_config(config)
+    config = digits.get_config()
+    config.epochs = 2**31 - 1
+    experiment.check_config(config)
+    info = data.describe("digits")
+    with pytest.raises(experiment.ConfigError, match="set epochs below 119304647"):
+        experiment.build(config, info, 300)
+
+
+def test_a_value_of_another_type_is_refused():
+    """A config file may hold anything; ConfigDict checks types only in overrides."""
+    for key in schema.RULES:
+        parent, _, name = key.rpartition(".")
+        for value in (None, object(), b"1", [{}], float("nan"), "?" * 99):
+            if key in ("data.dir", "data.name") and isinstance(value, str):
+                continue
+            config = default.get_config()
+            with config.unlocked(), config.ignore_type():
+                (config[parent] if parent else config)[name] = value
+            with pytest.raises(experiment.ConfigError) as caught:
+                experiment.check_config(config)
+            assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("batch_size", True, "batch_size is True; it must be at least 1, a whole"),
+        ("epochs", 2.5, "epochs is 2.5; it must be at least 1, a whole number"),
+        ("optimizer.nesterov", 1, "nesterov is 1; it must be True or False"),
+        ("optimizer.learning_rate", float("inf"), "above 0, a finite number"),
+        ("optimizer.milestones", ("a",), "a tuple of epochs"),
+        ("devices.hang_seconds", -1.0, "hang_seconds is -1.0; it must be at least 0"),
         ("batch_size", 0, "batch_size is 0; it must be at least 1"),
         ("batch_norm.group_size", 100, "does not divide batch_size 128"),
         ("policies.source", "evil", "must be one of adversarial, random, fixed"),
@@ -244,7 +283,7 @@ def test_every_key_is_read_somewhere():
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(key, value, message):
     config = default.get_config()
-    with config.unlocked():
+    with config.unlocked(), config.ignore_type():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(experiment.ConfigError, match=message):
         experiment.check_config(config)
