@@ -56,7 +56,8 @@ def write_report(
     tables, records = _tables(runs, families)
     sections = [*tables, *(_family_section(family, epochs) for family in families)]
     sections.append(Section("Every run", (sheets.run_list(runs),)))
-    title = title or "Adversarial AutoAugment: " + "; ".join(f.title for f in families)
+    data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
+    title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
     remarks = [note] if note else []
     page = render(title, _lead(runs), remarks + _warnings(runs), sections)
     drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aaa_jax.report import estimates, series, style
-from aaa_jax.report.groups import Family, Group, seeds_in_words
+from aaa_jax.report.groups import Family, Group, seeds_in_words, slug
 from aaa_jax.report.style import Look, Picture
 
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
@@ -120,24 +120,13 @@ def _logarithmic(axis: Axes, values: np.ndarray) -> None:
 def _draw_error_against_m(
     family: Family, method: str, groups: Sequence[Group]
 ) -> Picture:
-    look = style.LOOKS.get(method, style.SPARE_LOOKS[0])
-    found = [(g.num_policies, final_error(g)) for g in groups]
+    found = [(group.num_policies, final_error(group)) for group in groups]
     known = [(m, value) for m, value in found if value is not None]
     with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=6, height=4)
+        figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
         axis = axes[0, 0]
-        for group in groups:
-            errors = list(group.final("test_error").values())
-            axis.plot(
-                [group.num_policies] * len(errors),
-                errors,
-                linestyle="",
-                marker=look.marker,
-                markersize=4,
-                markerfacecolor="none",
-                color=look.color,
-                alpha=0.7,
-            )
+        look = style.LOOKS.get(method, style.SPARE_LOOKS[0])
+        _draw_each_error(axis, groups, look)
         axis.errorbar(
             [m for m, _ in known],
             [value.mean for _, value in known],
@@ -148,30 +137,43 @@ def _draw_error_against_m(
             capsize=5,
             linewidth=1.5,
         )
-        for m, value in known:
-            axis.annotate(
-                f"n = {value.num_runs}",
-                (m, value.mean),
-                textcoords="offset points",
-                xytext=(9, 5),
-                fontsize=8,
-                color=style.FAINT,
-            )
         axis.set_xscale("log", base=2)
-        axis.set_xticks([m for m, _ in known], [str(m) for m, _ in known])
+        axis.set_xticks(
+            [m for m, _ in known],
+            [f"{m}\n(n = {value.num_runs})" for m, value in known],
+        )
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.margins(x=0.15)
         style.label_axes(
-            axis, title=f"{method}", x="M, policies per mini-batch", y="test error (%)"
+            axis, title=method, x="M, policies per mini-batch", y="test error (%)"
         )
         return style.finish(
             figure,
-            name=f"{family.prefix}error-against-m-{method}",
+            name=f"{family.prefix}error-against-m-{slug(method)}",
             title=f"Figure 5: test error against M, {method}",
             caption=(
                 "Bar: mean ± standard deviation over seeds; circles: each run. "
-                "The paper finds that accuracy rises to M = 8 and is flat beyond."
+                "The paper finds that accuracy rises to M = 8 and is flat beyond. "
+                + "; ".join(
+                    f"M = {group.num_policies}: {seeds_in_words(group.finished)}"
+                    for group in groups
+                )
             ),
             alternative="Test error in percent against M: "
             + "; ".join(f"M = {m}: {estimates.show_estimate(v)}" for m, v in known),
+        )
+
+
+def _draw_each_error(axis: Axes, groups: Sequence[Group], look: Look) -> None:
+    for group in groups:
+        errors = list(group.final("test_error").values())
+        axis.plot(
+            [group.num_policies] * len(errors),
+            errors,
+            linestyle="",
+            marker=look.marker,
+            markersize=4,
+            markerfacecolor="none",
+            color=look.color,
+            alpha=0.7,
         )

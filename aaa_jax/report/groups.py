@@ -14,6 +14,7 @@ from aaa_jax.report.runs import Run
 # Cannot change what a run computes, beyond rounding.
 WITHOUT_EFFECT = ("seed", "devices", "num_passes", "checkpoint", "log")
 WITHOUT_EFFECT_TOO = ("compilation_cache", "deterministic", "on_nonfinite_loss")
+PAPERS_M = 8
 REFERENCE = "random"  # Table 4's row that a controller must beat
 
 # What the controller `guarded` of the presets departs in.
@@ -94,8 +95,10 @@ class Family(NamedTuple):
     groups: tuple[Group, ...]
 
     def group(self, method: str) -> Group | None:
-        """The only group of a method; None where there is none, or several."""
+        """The group of a method, of several the one with the paper's M; else None."""
         found = [group for group in self.groups if group.method == method]
+        if len(found) > 1:
+            found = [group for group in found if group.num_policies == PAPERS_M]
         return found[0] if len(found) == 1 else None
 
     def reference(self, group: Group) -> Group | None:

@@ -2,12 +2,13 @@
 
 import base64
 import html
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from aaa_jax.report import sheets
 from aaa_jax.report.sheets import Sheet
-from aaa_jax.report.style import Picture
+from aaa_jax.report.style import DPI, Picture
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #ffffff; --soft: #5c5c5c;
@@ -120,9 +121,18 @@ def _part(part: Sheet | Picture) -> str:
     if part.svg is not None and len(part.svg) < len(part.png):
         kind, data = "svg+xml", part.svg
     encoded = base64.b64encode(data).decode()
+    width, height = _shown_size(part)
     return (
         f"<h3>{html.escape(part.title)}</h3>\n<figure>\n"
-        f'<img alt="{html.escape(part.alternative)}" '
+        f'<img width={width} height={height} alt="{html.escape(part.alternative)}" '
         f'src="data:image/{kind};base64,{encoded}">\n'
         f"<figcaption>{html.escape(part.caption)}</figcaption>\n</figure>"
     )
+
+
+def _shown_size(picture: Picture) -> tuple[int, int]:
+    """Width and height in CSS pixels: a drawing's 96 to the inch, a sheet's own."""
+    width, height = struct.unpack(">II", picture.png[16:24])  # the header of a PNG
+    if picture.svg is None:
+        return width, height
+    return round(width * 96 / DPI), round(height * 96 / DPI)

@@ -7,6 +7,7 @@ a mean.
 import csv
 import html
 import io
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def results(family: Family) -> Sheet:
         ),
         "entropy at the end": lambda group: show_estimate(final_entropy(group)),
         "state at the end": final_states,
-        "device hours": lambda group: show_estimate(device_hours(group), 3),
+        "device hours": lambda group: _show_hours(device_hours(group)),
         "not finished": lambda group: not_finished(group.runs),
     }
     always = ("policies", "M", "test error (%)")
@@ -183,6 +184,13 @@ def not_finished(runs: Sequence[Run]) -> str:
         for run in runs
         if not run.is_finished
     )
+
+
+def _show_hours(value: estimates.Estimate | None) -> str:
+    """With three digits that count, whatever the size."""
+    if value is None or value.mean <= 0:
+        return ""
+    return show_estimate(value, max(0, 2 - math.floor(math.log10(value.mean))))
 
 
 def to_markdown(sheet: Sheet, *, level: int = 2) -> str:
