@@ -15,7 +15,7 @@ FLOORS = [
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
     | {"groups", "devices", "published", "values", "signals", "watchdog"}
     | {"paper_tables", "snapshots"},
-    {"ops", "costs", "followers"},
+    {"ops", "costs", "followers", "endings"},
     {"ranges", "families"},
     {"policies", "standard"},
     {"augment", "controller", "policy_source"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"step", "report", "schema"},
     {"experiment"},
     {"program", "trained"},
-    {"journal", "feed", "probe"},
+    {"journal", "feed", "probe", "corruptions"},
     {"train"},
 ]
 ALLOWED_LENGTHS = {"train_and_evaluate": 120}
