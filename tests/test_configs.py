@@ -204,6 +204,8 @@ def test_arguments_change_what_section_6_says(name):
         assert c.augment.cutout_size == size
     assert get("guarded").policies.ranges == "monotone10"
     assert get("guarded").controller.tanh_constant == 1.5
+    assert get("guarded").controller.entropy_target == 0.75
+    assert get("guarded").controller.kl_cap == 0.05
 
 
 def test_an_unknown_argument_is_refused_with_the_known_ones():
