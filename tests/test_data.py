@@ -70,10 +70,21 @@ def statistics_of_cifar100(folder):
     return (129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)
 
 
+def statistics_of_imagenet(folder):
+    where = real_data("imagenet2012")
+    stream = data.open_stream("imagenet2012", "train", data_dir=where)
+    options = data.StreamOptions(image_size=64)
+    with data.evaluation_batches(stream, options, batch_size=400, resize=64) as made:
+        (batch,) = made
+    images = batch.images / 255
+    return images.mean((0, 1, 2)), images.std((1, 2)).mean(0)
+
+
 STATISTICS = {
     "digits": (statistics_of_digits, 1e-4),
     "cifar10": (statistics_of_cifar10, 2e-3),  # the copy at hand is a JPEG one
     "cifar100": (statistics_of_cifar100, 3e-4),
+    "imagenet2012": (statistics_of_imagenet, 0.02),  # a slice, at 64 pixels
 }
 
 

@@ -27,7 +27,7 @@ from aaa_jax.data.examples import (
     feature_keys,
     parse_record,
 )
-from aaa_jax.data.prepared import data_folder, find_prepared, open_prepared
+from aaa_jax.data.prepared import PREFIX, data_folder, find_prepared, open_prepared
 from aaa_jax.data.records import read_shards
 
 DECODE_CHUNK = 512  # images a thread decodes at a time
@@ -210,7 +210,7 @@ def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> A
     """The read-only TFDS builder of a dataset, which is prepared first if need be."""
     folder = data_folder(data_dir)
     path = find_prepared(name, folder)
-    if path is None:
+    if path is None or name.startswith(PREFIX):
         from aaa_jax.data.prepare import prepare_dataset
 
         path = prepare_dataset(name, data_dir=folder)

@@ -1,8 +1,9 @@
 """Writing a dataset that is not on this machine yet, once.
 
-    python -m aaa_jax.data.prepare NAME [--data_dir=FOLDER] [--archive=FILE]
+    python -m aaa_jax.data.prepare NAME [--data_dir=FOLDER] [--archive=PATH]
 
-The folder appears under its name by one rename at the end: a run that was killed leaves
+NAME is a row of PREPARERS, or `folder:PATH` for a folder of images. The dataset's
+folder appears under its name by one rename at the end: a run that was killed leaves
 nothing that counts, and of two at once one wins and both go on.
 """
 
@@ -16,13 +17,16 @@ from pathlib import Path
 from aaa_jax.data.cifar import prepare_cifar
 from aaa_jax.data.digits import prepare_digits
 from aaa_jax.data.errors import DatasetError, DatasetNotPrepared, DownloadFailed
-from aaa_jax.data.prepared import data_folder, find_prepared
+from aaa_jax.data.folder import prepare_folder, warn_if_changed
+from aaa_jax.data.imagenet import prepare_imagenet
+from aaa_jax.data.prepared import PREFIX, data_folder, find_prepared
 
 # Each takes the folder of all datasets, and the original archive or None.
 PREPARERS: dict[str, Callable[[Path, Path | None], None]] = {
     "digits": lambda folder, archive: prepare_digits(folder),
     "cifar10": lambda folder, archive: prepare_cifar("cifar10", folder, archive),
     "cifar100": lambda folder, archive: prepare_cifar("cifar100", folder, archive),
+    "imagenet2012": prepare_imagenet,
 }
 
 
@@ -35,9 +39,11 @@ def prepare_dataset(
     """The dataset's folder, written first if it is not there.
 
     Args:
-        name: a key of PREPARERS, or the name of anything that is prepared already.
+        name: a key of PREPARERS, "folder:PATH", or the name of anything that is
+            prepared already.
         data_dir: folder of the datasets; see `prepared.data_folder`.
-        archive: the original file of CIFAR, where there is no network.
+        archive: the original file of CIFAR, where there is no network; the folder with
+            ImageNet's two tar files.
 
     Raises:
         DatasetNotPrepared: it cannot be written now; the message says what to run.
@@ -46,12 +52,17 @@ def prepare_dataset(
     folder = data_folder(data_dir)
     path = find_prepared(name, folder)
     if path is not None:
+        if name.startswith(PREFIX):
+            warn_if_changed(path)
         return path
-    if name not in PREPARERS:
+    if name not in PREPARERS and not name.startswith(PREFIX):
         raise _not_ours(name, folder)
     print(f"preparing {name} in {folder}", file=sys.stderr)
     try:
-        PREPARERS[name](folder, None if archive is None else Path(archive))
+        if name.startswith(PREFIX):
+            prepare_folder(name, folder)
+        else:
+            PREPARERS[name](folder, None if archive is None else Path(archive))
     except DownloadFailed as error:
         raise DatasetNotPrepared(_what_to_run(name, folder, error)) from error
     except OSError as error:
@@ -73,9 +84,12 @@ def prepare_dataset(
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m aaa_jax.data.prepare")
-    parser.add_argument("name", help=f"one of {', '.join(PREPARERS)}")
+    parser.add_argument("name", help=f"folder:PATH, or {', '.join(PREPARERS)}")
     parser.add_argument("--data_dir", help="default: TFDS_DATA_DIR or TFDS's own")
-    parser.add_argument("--archive", help="CIFAR's original binary archive, if at hand")
+    parser.add_argument(
+        "--archive",
+        help="CIFAR's original file, or the folder with ImageNet's two tar files",
+    )
     options = parser.parse_args(arguments)
     try:
         path = prepare_dataset(

@@ -7,6 +7,7 @@ a missing folder with messages about file formats.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ from absl import logging
 from aaa_jax.data.errors import DatasetError
 
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+PREFIX = "folder:"  # of the name of a dataset that is a folder of images
 METADATA = ("dataset_info.json", "features.json")
 
 
@@ -44,10 +46,12 @@ def find_prepared(name: str, folder: Path) -> Path | None:
     """The folder of the newest prepared version of a dataset, or None.
 
     Args:
-        name: `name`, `name/config`, or either with `:version`.
+        name: `name`, `name/config`, or either with `:version`; or `folder:PATH`.
         folder: what `data_folder` returned.
     """
     base, _, version = name.partition(":")
+    if name.startswith(PREFIX):
+        base, version = folder_name(name), ""
     try:
         found = [path for path in (folder / base).iterdir() if _is_prepared(path)]
     except OSError:  # not there, or not a folder
@@ -55,6 +59,14 @@ def find_prepared(name: str, folder: Path) -> Path | None:
     if version:
         found = [path for path in found if path.name == version]
     return max(found, key=_version_of, default=None)
+
+
+def folder_name(name: str) -> str:
+    """The name of the dataset that `folder:PATH` is prepared as: one for each path."""
+    source = Path(name.removeprefix(PREFIX)).expanduser().resolve()
+    word = re.sub(r"\W+", "_", source.name.lower(), flags=re.ASCII).strip("_")
+    digest = hashlib.sha256(str(source).encode()).hexdigest()
+    return f"folder_{word}_{digest[:8]}"
 
 
 def open_prepared(path: Path) -> Any:

@@ -1,0 +1,258 @@
+"""Writing a large dataset as TFDS would, shard by shard, so that it can be resumed.
+
+Records, their order and the names of the files are those that TFDS's own writer makes:
+sorted by the hash of (split, key), cut into even shards of array_record. A shard gets
+its name when it is whole; a killed run goes on with those that are there. The folder
+gets its name, `VERSION`, when everything is. Where images come from does not belong
+here.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from aaa_jax.data.errors import DatasetError
+
+BYTES_AROUND_AN_IMAGE = 100  # of a record: names of features, label, file name
+READING_THREADS = 8
+MOST_NAMED = 20  # bad files in one message
+FEATURES = "tensorflow_datasets.core.features."
+
+
+class Item(NamedTuple):
+    """An image that is to become a record.
+
+    Attributes:
+        key: its name, unique in its split.
+        label: its class.
+        source: which file it lies in.
+        offset: where in it, in bytes.
+        size: how long, in bytes.
+    """
+
+    key: str
+    label: int
+    source: Path
+    offset: int
+    size: int
+
+
+class Plan(NamedTuple):
+    """A dataset that is to be written.
+
+    Attributes:
+        name: as TFDS spells it.
+        version: such as "1.0.0".
+        module: of the TFDS builder of that name, "" if there is none.
+        description: one line.
+        class_names: one a class.
+        key_feature: the feature that holds an image's key.
+        encoding: "jpeg", "png", or "" where images are encoded in several ways.
+        splits: split -> its images, in any order.
+    """
+
+    name: str
+    version: str
+    module: str
+    description: str
+    class_names: Sequence[str]
+    key_feature: str
+    encoding: str
+    splits: Mapping[str, Sequence[Item]]
+
+
+def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Path:
+    """Writes what is not there yet of a dataset, with a progress bar.
+
+    Args:
+        folder: of all datasets.
+        plan: what to write.
+        read: item -> the encoded image to store; called by several threads. It raises
+            ValueError on a bad image.
+
+    Returns:
+        The dataset's folder, `folder/NAME/VERSION`.
+
+    Raises:
+        DatasetError: with the names of the bad images, after all have been read.
+    """
+    final = folder / plan.name / plan.version
+    with _alone(folder / plan.name):
+        if final.is_dir():  # another process was faster
+            return final
+        unfinished = _unfinished_folder(final, plan)
+        splits = []
+        bad: list[str] = []
+        for split, items in plan.splits.items():
+            splits.append(_write_split(unfinished, plan, split, items, read, bad))
+        if bad:
+            raise DatasetError(_these_are_bad(bad))
+        _write_metadata(unfinished, plan, splits)
+        (unfinished / "plan.txt").unlink()
+        unfinished.rename(final)
+    return final
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process of this machine writes the dataset."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that writes {folder}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _unfinished_folder(final: Path, plan: Plan) -> Path:
+    """Where the dataset grows; emptied if it holds parts of another plan."""
+    digest = hashlib.sha256(repr((plan.class_names, plan.key_feature)).encode())
+    for split, items in plan.splits.items():
+        for item in items:
+            digest.update(f"{split} {item.key} {item.label} {item.size}\n".encode())
+    unfinished = final.with_name(f"{final.name}.unfinished")
+    kept = unfinished / "plan.txt"
+    if unfinished.is_dir() and not (
+        kept.is_file() and kept.read_text() == digest.hexdigest()
+    ):
+        print(f"{unfinished} is of other images: begun anew", file=sys.stderr)
+        shutil.rmtree(unfinished)
+    unfinished.mkdir(exist_ok=True)
+    kept.write_text(digest.hexdigest())
+    return unfinished
+
+
+def _write_split(
+    folder: Path,
+    plan: Plan,
+    split: str,
+    items: Sequence[Item],
+    read: Callable[[Item], bytes],
+    bad: list[str],
+) -> dict[str, Any]:
+    """Writes the shards that are missing; returns what dataset_info.json says."""
+    from tensorflow_datasets.core import hashing
+    from tensorflow_datasets.core.utils import shard_utils
+
+    hasher = hashing.Hasher(split)
+    order = sorted(items, key=lambda item: hasher.hash_key(item.key))
+    total = sum(item.size + BYTES_AROUND_AN_IMAGE for item in items)
+    num_shards = shard_utils.ShardConfig().get_number_shards(total, len(items))
+    ends = shard_utils.get_shard_boundaries(len(items), num_shards)
+    starts = [0, *ends[:-1]]
+    paths = [
+        folder / f"{plan.name}-{split}.array_record-{i:05d}-of-{num_shards:05d}"
+        for i in range(num_shards)
+    ]
+    bar = tqdm(
+        total=len(items), desc=f"{plan.name} {split}", unit="image", disable=None
+    )
+    with bar, ThreadPoolExecutor(READING_THREADS) as pool:
+        for path, start, end in zip(paths, starts, ends, strict=True):
+            if path.is_file():
+                bar.update(end - start)
+            else:
+                _write_shard(path, plan, order[start:end], read, pool, bar, bad)
+    return {
+        "name": split,
+        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        "numBytes": str(sum(path.stat().st_size for path in paths if path.is_file())),
+        "shardLengths": [str(e - s) for s, e in zip(starts, ends, strict=True)],
+    }
+
+
+def _write_shard(
+    path: Path,
+    plan: Plan,
+    items: Sequence[Item],
+    read: Callable[[Item], bytes],
+    pool: ThreadPoolExecutor,
+    bar: Any,
+    bad: list[str],
+) -> None:
+    from array_record.python import array_record_module
+
+    def record(item: Item) -> bytes | str:
+        try:
+            return _serialize(plan, item, read(item))
+        except ValueError as error:
+            return f"{item.key} of {item.source}: {error}"
+
+    num_bad = len(bad)
+    partial = path.with_name(f"{path.name}.part")
+    writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+    for result in pool.map(record, items):
+        if isinstance(result, str):
+            bad.append(result)
+        else:
+            writer.write(result)
+        bar.update()
+    writer.close()
+    if len(bad) == num_bad:
+        partial.rename(path)
+    else:
+        partial.unlink()
+
+
+def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    example = tf_example_pb2.Example()
+    feature = example.features.feature
+    feature[plan.key_feature].bytes_list.value.append(item.key.encode())
+    feature["image"].bytes_list.value.append(encoded)
+    feature["label"].int64_list.value.append(item.label)
+    return example.SerializeToString(deterministic=True)
+
+
+def _write_metadata(folder: Path, plan: Plan, splits: list[dict[str, Any]]) -> None:
+    """TFDS's three files, as `DatasetInfo.write_to_directory` writes them."""
+    keys = [{"featureKey": "image"}, {"featureKey": "label"}]
+    info = {
+        "name": plan.name,
+        "version": plan.version,
+        "description": plan.description,
+        "fileFormat": "array_record",
+        "splits": splits,
+        "supervisedKeys": {"tuple": {"items": keys}},
+    }
+    if plan.module:
+        info["moduleName"] = plan.module
+    image = {"dtype": "uint8", "shape": {"dimensions": ["-1", "-1", "3"]}}
+    if plan.encoding:
+        image["encodingFormat"] = plan.encoding
+    number = str(len(plan.class_names))
+    features = {
+        plan.key_feature: _feature("text_feature.Text", text={}),
+        "image": _feature("image_feature.Image", image=image),
+        "label": _feature(
+            "class_label_feature.ClassLabel", classLabel={"numClasses": number}
+        ),
+    }
+    together = _feature(
+        "features_dict.FeaturesDict", featuresDict={"features": features}
+    )
+    (folder / "label.labels.txt").write_text("\n".join(plan.class_names) + "\n")
+    (folder / "features.json").write_text(json.dumps(together, indent=4))
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2))
+
+
+def _feature(kind: str, **content: Any) -> dict[str, Any]:
+    return {"pythonClassName": FEATURES + kind, **content}
+
+
+def _these_are_bad(bad: list[str]) -> str:
+    named = "\n    ".join(bad[:MOST_NAMED])
+    more = f"\n    and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+    return f"{len(bad)} images cannot be read; mend or delete them:\n    {named}{more}"
