@@ -3,12 +3,15 @@
 Flags and one call; Algorithm 1 is `aaa_jax.train.train_and_evaluate`. Exit codes: 0 the
 run is finished; 2 the command cannot work, and one line says why; 1 the run failed, and
 says why; 128 + n the run was saved on signal n, and the same command resumes it.
+
+On a pod the same command is started in every process (docs/pods.md).
 """
 
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -21,8 +24,22 @@ class UsageError(ValueError):
     """The command line cannot work."""
 
 
-def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
-    """The config with its overrides, and the workdir.
+class Command(NamedTuple):
+    """A command line.
+
+    Attributes:
+        config: with its overrides.
+        workdir: the run's directory.
+        processes: arguments of `aaa_jax.processes.initialize`.
+    """
+
+    config: ConfigDict
+    workdir: str
+    processes: dict[str, Any]
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """What the command line says.
 
     Raises:
         UsageError: in one line, what is wrong with the command line.
@@ -36,6 +53,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
         "the same as --config.deterministic: bit-equal repeats on GPUs too",
         flag_values=values,
     )
+    _define_processes(values)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
     sys.argv[:] = argv  # where config_flags looks for overrides
     given = [argument.split("=")[0].lstrip("-") for argument in argv[1:]]
@@ -69,29 +87,52 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
         raise UsageError("--workdir is missing; give --workdir=DIR, such as runs/first")
     if values.deterministic:
         config.deterministic = True
-    return config, values.workdir
+    joining = {
+        "mode": values.distributed,
+        "coordinator": values.coordinator,
+        "num_processes": values.num_processes,
+        "process_id": values.process_id,
+        "seconds": values.connect_seconds,
+    }
+    return Command(config, values.workdir, joining)
 
 
 def main(argv: Sequence[str]) -> int:
     """Trains, and turns what can go wrong into one line and an exit code."""
     try:
-        config, workdir = parse(argv)
+        command = parse(argv)
     except UsageError as error:
         return _refuse(error)
-    if config.deterministic:
+    if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
         os.environ["XLA_FLAGS"] = (
             os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
         )
     # Only now: a wrong command line is answered at once.
-    from aaa_jax import checkpoint, data, metrics, train
+    from aaa_jax import processes
 
     try:
-        train.train_and_evaluate(config, workdir)
+        processes.initialize(**command.processes)
+    except processes.ProcessError as error:
+        return _refuse(error)
+    code = _train(command)
+    processes.leave(code)
+    return code
+
+
+def _train(command: Command) -> int:
+    """The run, and the exit code of how it ended."""
+    import jax
+
+    from aaa_jax import checkpoint, data, metrics, processes, train
+
+    try:
+        train.train_and_evaluate(command.config, command.workdir)
     except (
         train.ConfigError,
         data.DatasetError,
         metrics.RunDirectoryError,
+        processes.ProcessError,
     ) as error:
         return _refuse(error)
     except (train.NonFiniteLoss, checkpoint.CheckpointError) as error:
@@ -100,7 +141,46 @@ def main(argv: Sequence[str]) -> int:
     except train.RunInterrupted as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 128 + error.signal_number
+    except jax.errors.JaxRuntimeError as error:
+        if processes.count() == 1:
+            raise
+        # What a collective says when the process at its other end is gone.
+        print(
+            f"launch.py: {_one_line(error)}\nlaunch.py: if this is about a connection, "
+            f"another process of the run died or cannot be reached. {processes.GO_ON}",
+            file=sys.stderr,
+        )
+        return 1
     return 0
+
+
+def _define_processes(values: flags.FlagValues) -> None:
+    """The flags that join the processes of a pod; see docs/pods.md."""
+    flags.DEFINE_string(
+        "distributed",
+        "auto",
+        "auto: when the environment or --coordinator says so; on; off",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "host:port of process 0, the same in every process; where Slurm, Open MPI or a "
+        "TPU pod is not recognised",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_processes", 0, "how many processes the run has", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "process_id", -1, "which of them this is, from 0", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "connect_seconds",
+        300,
+        "how long to wait for the other processes at the start",
+        flag_values=values,
+    )
 
 
 def _refuse(error: Exception) -> int:

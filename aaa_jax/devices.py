@@ -5,6 +5,7 @@ sees all of the other arguments, works on its share (by ``axis_index``) and retu
 same values. Which share that is belongs to the step.
 """
 
+import collections
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,14 +31,20 @@ def pick_devices(num_devices: int) -> list[jax.Device]:
             f"devices.num_devices is {num_devices}; here are {len(devices)} "
             f"{devices[0].platform} devices (0 means all)"
         )
-    used = devices[: num_devices or len(devices)]
-    if len({device.process_index for device in used}) < jax.process_count():
+    if jax.process_count() == 1:
+        return devices[: num_devices or len(devices)]
+    if num_devices not in (0, len(devices)):
         raise ValueError(
-            f"devices.num_devices is {num_devices}, which leaves some of the "
-            f"{jax.process_count()} processes without a device; set it to 0, all "
-            f"{len(devices)}, or start fewer processes"
+            f"devices.num_devices is {num_devices}; a run of {jax.process_count()} "
+            f"processes uses all of their {len(devices)} devices: set it to 0"
         )
-    return used
+    shares = collections.Counter(device.process_index for device in devices)
+    if len(set(shares.values())) > 1:
+        raise ValueError(
+            "every process must have as many devices as the others; they have "
+            f"{[shares[index] for index in sorted(shares)]}"
+        )
+    return devices
 
 
 def keep_compiled_programs() -> None:

@@ -5,6 +5,7 @@ order; a larger one is streamed, and a step gets its rows. The loop does not kno
 """
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -59,6 +60,16 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
     )
     test = data.load(name, spec.test_split, data_dir=where)
     return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
+
+
+def fingerprint(splits: Splits) -> dict[str, int]:
+    """What must be equal in all processes of a run: CRC-32 of every array."""
+    parts = {"train split": splits.train, "test split": splits.test}
+    return {
+        f"{field} of the {name}": zlib.crc32(np.ascontiguousarray(array).data)
+        for name, split in parts.items()
+        for field, array in (("images", split.images), ("labels", split.labels))
+    }
 
 
 def resident_feed(

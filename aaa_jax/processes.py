@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -33,6 +33,8 @@ GO_ON = (
     "Checkpoints are untouched: start the same command in every process again, and the "
     "run goes on from the newest."
 )
+
+T = TypeVar("T")
 
 _MARGIN = 30  # our message comes before JAX, at its own time-out, aborts
 _LEAST_BYTES = 1024  # of a message, so that few programs are compiled
@@ -140,6 +142,17 @@ def from_first(make: Callable[[], Any]) -> Any:
     return answer["value"]
 
 
+def first_opens(make: Callable[[], T], otherwise: Callable[[], T]) -> T:
+    """``make()`` in process 0; once that has worked, ``otherwise()`` in the others.
+
+    Raises:
+        ProcessError: in the others, when ``make`` raised; process 0 raises that error.
+    """
+    made: list[T] = []
+    from_first(lambda: made.append(make()))
+    return made[0] if made else otherwise()
+
+
 def anywhere(flag: bool) -> bool:
     """Whether it is so in any process."""
     if count() == 1:
@@ -184,30 +197,50 @@ def require_equal(values: Mapping[str, Any], complaint: str = NOT_ALIKE) -> None
     )
 
 
-class StopVote:
+class Stop:
     """Lets all processes stop at the same step. A class: it keeps compiled arrays.
 
-    A vote is one number per process; all get the largest. It is taken on the devices,
-    in line with the steps, so that nobody waits: `start` returns at once, and the
-    result is there when the step before it is.
+    Every process votes with the signal it got; the largest counts. The vote is taken
+    on the devices, in line with the steps, so that nobody waits for it: `ask` returns
+    at once, and the answer is there when the step before it is. Alone, a signal counts
+    at once.
 
     Args:
+        signals: the numbers of those that this process got; it may grow.
         devices: of the run, of all processes.
     """
 
-    def __init__(self, devices: Sequence[jax.Device]) -> None:
+    def __init__(self, signals: list[int], devices: Sequence[jax.Device]) -> None:
+        self._signals = signals
+        self._agreed = 0
+        self._alone = count() == 1
+        if self._alone:
+            return
         mesh = Mesh(np.asarray(devices), ("devices",))
         self._shape = (len(devices),)
         self._split = NamedSharding(mesh, PartitionSpec("devices"))
-        self._max = jax.jit(
-            lambda votes: votes.max(),
-            out_shardings=NamedSharding(mesh, PartitionSpec()),
-        )
+        whole = NamedSharding(mesh, PartitionSpec())
+        self._largest = jax.jit(lambda votes: votes.max(), out_shardings=whole)
         self._no = self._vote(0)
 
-    def start(self, value: int) -> jax.Array:
-        """Begins a vote; the largest value of all processes, int32 []."""
-        return self._max(self._vote(value) if value else self._no)
+    def ask(self) -> jax.Array | None:
+        """Begins a vote, to be given to `hear`; at the same steps everywhere."""
+        if self._alone:
+            return None
+        return self._largest(
+            self._vote(self._signals[0]) if self._signals else self._no
+        )
+
+    def hear(self, vote: jax.Array | None) -> None:
+        """Waits for a vote's outcome; at the same steps everywhere."""
+        if vote is not None:
+            self._agreed = self._agreed or int(vote)
+
+    def signal(self) -> int:
+        """The signal on which all stop now, or 0."""
+        if self._alone:
+            return self._signals[0] if self._signals else 0
+        return self._agreed
 
     def _vote(self, value: int) -> jax.Array:
         def share(index: Any) -> np.ndarray:

@@ -36,6 +36,7 @@ class Progress:
         bar: where the bar goes; its lines when it is no terminal.
         lines: where lines go that should stay.
         clock: seconds, for tests.
+        quiet: show nothing, as every process but the first.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Progress:
         bar: TextIO | None = None,
         lines: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        quiet: bool = False,
     ) -> None:
+        self._quiet = quiet
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._images_per_step = images_per_step
@@ -67,7 +70,7 @@ class Progress:
 
     def due(self) -> bool:
         """Whether `update` would show something now."""
-        return self._clock() - self._shown_at >= self._interval
+        return not self._quiet and self._clock() - self._shown_at >= self._interval
 
     def update(
         self, step: int, *, loss: float | None = None, entropy: float | None = None
@@ -110,6 +113,7 @@ class Progress:
         test_error: float | None = None,
         op_entropy: float | None = None,
         magnitude_entropy: float | None = None,
+        state: str | None = None,
     ) -> None:
         """Prints the line that sums up an epoch.
 
@@ -119,6 +123,7 @@ class Progress:
             test_error: fraction of test images, 0 to 1; None when not evaluated.
             op_entropy: nats, mean over the decisions on ops.
             magnitude_entropy: nats, mean over the decisions on magnitudes.
+            state: of the controller, how far it has collapsed; None: nothing learns.
         """
         parts = [f"epoch {epoch}/{self._num_epochs()}", f"train loss {train_loss:.4f}"]
         if test_error is not None:
@@ -127,6 +132,8 @@ class Progress:
             parts.append(f"op entropy {op_entropy:.3f}")
         if magnitude_entropy is not None:
             parts.append(f"magnitude entropy {magnitude_entropy:.3f}")
+        if state is not None:
+            parts.append(f"controller {state}")
         self.message("  ".join(parts))
 
     @contextlib.contextmanager
@@ -140,6 +147,8 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Prints a line that stays, without harm to the bar."""
+        if self._quiet:
+            return
         self._erase_bar()
         print(text, file=self._lines, flush=True)
 

@@ -15,24 +15,29 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax import checkpoint, devices, evaluate, journal, metrics
+from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes
+from aaa_jax.endings import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
 from aaa_jax.experiment import (
     ConfigError,
     Experiment,
     build,
     changeable_keys,
     check_config,
+    flat_values,
     pick_devices,
 )
-from aaa_jax.feed import Feed, open_splits, resident_feed
+from aaa_jax.feed import Feed, Splits, fingerprint, open_splits, resident_feed
+from aaa_jax.followers import SilentRunDirectory
 from aaa_jax.program import Program, Round, RunState, compile_program, init_run_state
 from aaa_jax.progress import Progress
 from aaa_jax.signals import RunInterrupted, noted_signals
 from aaa_jax.step import Data, controller_step, train_step
+from aaa_jax.watchdog import Watchdog
 
 __all__ = [
     "ConfigError",
     "NonFiniteLoss",
+    "RunFailed",
     "RunInterrupted",
     "RunState",
     "controller_step",
@@ -41,9 +46,7 @@ __all__ = [
     "train_step",
 ]
 
-
-class NonFiniteLoss(RuntimeError):
-    """The loss was NaN or infinite; the state before that step is saved."""
+HANG_HINT = "Saved steps are untouched: the same command goes on from the newest."
 
 
 class Run(NamedTuple):
@@ -59,7 +62,8 @@ class Run(NamedTuple):
     directory: metrics.RunDirectory
     checkpoints: checkpoint.Checkpoints
     progress: Progress
-    signals: list[int]  # those that asked the run to stop
+    watchdog: Watchdog
+    stop: processes.Stop  # whether a signal asked the run to stop
 
 
 def train_and_evaluate(
@@ -82,7 +86,9 @@ def train_and_evaluate(
         data.DatasetError: the dataset is missing or damaged.
         metrics.RunDirectoryError: the workdir cannot be used, or belongs to a run with
             another config.
-        checkpoint.CheckpointError: a checkpoint cannot be written or read.
+        checkpoint.CheckpointError: the checkpoints cannot be read, or none is sound.
+        RunFailed: something cannot be written, after training has begun.
+        processes.ProcessError: the processes of the run do not fit together.
         NonFiniteLoss: training diverged.
         RunInterrupted: after a signal, when the run was saved.
     """
@@ -91,11 +97,15 @@ def train_and_evaluate(
         devices.keep_compiled_programs()
     used, mapping = pick_devices(config)
     splits = open_splits(config)
+    _require_alike(config, splits)
     experiment = build(config, splits.spec, splits.num_images)
     program = compile_program(experiment, used, mapping, splits.num_images)
     with (
-        metrics.RunDirectory(
-            workdir, config.to_dict(), may_change=changeable_keys(config)
+        processes.first_opens(
+            lambda: metrics.RunDirectory(
+                workdir, config.to_dict(), may_change=changeable_keys(config)
+            ),
+            lambda: SilentRunDirectory(workdir),
         ) as directory,
         checkpoint.Checkpoints(
             directory.path / "checkpoints", keep=config.checkpoint.keep
@@ -105,9 +115,12 @@ def train_and_evaluate(
             steps_per_epoch=experiment.recipe.steps_per_epoch,
             images_per_step=experiment.recipe.layout.num_rows,
             interval=config.log.every_seconds,
+            quiet=not processes.is_first(),
         ) as progress,
+        Watchdog(config.devices.hang_seconds, hint=HANG_HINT) as watchdog,
         noted_signals() as signals,
     ):
+        program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
         run = Run(
             config=config,
             experiment=experiment,
@@ -125,19 +138,23 @@ def train_and_evaluate(
             directory=directory,
             checkpoints=checkpoints,
             progress=progress,
-            signals=signals,
+            watchdog=watchdog,
+            stop=processes.Stop(signals, used),
         )
         run.progress.message(
             journal.beginning(experiment, config.data.name, used, mapping)
         )
         state = _restore_or_init(run, splits.image_shape)
         first = int(state.train.step)
-        for epoch in _epochs_left(experiment, first):  # Alg. 1, line 1
-            state = train_epoch(run, state, epoch)
-        line = metrics.read_lines(directory.path, "metrics")[-1]
-        run.progress.message(
-            journal.ending(line, workdir, was_finished=first >= experiment.total_steps)
+        epochs = _epochs_left(run, first)
+        with failing_in_mid_run():
+            for epoch in epochs:  # Alg. 1, line 1
+                state = train_epoch(run, state, epoch)
+            checkpoints.wait()
+        line = processes.from_first(
+            lambda: metrics.read_lines(directory.path, "metrics")[-1]
         )
+        run.progress.message(journal.ending(line, workdir, was_finished=not epochs))
         return line
 
 
@@ -147,23 +164,33 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     first = int(state.train.step)
     last = min((epoch + 1) * recipe.steps_per_epoch, run.experiment.total_steps)
     rounds: list[tuple[int, Round]] = []  # over, but not written yet
-    in_flight: collections.deque[jax.Array] = collections.deque()
+    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
     started = time.monotonic()
     batches = run.feed.epoch(run.root, epoch, first, last)
     for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
         state, loss = _one_step(run, state, batch, index, rounds)
-        in_flight.append(loss)
+        in_flight.append((loss, run.stop.ask()))
         if len(in_flight) > run.config.devices.steps_in_flight:
-            in_flight.popleft().block_until_ready()
+            _settle(run, in_flight.popleft())
+            run.watchdog.beat(f"step {index}")
         done = index + 1
-        _show(run, state, done, in_flight[0])
-        if done < last and (run.signals or _is_save_due(run, done)):
+        _show(run, state, done, in_flight[0][0])
+        if done < last and (run.stop.signal() or _is_save_due(run, done)):
             _save(run, state, rounds)
-    jax.block_until_ready(state.train.step)
+    for entry in in_flight:
+        _settle(run, entry)
+    run.watchdog.beat(f"step {last}")
     seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
     _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
     return state
+
+
+def _settle(run: Run, entry: tuple[jax.Array, Any]) -> None:
+    """Waits until a step is done, and hears whether the run should stop."""
+    loss, vote = entry
+    loss.block_until_ready()
+    run.stop.hear(vote)
 
 
 def _one_step(
@@ -207,8 +234,9 @@ def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
 
 def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
     """The newest sound checkpoint, or the state before the first step."""
-    fresh = init_run_state(run.experiment, run.root, image_shape)
-    state = run.program.place(fresh)
+    with run.watchdog.pause():
+        fresh = init_run_state(run.experiment, run.root, image_shape)
+        state = run.program.place(fresh)
     restored = run.checkpoints.restore_latest(state)
     if restored is None:
         run.directory.truncate_after(None)
@@ -224,13 +252,15 @@ def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
     _write_rounds(run, state, rounds)
     step = int(state.train.step)
     run.checkpoints.save(step, state)
-    if run.signals:
+    run.watchdog.beat(f"saving step {step}")
+    number = run.stop.signal()
+    if number:
         run.checkpoints.wait()
-        name = signal.Signals(run.signals[0]).name
+        name = signal.Signals(number).name
         raise RunInterrupted(
             f"stopped by {name}; saved at step {step} of {run.experiment.total_steps}. "
-            "The same command goes on from there.",
-            run.signals[0],
+            f"{GO_ON}",
+            number,
         )
 
 
@@ -275,7 +305,11 @@ def _write_epoch(
     epoch: int,
     seconds: dict[str, float],
 ) -> None:
-    """Evaluates where it is due, and writes the epoch's lines."""
+    """Evaluates where it is due, and writes the epoch's lines.
+
+    A signal during the evaluation ends it: nothing is written, and the run that goes on
+    begins with it.
+    """
     _write_rounds(run, state, rounds)
     step = int(state.train.step)
     tested: dict[str, float] = {}
@@ -283,7 +317,9 @@ def _write_epoch(
     every = run.config.evaluation.every_epochs
     if (epoch + 1) % every == 0 or step == run.experiment.total_steps:
         with run.progress.pause():
-            sums = jax.device_get(list(run.feed.test(state.train)))
+            sums = _test(run, state)
+        if sums is None:
+            return
         tested = evaluate.error_rates(sums, run.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
     small = replace(state.train, params=(), batch_stats=(), opt_state=())
@@ -299,14 +335,53 @@ def _write_epoch(
         test_error=tested["test_error"] / 100 if tested else None,
         op_entropy=line.get("op_entropy"),
         magnitude_entropy=line.get("magnitude_entropy"),
+        state=line.get("state"),
     )
 
 
-def _epochs_left(experiment: Experiment, step: int) -> range:
-    per_epoch = experiment.recipe.steps_per_epoch
-    if step >= experiment.total_steps:
+def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
+    """The sums of every batch of the test split; None if a signal came before."""
+    sums = []
+    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
+    for batch in run.feed.test(state.train):
+        sums.append(batch)
+        in_flight.append((batch["count"], run.stop.ask()))
+        if len(in_flight) > run.config.devices.steps_in_flight:
+            _settle(run, in_flight.popleft())
+            run.watchdog.beat(f"test batch {len(sums)}")
+        if run.stop.signal():
+            return None
+    return jax.device_get(sums)
+
+
+def _require_alike(config: ml_collections.ConfigDict, splits: Splits) -> None:
+    """Refuses processes of one run with other configs, data or versions."""
+    if processes.count() == 1:
+        return
+    values = flat_values(config)
+    del values["data.dir"]  # may be another path on each host
+    versions = {"jax version": jax.__version__}
+    processes.require_equal(values | versions | fingerprint(splits))
+
+
+def _epochs_left(run: Run, step: int) -> range:
+    """The epochs still to train; first one whose test or lines were interrupted."""
+    total = run.experiment.total_steps
+    per_epoch = run.experiment.recipe.steps_per_epoch
+    if step > total:
+        raise ConfigError(
+            f"max_steps is {total}, but the run is at step {step} already: set it to "
+            f"at least {step}, or to 0"
+        )
+    owed = step > 0 and (step % per_epoch == 0 or step == total)
+    if owed:
+        path = run.directory.path
+        owed = processes.from_first(
+            lambda: step not in [e["step"] for e in metrics.read_lines(path, "metrics")]
+        )
+    if step == total and not owed:
         return range(0)
-    return range(step // per_epoch, -(-experiment.total_steps // per_epoch))
+    return range((step - owed) // per_epoch, -(-total // per_epoch))
 
 
 def _is_save_due(run: Run, done: int) -> bool:
