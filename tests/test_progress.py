@@ -132,11 +132,12 @@ def test_the_epoch_line_has_loss_error_and_entropies():
         test_error=0.0265,
         op_entropy=2.7726,
         magnitude_entropy=2.3026,
+        state="narrowing",
     )
     progress.epoch_line(4, train_loss=1.0)
     assert lines.getvalue() == (
         "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 2.773"
-        "  magnitude entropy 2.303\n"
+        "  magnitude entropy 2.303  controller narrowing\n"
         "epoch 4/4  train loss 1.0000\n"
     )
 
