@@ -92,7 +92,7 @@ def _tables(
             continue
         filled = papers.fill(table, members)
         lines += records.table_records(table, filled)
-        found = papers.sheet(table, filled, papers.remarks(path, members))
+        found = papers.sheet(table, filled, papers.remarks(table, members))
         sections.append(Section(table.title, (found,)))
     results = tuple(sheets.results(family) for family in families)
     sections.append(Section("Results", results))

@@ -19,6 +19,8 @@ from aaa_jax.report.runs import Run
 from aaa_jax.report.sheets import Sheet, not_finished
 
 ERRORS = ("test_error", "test_top5_error")
+# The first word of a preset -> the paper's dataset.
+DATA = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet2012"}
 
 
 class Filled(NamedTuple):
@@ -132,13 +134,10 @@ def _fill_cell(
         )
         for name in ERRORS[:count]
     )
-    differences = (
-        tuple(
-            own.mean - printed if own is not None else None
-            for own, printed in zip(ours, paper.errors, strict=True)
-        )
-        if paper
-        else (None,)
+    is_scaled = any(scaled(table, run) for run in finished)
+    differences = tuple(
+        None if own is None or paper is None or is_scaled else own.mean - printed
+        for own, printed in zip(ours, paper.errors if paper else (0.0,), strict=True)
     )
     paired = None
     if column != REFERENCE:
@@ -159,6 +158,33 @@ def _show_differences(cell: Filled) -> str:
     return " / ".join(shown)
 
 
-def remarks(path: pathlib.Path, runs: Sequence[Run]) -> list[str]:
-    """What sets the runs of a table's directory apart from the paper's."""
-    return []
+def remarks(table: Table, runs: Sequence[Run]) -> list[str]:
+    """What sets the runs of a table apart from the paper's, a sentence each.
+
+    Args:
+        table: the table.
+        runs: those in its directory.
+    """
+    found = []
+    for row in table.rows:
+        members = [run for run in runs if run.cell is not None and run.cell.row == row]
+        reasons = sorted({reason for run in members for reason in scaled(table, run)})
+        if reasons:
+            found.append(f"SCALED, {table.rows[row]}: {', '.join(reasons)}.")
+    return found
+
+
+def scaled(table: Table, run: Run) -> list[str]:
+    """Why a run is not that of the paper, and must not be compared with its number."""
+    if run.cell is None:
+        return []
+    reasons = []
+    wanted = DATA.get(table.presets[run.cell.row].split("_")[0])
+    own, size = run.settings["data"]["name"], run.settings["data"]["num_train_images"]
+    if wanted is not None and own.split("/")[0].split(":")[0] != wanted:
+        reasons.append(f"trained on {own}, not on {wanted}")
+    if wanted is not None and size:
+        reasons.append(f"{size} training images")
+    if run.is_shortened:
+        reasons.append(f"stopped at step {run.settings['max_steps']}")
+    return reasons

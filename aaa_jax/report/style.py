@@ -68,6 +68,7 @@ LOOKS = {
     "random": Look(ORANGE, (0, (5, 1.5)), "s"),
     "ours": Look(BLUE, "-", "o"),
     "guarded": Look(RED, "-.", "^"),
+    "restrained": Look(RED, ":", "v"),
     "transfer": Look(SKY, ":", "d"),
 }
 SPARE_LOOKS = (
@@ -137,6 +138,7 @@ def finish(
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    figure.set_layout_engine("none")  # the SVG has the same places
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = DIGITS.sub(_short, text.getvalue()).encode()
