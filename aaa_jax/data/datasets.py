@@ -6,7 +6,7 @@ A dataset is one row; one with a source of its own also has a file here and a ro
 
 from typing import NamedTuple
 
-# Of ImageNet's train split, as fb.resnet.torch and torchvision state them; the deviation
+# Of ImageNet's train split, as fb.resnet.torch and torchvision have it; the deviation
 # is the average of each image's own (that of all pixels is about 0.28).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
