@@ -36,6 +36,7 @@ class Experiment(NamedTuple):
         recipe: the static part of a training step.
         total_steps: of the whole run.
         planned_steps: what the schedules run over (``max_steps`` does not shorten it).
+        scale: below 1 for a cell of a shrunken table, which every output tells.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Experiment(NamedTuple):
     recipe: Recipe
     total_steps: int
     planned_steps: int
+    scale: float = 1.0
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
@@ -91,6 +93,7 @@ def build(
         recipe=_recipe(config, info, source, steps_per_epoch),
         total_steps=min(planned, config.max_steps or planned),
         planned_steps=planned,
+        scale=config.scale,
     )
 
 
@@ -142,6 +145,7 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
     """The policy source of a config."""
     c, p = config.controller, config.policies
     shape = {"num_policies": p.num_policies, "num_sub_policies": p.num_sub_policies}
+    recorded = {key: p[key] for key in ("num_policies", "ranges", "order", "fill")}
     options: dict[str, dict[str, Any]] = {
         "adversarial": {
             **shape,
@@ -166,6 +170,8 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
             "magnitude": p.randaugment_magnitude,
         },
         "trivialaugment": {"num_policies": p.num_policies},
+        "replay": {"run": p.replay_run, "selection": p.replay_selection} | recorded,
+        "file": {"path": p.file} | recorded,
     }
     return sources.SOURCES[p.source](**options[p.source])
 
@@ -187,7 +193,7 @@ def _recipe(
         shared_crops=config.augment.crops == "shared",
         policy_first=(source.order or config.policies.order) == "policy_first",
         ranges=source.ranges or config.policies.ranges,
-        fill=FILLS.get(config.policies.fill, info.fill),
+        fill=source.fill or FILLS.get(config.policies.fill, info.fill),
         alpha=config.policies.fill == "alpha",
         cutout_size=config.augment.cutout_size,
         mean=info.mean,

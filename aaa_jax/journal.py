@@ -77,6 +77,7 @@ def epoch_line(
     total, count = (float(value) for value in state.train.epoch_loss)
     line: dict[str, Any] = {
         "epoch": epoch + 1,
+        **({"scale": experiment.scale} if experiment.scale < 1 else {}),
         "learning_rate": float(experiment.schedule(np.int32(step - 1))),
     }
     if count:
@@ -100,7 +101,7 @@ def beginning(
         "XLA_FLAGS", ""
     )
     return (
-        f"{dataset}: {source.name} policies, M = {source.num_policies}, "
+        f"{_scaled(experiment.scale)}{dataset}: {source.name} policies, M = {source.num_policies}, "
         f"N = {recipe.layout.num_images}; {experiment.total_steps} steps of "
         f"{recipe.layout.num_rows} rows in {rounds} rounds\n"
         f"{len(used)} x {device.device_kind} ({mapping}), jax {jax.__version__}; "
@@ -123,11 +124,19 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
     """
     state = f", controller {line['state']}" if "state" in line else ""
     return (
+        f"{_scaled(line.get('scale', 1.0))}"
         f"{'this run is finished already' if was_finished else 'finished'}: "
         f"test error {line['test_error']:.2f} % after epoch {line['epoch']} "
         f"({line['test_images']} images){state}\n"
         f"metrics, policies, TensorBoard events and checkpoints are in {workdir}"
     )
+
+
+def _scaled(scale: float) -> str:
+    """A line that says that a run is not what its table says; nothing at full size."""
+    if scale >= 1:
+        return ""
+    return f"SCALED to {scale:g}: fewer epochs and a smaller network than the table's\n"
 
 
 def _diagnosis(closed: Round, experiment: Experiment) -> dict[str, Any]:

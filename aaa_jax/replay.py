@@ -71,7 +71,10 @@ def read_recording(run: str) -> Recording:
     Raises:
         ValueError: in one line, what is missing or contradicts itself.
     """
-    check(bool(run), "no run directory is given")
+    check(
+        bool(run),
+        "no run is given: set policies.replay_run to the directory of a finished one",
+    )
     check(pathlib.Path(run).is_dir(), f"{run} is not a directory: give that of a run")
     try:
         config = metrics.read_config(run)
@@ -201,7 +204,7 @@ def file_source(
 
 def read_policies(path: str) -> tuple[SavedPolicies, bool]:
     """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
-    check(bool(path), "no file of policies is given")
+    check(bool(path), "no file is given: set policies.file to a JSON file of policies")
     try:
         record = json.loads(pathlib.Path(path).read_text())
         return policies.from_json(record), bool(record.get("alpha", False))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from aaa_jax import devices, groups, models, optim, policies, published, sources
+from aaa_jax import devices, groups, models, optim, policies, published, replay, sources
 
 FILLS = {
     "black": (0, 0, 0),
@@ -130,6 +130,7 @@ RULES: dict[str, Rule] = {
     "on_nonfinite_loss": _one_of(("stop", "skip")),
     "deterministic": _FLAG,
     "compilation_cache": _FLAG,
+    "scale": Rule(lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
     "data.name": _NAME,
     "data.dir": _TEXT,
     "data.num_train_images": _whole(0),
@@ -152,6 +153,9 @@ RULES: dict[str, Rule] = {
     "policies.published": _one_of(published.AUTOAUGMENT),
     "policies.randaugment_num_ops": _whole(1, _MOST_POLICIES),
     "policies.randaugment_magnitude": _whole(0, 30),
+    "policies.replay_run": _TEXT,
+    "policies.replay_selection": _one_of(replay.SELECTIONS),
+    "policies.file": _TEXT,
     "controller.hidden_size": _whole(1),
     "controller.embedding_size": _whole(1),
     "controller.learning_rate": _number(0),

@@ -99,6 +99,15 @@ def _trivialaugment(config: ConfigDict) -> None:
     config.policies.source = "trivialaugment"
 
 
+def _transfer(config: ConfigDict) -> None:
+    """Table 6: policies that another run recorded, M = 1.
+
+    Needs `--config.policies.replay_run=RUN`.
+    """
+    config.policies.source = "replay"
+    config.policies.num_policies = 1
+
+
 ARGUMENTS: dict[str, Callable[[ConfigDict], None]] = {
     "ours": _ours,
     "guarded": _guarded,
@@ -110,4 +119,5 @@ ARGUMENTS: dict[str, Callable[[ConfigDict], None]] = {
     "pba": _pba,
     "randaugment": _randaugment,
     "trivialaugment": _trivialaugment,
+    "transfer": _transfer,
 }

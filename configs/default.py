@@ -18,6 +18,8 @@ def get_config() -> ConfigDict:
     c.num_passes = 1  # accumulation: each device works through its groups in so many
     c.on_nonfinite_loss = "stop"  # or "skip": leave out the update and count it
     c.deterministic = False  # on GPUs: bit-equal repeats, slower; CPUs always are
+    # Below 1 in the cells of a shrunken table (configs/table.py); every output says so.
+    c.scale = 1.0
     c.compilation_cache = True  # keep compiled programs in the user's cache directory
 
     c.data = ConfigDict()
@@ -61,6 +63,13 @@ def get_config() -> ConfigDict:
     c.policies.published = "cifar10"  # of source "published": a row of AUTOAUGMENT
     c.policies.randaugment_num_ops = 2  # of source "randaugment": its N, ops in a row
     c.policies.randaugment_magnitude = 9  # of source "randaugment": its M, 0 to 30
+    # Of source "replay": the directory of a finished run (Table 6), and what of its M
+    # policies of an epoch is applied. Silent: "best5": the five of highest loss as one
+    # policy; "all" as one; "resample": five drawn from the controller's snapshot.
+    # Ranges, order and fill are applied as recorded.
+    c.policies.replay_run = ""
+    c.policies.replay_selection = "best5"
+    c.policies.file = ""  # of source "file": JSON of docs/policies.md
 
     c.controller = ConfigDict()
     c.controller.hidden_size = 100  # LSTM units (Sec. 4.1)

@@ -236,7 +236,7 @@ def test_transparent_fill_must_be_asked_for(tmp_path):
 
 
 def test_a_run_that_is_missing_empty_or_unfinished_is_named(tmp_path, run):
-    with pytest.raises(ValueError, match="no run directory is given"):
+    with pytest.raises(ValueError, match=r"set policies\.replay_run to the directory"):
         replay.replay_source("")
     with pytest.raises(ValueError, match="nowhere is not a directory"):
         replay.replay_source(str(tmp_path / "nowhere"))
@@ -339,7 +339,7 @@ def test_a_wrong_file_is_refused(changes, options, message, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no file of policies is given"):
+    with pytest.raises(ValueError, match=r"set policies\.file to a JSON file"):
         replay.file_source("")
     with pytest.raises(ValueError, match=r"none\.json cannot be read"):
         replay.file_source(str(tmp_path / "none.json"))
