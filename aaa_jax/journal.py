@@ -101,7 +101,8 @@ def beginning(
         "XLA_FLAGS", ""
     )
     return (
-        f"{_scaled(experiment.scale)}{dataset}: {source.name} policies, M = {source.num_policies}, "
+        f"{_scaled(experiment.scale)}"
+        f"{dataset}: {source.name} policies, M = {source.num_policies}, "
         f"N = {recipe.layout.num_images}; {experiment.total_steps} steps of "
         f"{recipe.layout.num_rows} rows in {rounds} rounds\n"
         f"{len(used)} x {device.device_kind} ({mapping}), jax {jax.__version__}; "
