@@ -19,7 +19,16 @@ from aaa_jax.schema import FILLS, ConfigError, check_values
 
 # What may differ when a run goes on: nothing that its numbers depend on.
 MAY_CHANGE = (
-    *("data.dir.", "devices.", "num_passes.", "max_steps.", "checkpoint.", "log."),
+    *(
+        "data.dir.",
+        "data.num_threads.",
+        "data.prefetch.",
+        "devices.",
+        "num_passes.",
+        "max_steps.",
+        "checkpoint.",
+        "log.",
+    ),
     *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
 )
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -182,14 +191,15 @@ def _recipe(
     source: sources.PolicySource,
     steps_per_epoch: int,
 ) -> Recipe:
-    flip = config.augment.flip
+    # The loader of a stream makes its crops and flips.
+    streamed = info.loader == "stream"
     return Recipe(
         layout=_layout(config),
         steps_per_epoch=steps_per_epoch,
         round_steps=config.policies.round_steps or steps_per_epoch,
         num_passes=config.num_passes,
-        padding=config.augment.padding,
-        flip=info.flip if flip == "dataset" else flip == "yes",
+        padding=0 if streamed else config.augment.padding,
+        flip=flips(config, info) and not streamed,
         shared_crops=config.augment.crops == "shared",
         policy_first=(source.order or config.policies.order) == "policy_first",
         ranges=source.ranges or config.policies.ranges,
@@ -202,6 +212,12 @@ def _recipe(
         skip_nonfinite=config.on_nonfinite_loss == "skip",
         unroll=jax.default_backend() == "cpu",
     )
+
+
+def flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
+    """Whether the standard augmentation mirrors images."""
+    flip = config.augment.flip
+    return info.flip if flip == "dataset" else flip == "yes"
 
 
 def _layout(config: ml_collections.ConfigDict) -> groups.GroupLayout:

@@ -6,17 +6,18 @@ order; a larger one is streamed, and a step gets its rows. The loop does not kno
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from aaa_jax import data, evaluate
+from aaa_jax import data, evaluate, groups
+from aaa_jax.experiment import flips
 from aaa_jax.program import Info, Program
-from aaa_jax.step import Data, ResidentData, TrainState
+from aaa_jax.step import Data, ResidentData, StreamedRows, TrainState
 
 
 class Splits(NamedTuple):
@@ -24,17 +25,36 @@ class Splits(NamedTuple):
 
     Attributes:
         spec: what the dataset is.
-        train: its train split, or a subset.
-        test: its test split.
+        train: its train split, or a subset; decoded, or open for streaming.
+        test: its test split, likewise.
         num_images: of the train split.
         image_shape: (H, W, C) of a row.
     """
 
     spec: data.DatasetSpec
-    train: data.Dataset
-    test: data.Dataset
+    train: data.Dataset | data.Stream
+    test: data.Dataset | data.Stream
     num_images: int
     image_shape: tuple[int, ...]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether steps and tests get rows from the host."""
+        return isinstance(self.train, data.Stream)
+
+
+class Tested(NamedTuple):
+    """How a streamed test split is cut.
+
+    Attributes:
+        batch_size: images, over all devices.
+        resize: the short side in pixels before the centre crop.
+        image_size: side of the centre crop.
+    """
+
+    batch_size: int
+    resize: int
+    image_size: int
 
 
 class Feed(NamedTuple):
@@ -52,24 +72,82 @@ class Feed(NamedTuple):
 
 def open_splits(config: ml_collections.ConfigDict) -> Splits:
     """What the dataset is, its train split or a subset, its test split."""
-    name, where = config.data.name, config.data.dir or None
-    spec = data.describe(name, data_dir=where)
-    subset = config.data.num_train_images or None
-    train = data.load(
-        name, spec.train_split, data_dir=where, num_images=subset, seed=config.seed
+    c = config.data
+    where, subset = c.dir or None, c.num_train_images or None
+    spec = data.describe(
+        c.name, data_dir=where, loader=c.loader, image_size=c.image_size
     )
-    test = data.load(name, spec.test_split, data_dir=where)
+    some = {"data_dir": where, "num_images": subset, "seed": config.seed}
+    if spec.loader == "stream":
+        stream = data.open_stream(c.name, spec.train_split, **some)
+        tested = data.open_stream(c.name, spec.test_split, data_dir=where)
+        shape = (spec.image_size, spec.image_size, 3)
+        return Splits(spec, stream, tested, stream.num_images, shape)
+    train = data.load(c.name, spec.train_split, **some)
+    test = data.load(c.name, spec.test_split, data_dir=where)
     return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
 
 
 def fingerprint(splits: Splits) -> dict[str, int]:
-    """What must be equal in all processes of a run: CRC-32 of every array."""
-    parts = {"train split": splits.train, "test split": splits.test}
-    return {
-        f"{field} of the {name}": zlib.crc32(np.ascontiguousarray(array).data)
-        for name, split in parts.items()
-        for field, array in (("images", split.images), ("labels", split.labels))
-    }
+    """What must be equal in all processes of a run.
+
+    CRC-32 of every array; of a stream, its length, subset and class names.
+    """
+    values: dict[str, int] = {}
+    for name, split in (("train split", splits.train), ("test split", splits.test)):
+        if isinstance(split, data.Stream):
+            arrays = {"records": split.kept, "classes": np.array(split.class_names)}
+        else:
+            arrays = {"images": split.images, "labels": split.labels}
+        for field, array in arrays.items():
+            content = np.ascontiguousarray(array).tobytes()
+            values[f"{field} of the {name}"] = zlib.crc32(content)
+    return values
+
+
+def make_feed(
+    config: ml_collections.ConfigDict,
+    splits: Splits,
+    program: Program,
+    layout: groups.GroupLayout,
+    run_devices: Sequence[jax.Device],
+) -> Feed:
+    """The feed of a run's dataset, of the kind that its splits are."""
+    train, test = splits.train, splits.test
+    if isinstance(train, data.Dataset) and isinstance(test, data.Dataset):
+        return resident_feed(
+            program,
+            train,
+            test,
+            test_batch_size=config.evaluation.batch_size,
+            num_devices=len(run_devices),
+        )
+    assert isinstance(train, data.Stream)
+    assert isinstance(test, data.Stream)
+    options = data.StreamOptions(
+        image_size=splits.spec.image_size,
+        flip=flips(config, splits.spec),
+        shared_crops=config.augment.crops == "shared",
+        resample=config.data.resample,
+        seed=config.seed,
+        on_bad_image=config.data.on_bad_image,
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )
+    return streamed_feed(
+        program,
+        train,
+        test,
+        options,
+        layout=layout,
+        steps_per_epoch=splits.num_images // layout.num_images,
+        tested=Tested(
+            config.evaluation.batch_size,
+            config.evaluation.resize,
+            config.evaluation.image_size or splits.spec.image_size,
+        ),
+        run_devices=run_devices,
+    )
 
 
 def resident_feed(
@@ -109,6 +187,89 @@ def resident_feed(
             yield program.evaluate(variables, tested, np.int32(batch))
 
     return Feed(epoch, test_sums)
+
+
+def streamed_feed(
+    program: Program,
+    train: data.Stream,
+    test: data.Stream,
+    options: data.StreamOptions,
+    *,
+    layout: groups.GroupLayout,
+    steps_per_epoch: int,
+    tested: Tested,
+    run_devices: Sequence[jax.Device],
+) -> Feed:
+    """Both splits streamed; this process makes the rows of its own devices only.
+
+    Args:
+        program: compiled for streamed data.
+        train: the train split.
+        test: the test split.
+        options: how records become rows.
+        layout: which image each row shows.
+        steps_per_epoch: T.
+        tested: how the test split is cut and resized.
+        run_devices: that share the rows, in order.
+    """
+    num_devices = len(run_devices)
+    test_batch = -(-min(tested.batch_size, test.num_images) // num_devices)
+    rows = _own(run_devices, layout.num_rows // num_devices)
+    test_rows = _own(run_devices, test_batch)
+    image_of_row = groups.image_of_row(layout)
+
+    def epoch(root: jax.Array, index: int, first: int, last: int) -> Iterator[Data]:
+        del root  # the loader's numbers come from the seed itself
+        with data.train_batches(
+            train,
+            options,
+            image_of_row=image_of_row,
+            rows=rows,
+            batch_size=layout.num_images,
+            epoch=index,
+            first_step=first - index * steps_per_epoch,
+            last_step=last - index * steps_per_epoch,
+        ) as batches:
+            for batch in _one_ahead(program.place_shares(rows) for rows in batches):
+                yield StreamedRows(*batch)
+
+    def test_sums(state: TrainState) -> Iterator[Info]:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        with data.evaluation_batches(
+            test,
+            options._replace(image_size=tested.image_size),
+            batch_size=test_batch * num_devices,
+            resize=tested.resize,
+            start=test_rows.start,
+            stop=test_rows.stop,
+        ) as batches:
+            for images, labels, weights in batches:
+                marked = np.where(weights > 0, labels, evaluate.PADDING_LABEL)
+                yield program.evaluate(
+                    variables, program.place_shares((images, marked.astype(np.int32)))
+                )
+
+    return Feed(epoch, test_sums)
+
+
+def _own(run_devices: Sequence[jax.Device], share: int) -> range:
+    """The rows of this process's devices, ``share`` rows each; they are neighbours."""
+    own = [
+        place
+        for place, device in enumerate(run_devices)
+        if device.process_index == jax.process_index()
+    ]
+    return range(own[0] * share, (own[-1] + 1) * share)
+
+
+def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches, of which the next is on its way while one is used."""
+    waiting: list[Any] = []
+    for batch in batches:
+        waiting.append(batch)
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def resident_data(

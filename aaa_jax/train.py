@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes
+from aaa_jax.agreement import require_alike
 from aaa_jax.endings import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
 from aaa_jax.experiment import (
     ConfigError,
@@ -23,10 +24,9 @@ from aaa_jax.experiment import (
     build,
     changeable_keys,
     check_config,
-    flat_values,
     pick_devices,
 )
-from aaa_jax.feed import Feed, Splits, fingerprint, open_splits, resident_feed
+from aaa_jax.feed import Feed, make_feed, open_splits
 from aaa_jax.followers import SilentRunDirectory
 from aaa_jax.program import Program, Round, RunState, compile_program, init_run_state
 from aaa_jax.progress import Progress
@@ -97,9 +97,11 @@ def train_and_evaluate(
         devices.keep_compiled_programs()
     used, mapping = pick_devices(config)
     splits = open_splits(config)
-    _require_alike(config, splits)
+    require_alike(config, splits)
     experiment = build(config, splits.spec, splits.num_images)
-    program = compile_program(experiment, used, mapping, splits.num_images)
+    program = compile_program(
+        experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
+    )
     with (
         processes.first_opens(
             lambda: metrics.RunDirectory(
@@ -126,13 +128,7 @@ def train_and_evaluate(
             experiment=experiment,
             program=program,
             root=program.place(jax.random.key(config.seed)),
-            feed=resident_feed(
-                program,
-                splits.train,
-                splits.test,
-                test_batch_size=config.evaluation.batch_size,
-                num_devices=len(used),
-            ),
+            feed=make_feed(config, splits, program, experiment.recipe.layout, used),
             num_classes=splits.spec.num_classes,
             num_devices=len(used),
             directory=directory,
@@ -352,16 +348,6 @@ def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
         if run.stop.signal():
             return None
     return jax.device_get(sums)
-
-
-def _require_alike(config: ml_collections.ConfigDict, splits: Splits) -> None:
-    """Refuses processes of one run with other configs, data or versions."""
-    if processes.count() == 1:
-        return
-    values = flat_values(config)
-    del values["data.dir"]  # may be another path on each host
-    versions = {"jax version": jax.__version__}
-    processes.require_equal(values | versions | fingerprint(splits))
 
 
 def _epochs_left(run: Run, step: int) -> range:

@@ -26,6 +26,14 @@ def get_config() -> ConfigDict:
     c.data.name = "cifar10"  # a row of aaa_jax.data.DATASETS
     c.data.dir = ""  # TFDS directory; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     c.data.num_train_images = 0  # a stratified subset of the train split; 0: all
+    # "resident": the split is decoded once and lives on the device; "stream": read,
+    # decoded and cropped by the host at every step; "auto": as the dataset asks for.
+    c.data.loader = "auto"
+    c.data.image_size = 0  # side of streamed rows, pixels; 0: of the dataset
+    c.data.resample = "area"  # Silent: of streamed crops that shrink; or "bilinear"
+    c.data.on_bad_image = "stop"  # of a stream; or "skip": go on, counted and logged
+    c.data.num_threads = 0  # that decode a stream; 0: one for each core
+    c.data.prefetch = 2  # batches of a stream made ahead
 
     c.model = ConfigDict()
     c.model.name = "wide_resnet"  # a row of aaa_jax.models.MODELS
@@ -114,6 +122,8 @@ def get_config() -> ConfigDict:
     c.evaluation = ConfigDict()
     c.evaluation.batch_size = 1000  # images, over all devices
     c.evaluation.every_epochs = 1  # and always after the last one
+    c.evaluation.resize = 256  # short side of a streamed test image, pixels (Silent)
+    c.evaluation.image_size = 0  # its centre crop; 0: that of training
 
     c.checkpoint = ConfigDict()
     c.checkpoint.every_steps = 0  # besides every epoch's end; 0: only there
