@@ -30,7 +30,9 @@ def save(path, mode="RGB", **options):
         return PICTURE
     else:
         image = image.convert(mode)
-    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+    if path.suffix == ".webp":
+        options["lossless"] = True
+    elif path.suffix.lower() in (".jpg", ".jpeg"):
         options["quality"] = 100
         options["subsampling"] = 0  # of colours, in JPEG
     image.save(path, **options)
@@ -51,7 +53,7 @@ FILES = {
     "moving.gif": ("animated", 0),
     "d.bmp": ("RGB", 0),
     "e.tiff": ("RGB", 0),
-    "f.webp": ("RGB", 6),
+    "f.webp": ("RGB", 0),
     "below/g.png": ("RGB", 0),
 }
 
@@ -94,8 +96,8 @@ def test_images_of_all_modes_come_back_as_they_are(source, stored):
     for name, expected in source[1].items():
         image, label = images[name]
         tolerance = FILES[name.removeprefix("ant/")][1]
-        if name.endswith(".JPG"):  # TFDS reads CMYK otherwise; ours is below
-            continue
+        if image.shape[2] == 1:  # TFDS leaves grey images grey
+            image = np.repeat(image, 3, 2)
         assert np.abs(image.astype(int) - expected).max() <= tolerance, name
         assert label == 0
     assert images["bee 2/x.png"][1] == 1

@@ -16,6 +16,8 @@ from aaa_jax.data.examples import Record
 READ_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+# Start-of-frame markers; C4, C8 and CC are other things.
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
@@ -49,6 +51,32 @@ def decode_record(record: Record) -> np.ndarray:
         return decode_rgb(record.encoded)
     except ValueError as error:
         raise BadRecord(f"{record.place}: {error}") from error
+
+
+def jpeg_channels(encoded: bytes) -> int:
+    """How many channels a JPEG has; 0 where no frame begins."""
+    at = 2
+    while at + 9 < len(encoded) and encoded[at] == 0xFF:
+        marker = encoded[at + 1]
+        if marker in FRAMES:
+            return encoded[at + 9]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        else:
+            at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return 0
+
+
+def is_plain(encoded: bytes) -> bool:
+    """Whether it is an RGB or grey JPEG or PNG of 8 bits, which all readers agree on."""
+    if encoded.startswith(JPEG_START):
+        return jpeg_channels(encoded) in (1, 3)
+    # The header of a PNG ends in bits per channel, colour type (0: grey, 2: RGB), ...
+    return (
+        encoded.startswith(PNG_START)
+        and encoded[24:26] in (b"\x08\x00", b"\x08\x02")
+        and b"tRNS" not in encoded  # one colour is transparent
+    )
 
 
 def _check_whole(encoded: bytes) -> None:

@@ -4,9 +4,9 @@
 
 Splits are the folders `train` and `validation` (or `val`) or `test` or both; classes
 are the folders in them, in alphabetical order, and images all files below a class, of
-any size and mode: what they become is `decode`'s matter. JPEG and PNG are stored as
-they are, others (the first frame, if there are several) as PNG. All files are read
-once, and the bad ones named.
+any size and mode. Grey and RGB files in JPEG or PNG are stored as they are; others as
+the RGB that `decode` makes of them (the first frame, if there are several), in PNG. All
+files are read once, and the bad ones named.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 from absl import logging
 
-from aaa_jax.data.decode import JPEG_START, PNG_START, decode_rgb
+from aaa_jax.data.decode import decode_rgb, is_plain
 from aaa_jax.data.errors import DatasetError
 from aaa_jax.data.prepared import PREFIX, folder_name
 from aaa_jax.data.shards import Item, Plan, write_dataset
@@ -157,7 +157,7 @@ def _read(item: Item) -> bytes:
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror})") from error
     pixels = decode_rgb(encoded)
-    if encoded.startswith((JPEG_START, PNG_START)):
+    if is_plain(encoded):
         return encoded
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 

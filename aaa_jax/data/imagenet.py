@@ -18,15 +18,13 @@ from typing import IO, NamedTuple
 import cv2
 from tqdm import tqdm
 
-from aaa_jax.data.decode import JPEG_START, PNG_START, decode_rgb
+from aaa_jax.data.decode import JPEG_START, PNG_START, decode_rgb, jpeg_channels
 from aaa_jax.data.errors import DatasetError, DatasetNotPrepared
 from aaa_jax.data.shards import Item, Plan, write_dataset
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VALIDATION = "ILSVRC2012_img_val.tar"
 MODULE = "tensorflow_datasets.datasets.imagenet2012.imagenet2012_dataset_builder"
-# Start-of-frame markers; C4, C8 and CC are other things.
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class Release(NamedTuple):
@@ -117,7 +115,7 @@ def mend(encoded: bytes) -> bytes:
         ValueError: it is neither JPEG nor PNG, or is to be mended and damaged.
     """
     if encoded.startswith(JPEG_START):
-        if _num_channels(encoded) != 4:
+        if jpeg_channels(encoded) != 4:
             return encoded
     elif not encoded.startswith(PNG_START):
         raise ValueError(f"it begins {encoded[:8]!r}, as neither JPEG nor PNG does")
@@ -126,20 +124,6 @@ def mend(encoded: bytes) -> bytes:
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ]
     return cv2.imencode(".jpg", decode_rgb(encoded)[..., ::-1], options)[1].tobytes()
-
-
-def _num_channels(encoded: bytes) -> int:
-    """How many channels a JPEG has; 0 where no frame begins."""
-    at = 2
-    while at + 9 < len(encoded) and encoded[at] == 0xFF:
-        marker = encoded[at + 1]
-        if marker in FRAMES:
-            return encoded[at + 9]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        else:
-            at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
-    return 0
 
 
 def _train_items(path: Path, release: Release) -> list[Item]:
