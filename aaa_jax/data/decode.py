@@ -68,7 +68,7 @@ def jpeg_channels(encoded: bytes) -> int:
 
 
 def is_plain(encoded: bytes) -> bool:
-    """Whether it is an RGB or grey JPEG or PNG of 8 bits, which all readers agree on."""
+    """Whether it is a JPEG or PNG of 8 bits, RGB or grey: all readers agree on it."""
     if encoded.startswith(JPEG_START):
         return jpeg_channels(encoded) in (1, 3)
     # The header of a PNG ends in bits per channel, colour type (0: grey, 2: RGB), ...
