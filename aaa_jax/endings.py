@@ -1,0 +1,33 @@
+"""How a run ends before its time, and what its message says of going on.
+
+Signals are in `signals.py`, a process that hangs in `watchdog.py`; what is saved first
+is the loop's business.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aaa_jax import checkpoint, metrics
+
+GO_ON = "The same command goes on from there."
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss was NaN or infinite; the state before that step is saved."""
+
+
+class RunFailed(RuntimeError):
+    """A run that had begun cannot go on: its directory cannot be written, say."""
+
+
+@contextmanager
+def failing_in_mid_run() -> Iterator[None]:
+    """Tells a failure after the beginning from a command that cannot work.
+
+    Raises:
+        RunFailed: for any error of the run directory or of the checkpoints.
+    """
+    try:
+        yield
+    except (checkpoint.CheckpointError, metrics.RunDirectoryError) as error:
+        raise RunFailed(str(error)) from error
