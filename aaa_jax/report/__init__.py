@@ -3,11 +3,12 @@
     python -m aaa_jax.report RUN... [--output=DIR]
 
 `runs` finds and reads run directories, `groups` puts seeds of one experiment together,
-`estimates` and `series` compute, `tables` writes Markdown and CSV, `page` the HTML. A
-figure is a function from groups to a `style.Picture`: `curves` (losses, errors, Figures
-4 and 5), `shares` (Figure 6), `health` (collapse), `pictures` (Figure 2), `robustness`
-(probe and corruptions). `book` decides what goes in and writes it. No code of training
-is imported, and the same runs give the same bytes.
+`estimates` and `series` compute. `sheets` and `papers` make tables (Markdown, HTML),
+`records` lines of numbers (CSV), `page` the HTML. A figure is a function from groups to
+a `style.Picture`: `curves` (losses, errors), `comparisons` (Table 4, Figure 5),
+`efficiency` (Figure 4), `shares` (Figure 6), `health` (collapse), `pictures` (Figure 2),
+`robustness` (probe and corruptions). `book` decides what goes in and writes it. No code
+of training is imported, and the same runs give the same bytes.
 """
 
 from aaa_jax.report.book import write_report

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aaa_jax import diagnostics
 from aaa_jax.report import (
+    comparisons,
     curves,
     efficiency,
     groups,
@@ -105,7 +106,8 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
     """The figures of a family, and its table of states."""
     parts: list[Sheet | Picture | None] = [
         curves.loss_and_error(family),
-        *curves.error_against_m(family),
+        comparisons.error_by_policies(family),
+        *comparisons.error_against_m(family),
         efficiency.relative_to_autoaugment(family),
         sheets.collapse(family),
     ]

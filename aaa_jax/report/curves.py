@@ -1,13 +1,11 @@
-"""Losses and errors over epochs, and error against M (Figure 5)."""
-
-from collections.abc import Sequence
+"""Losses and errors over epochs."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from aaa_jax.report import estimates, series, style
-from aaa_jax.report.groups import Family, Group, seeds_in_words, slug
+from aaa_jax.report import comparisons, estimates, series, style
+from aaa_jax.report.groups import Family, Group, seeds_in_words
 from aaa_jax.report.style import Look, Picture
 
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
@@ -41,7 +39,7 @@ def loss_and_error(family: Family) -> Picture | None:
         finals = "; ".join(
             f"{group.label}: {final}"
             for group in groups
-            if (final := estimates.show_estimate(final_error(group)))
+            if (final := estimates.show_estimate(comparisons.final_error(group)))
         )
         return style.finish(
             figure,
@@ -58,28 +56,6 @@ def loss_and_error(family: Family) -> Picture | None:
                 f"percent. Final test error in percent: {finals or 'none yet'}."
             ),
         )
-
-
-def error_against_m(family: Family) -> list[Picture]:
-    """Figure 5 for each method that was run with several M and nothing else changed."""
-    pictures = []
-    for method in dict.fromkeys(group.method for group in family.groups):
-        groups = [
-            group
-            for group in family.groups
-            if group.method == method
-            and group.finished
-            and group.label in (method, f"{method}, M = {group.num_policies}")
-        ]
-        if len({group.num_policies for group in groups}) > 1:
-            groups.sort(key=lambda group: group.num_policies)
-            pictures.append(_draw_error_against_m(family, method, groups))
-    return pictures
-
-
-def final_error(group: Group) -> estimates.Estimate | None:
-    """Test error in percent after the last epoch, over the finished runs."""
-    return estimates.estimate(list(group.final("test_error").values()))
 
 
 def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> np.ndarray:
@@ -115,65 +91,3 @@ def _logarithmic(axis: Axes, values: np.ndarray) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_ylabel(f"{axis.get_ylabel()}, logarithmic")
-
-
-def _draw_error_against_m(
-    family: Family, method: str, groups: Sequence[Group]
-) -> Picture:
-    found = [(group.num_policies, final_error(group)) for group in groups]
-    known = [(m, value) for m, value in found if value is not None]
-    with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
-        axis = axes[0, 0]
-        look = style.LOOKS.get(method, style.SPARE_LOOKS[0])
-        _draw_each_error(axis, groups, look)
-        axis.errorbar(
-            [m for m, _ in known],
-            [value.mean for _, value in known],
-            yerr=[value.std or 0 for _, value in known],
-            color=look.color,
-            marker="_",
-            markersize=14,
-            capsize=5,
-            linewidth=1.5,
-        )
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(
-            [m for m, _ in known],
-            [f"{m}\n(n = {value.num_runs})" for m, value in known],
-        )
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.margins(x=0.15)
-        style.label_axes(
-            axis, title=method, x="M, policies per mini-batch", y="test error (%)"
-        )
-        return style.finish(
-            figure,
-            name=f"{family.prefix}error-against-m-{slug(method)}",
-            title=f"Figure 5: test error against M, {method}",
-            caption=(
-                "Bar: mean ± standard deviation over seeds; circles: each run. "
-                "The paper finds that accuracy rises to M = 8 and is flat beyond. "
-                + "; ".join(
-                    f"M = {group.num_policies}: {seeds_in_words(group.finished)}"
-                    for group in groups
-                )
-            ),
-            alternative="Test error in percent against M: "
-            + "; ".join(f"M = {m}: {estimates.show_estimate(v)}" for m, v in known),
-        )
-
-
-def _draw_each_error(axis: Axes, groups: Sequence[Group], look: Look) -> None:
-    for group in groups:
-        errors = list(group.final("test_error").values())
-        axis.plot(
-            [group.num_policies] * len(errors),
-            errors,
-            linestyle="",
-            marker=look.marker,
-            markersize=4,
-            markerfacecolor="none",
-            color=look.color,
-            alpha=0.7,
-        )

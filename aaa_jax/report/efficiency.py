@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from aaa_jax import paper_tables
 from aaa_jax.report import estimates, style
-from aaa_jax.report.curves import final_error
+from aaa_jax.report.comparisons import final_error
 from aaa_jax.report.groups import Family, Group, seeds_in_words
 from aaa_jax.report.style import Picture
 

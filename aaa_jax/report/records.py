@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aaa_jax.paper_tables import Table
-from aaa_jax.report import curves, efficiency, robustness, sheets
+from aaa_jax.report import comparisons, efficiency, robustness, sheets
 from aaa_jax.report.estimates import Difference, Estimate
 from aaa_jax.report.groups import Family
 from aaa_jax.report.papers import ERRORS, Filled
@@ -24,8 +24,8 @@ def family_records(family: Family) -> list[Record]:
     for group in family.groups:
         measures: list[tuple[str, str, Estimate | None, Difference | None]] = [
             (
-                *("test_error", PERCENT, curves.final_error(group)),
-                sheets.to_reference(family, group),
+                *("test_error", PERCENT, comparisons.final_error(group)),
+                comparisons.to_reference(family, group),
             ),
             (
                 "mean_corruption_error",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aaa_jax.report import estimates, robustness
-from aaa_jax.report.curves import final_error
+from aaa_jax.report.comparisons import final_error, to_reference
 from aaa_jax.report.efficiency import device_hours
 from aaa_jax.report.estimates import show_difference, show_estimate
 from aaa_jax.report.groups import REFERENCE, Family, Group, method
@@ -141,16 +141,6 @@ def collapse(family: Family) -> Sheet | None:
 
 
 STATES_NOT_OK = ("narrowing", "collapsed")
-
-
-def to_reference(family: Family, group: Group) -> estimates.Difference | None:
-    """Paired difference of the test error to the `random` group's."""
-    reference = family.reference(group)
-    if reference is None:
-        return None
-    return estimates.paired_difference(
-        group.final("test_error"), reference.final("test_error")
-    )
 
 
 def corruption_to_reference(

@@ -1,0 +1,364 @@
+import collections
+import json
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+from aaa_jax import ops, paper_tables, policies
+from aaa_jax.report import (
+    ReportError,
+    comparisons,
+    efficiency,
+    estimates,
+    groups,
+    health,
+    papers,
+    pictures,
+    records,
+    runs,
+    series,
+    sheets,
+    style,
+)
+from aaa_jax.report.__main__ import main
+from configs import arguments, digits
+from tests.run_folders import write_corruption, write_probe, write_run
+
+FINAL = {"random": (2.0, 3.0, 2.5), "ours": (1.5, 2.75, 2.5)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three finished seeds of two methods, and one of ours that is not finished."""
+    path = tmp_path_factory.mktemp("runs")
+    for argument, finals in FINAL.items():
+        for seed, final in enumerate(finals):
+            errors = (60.0, None, 9.0, final)
+            write_run(path / f"{argument}-{seed}", argument, seed=seed, errors=errors)
+    write_run(path / "ours-3", "ours", seed=3, errors=(70.0, None), epochs=4)
+    return path
+
+
+@pytest.fixture(scope="module")
+def family(folder):
+    (found,) = groups.make_families(runs.read_runs([folder]))
+    return found
+
+
+def policy_lines(path):
+    text = (path / "policies.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_mean_and_its_spread_are_those_of_the_statistics_module():
+    values = [1.5, 2.75, 2.5, 9.0]
+    found = estimates.estimate(values)
+    assert found.mean == pytest.approx(statistics.mean(values), rel=1e-12)
+    assert found.std == pytest.approx(statistics.stdev(values), rel=1e-12)
+    assert estimates.show_estimate(found) == "3.94 ± 3.42 (n = 4)"
+
+
+def test_one_run_has_no_spread_and_none_has_no_mean():
+    assert estimates.show_estimate(estimates.estimate([2.0])) == "2.00 (n = 1)"
+    assert estimates.show_estimate(estimates.estimate([])) == ""
+
+
+def test_the_t_interval_of_two_and_three_values_is_the_closed_form():
+    # The quantile of Student's t is closed with one and two degrees of freedom.
+    p = 0.975
+    one = math.tan(math.pi * (p - 0.5))
+    two = (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
+    pair, three = [1.0, 4.0], [1.0, 4.0, 2.0]
+    assert estimates.t_half_width(pair) == pytest.approx(
+        one * statistics.stdev(pair) / math.sqrt(2), rel=1e-9
+    )
+    assert estimates.t_half_width(three) == pytest.approx(
+        two * statistics.stdev(three) / math.sqrt(3), rel=1e-9
+    )
+
+
+def test_differences_are_paired_by_the_seeds_that_both_have():
+    found = estimates.paired_difference({0: 1.0, 1: 5.0, 7: 9.0}, {1: 4.0, 0: 2.0})
+    assert found.seeds == (0, 1)
+    assert found.mean == 0.0
+    assert found.high == pytest.approx(math.tan(math.pi * 0.475), rel=1e-9)
+    assert found.low == -found.high
+    assert estimates.paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+def test_a_method_is_told_by_its_config():
+    for argument in arguments.ARGUMENTS:
+        if argument != "transfer":  # which needs a run to replay
+            found = groups.method(digits.get_config(argument).to_dict())
+            assert found == argument
+
+
+def test_seeds_make_a_group_and_unfinished_runs_are_not_averaged(family):
+    assert [group.label for group in family.groups] == ["random", "ours"]
+    ours = family.group("ours")
+    assert [run.seed for run in ours.runs] == [0, 1, 2, 3]
+    assert [run.seed for run in ours.unfinished] == [3]
+    found = comparisons.final_error(ours)
+    assert found.num_runs == 3
+    assert found.mean == pytest.approx(statistics.mean(FINAL["ours"]), rel=1e-12)
+
+
+def test_groups_that_differ_get_labels_that_say_in_what(tmp_path):
+    for count in (2, 8):
+        override = [("policies.num_policies", count)]
+        write_run(tmp_path / str(count), seed=count, override=override)
+    override = [("controller.temperature", 2.0), ("log.every_seconds", 1.0)]
+    write_run(tmp_path / "warm", override=override)
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    assert [group.label for group in family.groups] == [
+        "ours, M = 2, temperature = 1.0",
+        "ours, M = 8, temperature = 1.0",
+        "ours, M = 8, temperature = 2.0",
+    ]
+
+
+def test_the_table_of_results_has_paired_differences_and_names_what_is_open(family):
+    sheet = sheets.results(family)
+    rows = {row[0]: dict(zip(sheet.header, row, strict=True)) for row in sheet.rows}
+    pairs = zip(FINAL["ours"], FINAL["random"], strict=True)
+    differences = [own - other for own, other in pairs]
+    half = 4.302652729911275 * statistics.stdev(differences) / math.sqrt(3)
+    mean = statistics.mean(differences)
+    low, high = mean - half, mean + half
+    assert rows["ours"]["less random's (95 % interval)"] == (
+        f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] (n = 3)"
+    )
+    assert rows["random"]["less random's (95 % interval)"] == ""
+    assert rows["ours"]["not finished"] == "seed 3 (epoch 2 of 4)"
+    assert "mean corruption error (%)" not in sheet.header  # nobody measured it
+
+
+def test_sampled_shares_count_the_ops_of_the_file(folder, family):
+    run = family.group("ours").runs[1]
+    lines = policy_lines(folder / "ours-1")
+    for number, line in enumerate(lines):
+        entries = [e for policy in line["policies"] for chain in policy for e in chain]
+        names = collections.Counter(name for name, _, _ in entries)
+        levels = collections.Counter(level for _, level, _ in entries)
+        assert len(entries) == 80
+        for place, op in enumerate(ops.OPS):
+            share = run.rounds.sampled_ops[number, place]
+            assert share == pytest.approx(names[op.name] / 80, abs=1e-12)
+        for level in range(10):
+            share = run.rounds.sampled_magnitudes[number, level]
+            assert share == pytest.approx(levels[level] / 80, abs=1e-12)
+
+
+def test_rounds_belong_to_the_epoch_in_which_they_end(family):
+    run = family.groups[0].runs[0]
+    assert run.rounds.epochs.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_windows_are_means_of_five_epochs_and_the_last_may_be_shorter():
+    epochs = np.repeat(np.arange(1, 13), 2)
+    values = np.random.RandomState(0).rand(24, 3)
+    values[5] = np.nan  # a line that lacks them
+    found = series.window_means(epochs, values, 5, 12)
+    assert found.edges.tolist() == [0, 5, 10, 12]
+    for window, (first, last) in enumerate(((1, 5), (6, 10), (11, 12))):
+        rows = [
+            values[i]
+            for i in range(24)
+            if first <= epochs[i] <= last and not np.isnan(values[i]).any()
+        ]
+        assert found.means[window] == pytest.approx(np.mean(rows, axis=0), abs=1e-12)
+    assert series.window_size(34) == 5
+    assert series.window_size(10) == 1
+
+
+def test_shares_of_several_seeds_weigh_every_seed_alike(family):
+    members = list(family.group("ours").finished)
+    found = series.mean_windows(members, "expected_ops")
+    each = [run.rounds.expected_ops[2:4].mean(axis=0) for run in members]
+    assert found.size == 1
+    assert found.means[1] == pytest.approx(np.mean(each, axis=0), abs=1e-12)
+    assert found.means.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-9)
+
+
+def test_curves_average_where_all_runs_have_a_value(family):
+    ours = family.group("ours")
+    found = series.metric_curves(ours.finished, "test_error")
+    assert found.x.tolist() == [1, 3, 4]
+    assert found.mean[-1] == pytest.approx(statistics.mean(FINAL["ours"]), rel=1e-12)
+    shorter = series.metric_curves(ours.runs, "test_error")
+    assert shorter.x.tolist() == [1]
+
+
+def test_states_are_dated_by_the_update_that_brought_them(tmp_path):
+    write_run(tmp_path / "run", errors=(50.0, 40.0, 30.0, 20.0, 10.0))
+    (run,) = runs.read_runs([tmp_path / "run"])
+    # Entropy 1, 0.8, 0.6, 0.4, 0.2 in the five epochs of two updates each.
+    assert health.first_update(run, ("narrowing", "collapsed")) == 7
+    assert health.first_update(run, ("collapsed",)) == 9
+    assert health.state_at_end(run) == "collapsed"
+
+
+def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):
+    samples = pictures._samples(family.group("ours").runs[0], [2])
+    line = policy_lines(folder / "ours-0")[3]  # the last of epoch 2
+    for sample, choose in zip(samples, (max, min), strict=True):
+        place = line["losses"].index(choose(line["losses"]))
+        found = policies.to_json(sample.saved.policies, ranges="monotone")["policies"]
+        assert found == [line["policies"][place]]
+        assert f"{line['losses'][place]:.2f} nats" in sample.name
+
+
+def test_epochs_to_show_are_four_over_the_run_or_those_asked_for():
+    assert pictures.choose_epochs((), 34) == [1, 8, 17, 34]
+    assert pictures.choose_epochs((), 1) == [1]
+    assert pictures.choose_epochs((90, 30, 400), 120) == [30, 90]
+
+
+def test_a_table_compares_with_the_paper_and_leaves_empty_what_did_not_run(tmp_path):
+    whole = [("data.name", "cifar10"), ("data.num_train_images", 0)]
+    path = tmp_path / "table1"
+    for seed, final in enumerate((2.0, 2.4)):
+        write_run(
+            path / "wrn28x10" / "ours" / f"seed{seed}",
+            seed=seed,
+            errors=(9.0, final),
+            override=whole,
+        )
+    (path / "wrn28x10" / "notes").mkdir()
+    members = runs.read_runs([path])
+    table = papers.identify(path, members)
+    assert table is paper_tables.TABLES["table1"]
+    cells = {(cell.row, cell.column): cell for cell in papers.fill(table, members)}
+    assert len(cells) == len(table.rows) * len(table.columns)
+    ours = cells["wrn28x10", "ours"]
+    assert ours.differences[0] == pytest.approx((2.0 + 2.4) / 2 - 1.90, abs=1e-9)
+    other = cells["wrn28x10", "cutout"]
+    assert (other.ours, other.differences) == ((None,), (None,))
+    sheet = papers.sheet(table, list(cells.values()), papers.remarks(table, members))
+    here = dict(zip(sheet.header, sheet.rows[1], strict=True))
+    assert here["Ours"] == "2.20 ± 0.28 (n = 2)"
+    assert here["Cutout"] == ""
+    assert dict(zip(sheet.header, sheet.rows[0], strict=True))["Ours"] == "1.90 ± 0.15"
+    assert not any("SCALED" in note for note in sheet.notes)
+    line = records.table_records(table, [other])[0]
+    assert dict(zip(records.HEADER, line, strict=True))["paper"] == "3.08"
+
+
+def test_a_run_on_other_data_is_not_compared_with_the_paper(tmp_path):
+    write_run(tmp_path / "table3" / "resnet50" / "ours" / "seed0")
+    members = runs.read_runs([tmp_path / "table3"])
+    table = papers.identify(tmp_path / "table3", members)
+    filled = papers.fill(table, members)
+    ours = next(cell for cell in filled if cell.column == "ours")
+    assert ours.ours[0].mean == 9.0
+    assert ours.ours[1].mean == 9.0 / 4  # top-5
+    assert ours.differences == (None, None)
+    assert papers.remarks(table, members) == [
+        "SCALED, ResNet-50: 300 training images, trained on digits, not on "
+        "imagenet2012."
+    ]
+
+
+def test_efficiency_is_relative_to_autoaugment(tmp_path):
+    write_run(tmp_path / "a", "autoaugment", errors=(20.0,))
+    write_run(tmp_path / "b", "ours", errors=(10.0, 4.0))
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    # An epoch of 36 s on 2 devices, one for AutoAugment and two for ours.
+    found = efficiency.device_hours(family.group("ours"))
+    assert found.mean == pytest.approx(2 * 2 * 36 / 3600, rel=1e-12)
+    ratios = efficiency.relative_efficiency(
+        family.group("ours"), family.group("autoaugment")
+    )
+    assert ratios == pytest.approx((96 / 80, 1 / 2, 1 / 2), rel=1e-12)
+    # Table 5's 12 times less computing and 11 times less time.
+    _, computing, time = efficiency.paper_efficiency()
+    assert computing == pytest.approx(15160 / 1280)
+    assert time == 11
+
+
+def test_labels_keep_their_distance_and_stay_inside():
+    random = np.random.RandomState(0)
+    for count in (1, 3, 16, 40):
+        positions = sorted(100 * random.rand(count))
+        places = style.spread(positions, 5.0, 0, 100)
+        gaps = np.diff(places)
+        least = min(5.0, 100 / max(count - 1, 1))
+        assert (gaps >= least - 1e-9).all()
+        assert min(places) >= 0
+        assert max(places) <= 100 + 1e-9
+    assert style.spread([10.0, 50.0], 5, 0, 100) == [10.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("probe.json", "{", "is not JSON"),
+        ("probe.json", '{"version": 1}', "lacks step, num_images, ops, accuracy"),
+        (
+            "corruption.json",
+            '{"version": 2, "step": 1, "num_images": 1, "clean_error": 1,'
+            ' "mean_error": 1, "errors": {}}',
+            "has version 2",
+        ),
+        ("config.json", "[]", "config"),
+        ("metrics.jsonl", "no\n", "damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text, message):
+    run = write_run(tmp_path / "run")
+    (run / name).write_text(text)
+    with pytest.raises(ReportError, match=message) as caught:
+        runs.read_runs([run])
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_probe_of_another_shape_is_refused(tmp_path):
+    from aaa_jax.report import robustness
+
+    run = write_run(tmp_path / "run")
+    write_probe(run, [[0.5] * 9] * 16)
+    (family,) = groups.make_families(runs.read_runs([run]))
+    with pytest.raises(ReportError, match=r"probe.json has 16 ops and a table of"):
+        robustness.probe_map(family, family.groups[0])
+
+
+def test_corruption_errors_are_compared_in_pairs(tmp_path):
+    for seed, (own, other) in enumerate(((20.0, 22.0), (30.0, 31.0))):
+        for argument, value in (("ours", own), ("random", other)):
+            run = write_run(tmp_path / f"{argument}{seed}", argument, seed=seed)
+            write_corruption(run, {"fog": [value] * 5, "snow": [value + 2] * 5})
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    found = sheets.corruption_to_reference(family, family.group("ours"))
+    assert found.mean == pytest.approx(-1.5, abs=1e-9)
+    rows = [
+        dict(zip(records.HEADER, line, strict=True))
+        for line in records.family_records(family)
+    ]
+    (line,) = [
+        row
+        for row in rows
+        if row["column"] == "ours" and row["measure"] == "mean_corruption_error"
+    ]
+    assert line["mean"] == "26"  # of 21 and 31
+    assert line["seeds"] == "0 1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "'nowhere' holds no run"),
+        (["--epochs=0", "x"], "whole numbers from 1"),
+        (["--epochs=three", "x"], "whole numbers from 1"),
+        ([], "required: RUN"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_says_why(arguments, message, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
