@@ -1,0 +1,311 @@
+"""When does the controller collapse, what prevents it, what does it cost? A bandit.
+
+    python -m benchmarks.collapse [--seeds=5] [--updates=600]
+
+The controller plays against a table instead of a network: a pair of op o (0 to 15) and
+magnitude l has the hardness h = (o + 1)/16 · l/9, a policy's loss is the mean over its
+five sub-policies of the two pairs' losses, plus normal noise of 0.01; M = 8, one update
+a round. Three games:
+
+- `table`: a pair's loss is its hardness, for ever.
+- `learning`: a network learns what it is shown. Each pair has a skill in [0, 1), its
+  loss is h·(1 - skill); every draw of a pair closes 10 % of the gap to 1, and in
+  every round 2 % of the skill is forgotten.
+- `irreducible`: the same, but nothing is learned of the last op (it destroys labels).
+
+Writes `results/collapse-bandit.md` and `docs/images/collapse-bandit.png` (matplotlib).
+"""
+
+import argparse
+import pathlib
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aaa_jax import controller, diagnostics, ops
+from aaa_jax.policies import NUM_MAGNITUDES, Policies
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NUM_POLICIES = 8
+NOISE = 0.01
+PLAIN: dict[str, Any] = {"entropy_weight": 1e-5, "learning_rate": 3.5e-4}
+GUARD = {"entropy_target": 0.75, "tanh_constant": 1.5}
+CONTROLLERS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "reset per sub-policy": {"reset_per_sub_policy": True},
+    "tanh constant 1.5": {"tanh_constant": 1.5},
+    "entropy weight 0.2": {"entropy_weight": 0.2},
+    "entropy target 0.75": {"entropy_target": 0.75},
+    "KL cap 0.01": {"kl_cap": 0.01},
+    "guarded": {**GUARD, "kl_cap": 0.05},
+    "guarded without KL cap": GUARD,
+    "uniform": {"learning_rate": 0.0},
+}
+OF_MODULE = ("reset_per_sub_policy", "tanh_constant")
+OF_UPDATE = ("entropy_target", "kl_cap")
+SHOWN = (30, 90, 120, 160, 200, 600)
+AVERAGED = 10  # updates before and at the one that is shown
+# PAPER.md, section 5: an independent simulation, mean of five seeds.
+REFERENCE = {
+    "paper": (1.00, 0.86, 0.57, 0.36, 0.24, 0.08),
+    "reset per sub-policy": (1.00, 1.00, 0.99, 0.93, 0.76, None),
+    "tanh constant 1.5": (1.00, 0.90, 0.82, 0.78, 0.75, None),
+    "entropy weight 0.2": (1.00, 0.94, 0.86, 0.82, 0.81, None),
+}
+DRAWN = ("paper", "reset per sub-policy", "entropy weight 0.2", "guarded")
+STYLES = ("-", "--", ":", "-.")
+
+
+class Game(NamedTuple):
+    """How the table answers; floats, so that one program plays every game.
+
+    Attributes:
+        learning: share of a pair's gap in skill that a draw of it closes.
+        forgetting: share of the skill that a round takes.
+        last_op: 1: it is learned like the others; 0: never.
+    """
+
+    learning: float
+    forgetting: float
+    last_op: float
+
+
+GAMES = {
+    "table": Game(0.0, 0.0, 0.0),
+    "learning": Game(0.1, 0.02, 1.0),
+    "irreducible": Game(0.1, 0.02, 0.0),
+}
+Arrays = dict[str, np.ndarray]
+
+
+def hardness() -> np.ndarray:
+    """The table: float32 [16, 10]."""
+    of_op = np.arange(1, ops.NUM_SEARCH_OPS + 1) / ops.NUM_SEARCH_OPS
+    of_magnitude = np.arange(NUM_MAGNITUDES) / (NUM_MAGNITUDES - 1)
+    return np.outer(of_op, of_magnitude).astype(np.float32)
+
+
+def policy_losses(skill: jax.Array, policies: Policies) -> jax.Array:
+    """Mean over the sub-policies of the sum of their pairs' losses: float32 [M]."""
+    losses = jnp.asarray(hardness()) * (1 - skill)
+    return jnp.mean(jnp.sum(losses[policies.ops, policies.magnitudes], axis=2), axis=1)
+
+
+def practise(skill: jax.Array, policies: Policies, game: Game) -> jax.Array:
+    """The skills [16, 10] after a round in which these policies were trained on."""
+    draws = jnp.zeros_like(skill).at[policies.ops, policies.magnitudes].add(1.0)
+    skill = 1 - (1 - skill) * (1 - game.learning) ** draws
+    return (skill * (1 - game.forgetting)).at[-1].multiply(game.last_op)
+
+
+def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
+    """A function (game, seed) -> what happened in each update: arrays [updates]."""
+    options = PLAIN | options
+    module = controller.Controller(**{k: options[k] for k in OF_MODULE if k in options})
+    tx = optax.adam(options["learning_rate"])
+    restraints = {k: options[k] for k in OF_UPDATE if k in options}
+
+    def play(game: Game, seed: jax.Array) -> dict[str, jax.Array]:
+        init_key, key = jax.random.split(jax.random.key(seed))
+        state = controller.init(
+            init_key, module, tx, entropy_weight=options["entropy_weight"]
+        )
+
+        def update(carry: Any, index: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+            state, skill = carry
+            sample_key, noise_key = jax.random.split(jax.random.fold_in(key, index))
+            policies = controller.sample(sample_key, state.params, module, NUM_POLICIES)
+            losses = policy_losses(skill, policies)
+            noise = NOISE * jax.random.normal(noise_key, losses.shape)
+            state, info = controller.update(
+                state, policies, losses + noise, module=module, tx=tx, **restraints
+            )
+            skill = practise(skill, policies, game)
+            return (state, skill), {
+                "op_entropy": info["op_entropy"],
+                "magnitude_entropy": info["magnitude_entropy"],
+                "top_op_share": jnp.max(info["op_shares"]),
+                "top_magnitude_share": info["magnitude_shares"][-1],
+                "kl": info["kl"],
+                "loss": jnp.mean(losses),
+                # What is left to learn of the ops that can be learned.
+                "ignorance": jnp.mean((jnp.asarray(hardness()) * (1 - skill))[:-1]),
+            }
+
+        start = state, jnp.zeros(hardness().shape, jnp.float32)
+        return jax.lax.scan(update, start, jnp.arange(updates))[1]
+
+    return play
+
+
+def measure(options: dict[str, Any], seeds: int, updates: int) -> dict[str, Arrays]:
+    """Game -> name -> [seeds, updates]; `entropy` joins both heads'."""
+    games = Game(*(jnp.asarray(values) for values in zip(*GAMES.values(), strict=True)))
+    of_seeds = jax.vmap(player(options, updates), in_axes=(None, 0))
+    played = jax.jit(jax.vmap(of_seeds, in_axes=(0, None)))(games, jnp.arange(seeds))
+    arrays = {name: np.asarray(value, np.float64) for name, value in played.items()}
+    join = np.vectorize(diagnostics.joint_entropy)
+    arrays["entropy"] = join(arrays["op_entropy"], arrays["magnitude_entropy"])
+    return {
+        game: {name: value[place] for name, value in arrays.items()}
+        for place, game in enumerate(GAMES)
+    }
+
+
+def states(arrays: Arrays) -> np.ndarray:
+    """The state of `diagnostics` in every update: int [seeds, updates], 0 is ok."""
+    keys = ("entropy", "top_op_share", "top_magnitude_share")
+    found = np.zeros(arrays["entropy"].shape, int)
+    for place in np.ndindex(found.shape):
+        summary = {key: float(arrays[key][place]) for key in keys}
+        found[place] = diagnostics.STATES.index(diagnostics.collapse_state(summary))
+    return found
+
+
+def first_update(reached: np.ndarray) -> str:
+    """Median over seeds of the first update, from 1, where bool [seeds, updates]."""
+    if not reached.any():
+        return "never"
+    firsts = [int(np.argmax(row)) + 1 for row in reached if row.any()]
+    share = "" if len(firsts) == len(reached) else f" ({len(firsts)}/{len(reached)})"
+    return f"{np.median(firsts):.0f}{share}"
+
+
+def at(values: np.ndarray, update: int) -> float:
+    """Mean over seeds and the ten updates that end with this one."""
+    return float(values[:, max(update - AVERAGED, 0) : update].mean())
+
+
+def row(name: str, arrays: Arrays) -> str:
+    """A controller's line of a game's table."""
+    updates = arrays["entropy"].shape[1]
+    entropies = [
+        f"{at(arrays['entropy'], update):.2f}" if update <= updates else ""
+        for update in SHOWN
+    ]
+    reached = states(arrays)
+    last = reached[:, -1]
+    ends = ", ".join(
+        f"{np.sum(last == place)} {state}"
+        for place, state in enumerate(diagnostics.STATES)
+        if np.any(last == place)
+    )
+    cells = [
+        name,
+        *entropies,
+        first_update(reached >= 1),
+        first_update(reached >= 2),
+        ends,
+        f"{arrays['loss'][:, -100:].mean():.3f}",
+        f"{arrays['ignorance'][:, -100:].mean():.3f}",
+        f"{arrays['kl'].max():.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def page(played: dict[str, dict[str, Arrays]], seeds: int, updates: int) -> str:
+    """The Markdown page: a table per game, then the comparison with PAPER.md."""
+    shown = " | ".join(str(update) for update in SHOWN)
+    head = (
+        f"| controller | {shown} | narrowing at | collapsed at | states at the end | "
+        "loss | ignorance | largest KL |"
+    )
+    lines = [
+        "# Collapse in a bandit",
+        "",
+        f"Made by `python -m benchmarks.collapse --seeds={seeds} --updates={updates}`; "
+        "the games are described there.",
+        "",
+        f"Entropy of both heads as a fraction of the maximum: mean over {seeds} seeds "
+        f"and the {AVERAGED} updates that end with the one named. `narrowing at`: "
+        "median over the seeds of the first update in that state or worse. Loss: what "
+        "the controller maximises, mean of the last 100 updates. Ignorance: the mean "
+        "loss over all pairs of ops that can be learned, drawn or not, likewise. KL in "
+        "nats a policy and update.",
+    ]
+    for game in GAMES:
+        lines += ["", f"## {game}", "", head, "| --- " * head.count(" | ") + "| --- |"]
+        lines += [row(name, by_game[game]) for name, by_game in played.items()]
+    lines += ["", "## Against an independent simulation of `table`", ""]
+    lines += [f"| controller | {shown} |", "| --- " * (1 + len(SHOWN)) + "|"]
+    for name, reference in REFERENCE.items():
+        entropy = played[name]["table"]["entropy"]
+        cells = [
+            f"{at(entropy, update):.2f} ({'–' if expected is None else expected})"
+            if update <= updates
+            else ""
+            for update, expected in zip(SHOWN, reference, strict=True)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    device = jax.devices()[0].device_kind
+    lines += [
+        "",
+        f"{platform.machine()} {device}, jax {jax.__version__}, commit {commit}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
+    """A panel per game: entropy over the updates, mean and range over the seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(GAMES), figsize=(12, 3.8), sharey=True)
+    for game, axis in zip(GAMES, axes, strict=True):
+        for name, style in zip(DRAWN, STYLES, strict=True):
+            entropy = played[name][game]["entropy"]
+            x = np.arange(1, entropy.shape[1] + 1)
+            (line,) = axis.plot(x, entropy.mean(0), style, label=name)
+            low, high = entropy.min(0), entropy.max(0)
+            axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
+        axis.axhline(0.5, color="grey", lw=0.6)
+        axis.axhline(0.3, color="grey", lw=0.6)
+        axis.set(title=f"game: {game}", xlabel="controller update", ylim=(0, 1.02))
+    axes[0].set_ylabel("entropy, fraction of the maximum")
+    axes[0].text(5, 0.51, "narrowing below", fontsize=7, color="grey")
+    axes[0].text(5, 0.31, "collapsed below", fontsize=7, color="grey")
+    seeds = len(next(iter(played.values()))["table"]["entropy"])
+    axes[-1].legend(title=f"mean and range, {seeds} seeds", fontsize=8, loc="best")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--updates", type=int, default=600)
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT)
+    options = parser.parse_args()
+    played = {}
+    for name, restraints in CONTROLLERS.items():
+        started = time.monotonic()
+        played[name] = measure(restraints, options.seeds, options.updates)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    text = page(played, options.seeds, options.updates)
+    output = options.output / "benchmarks/results/collapse-bandit.md"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text)
+    draw(played, options.output / "docs/images/collapse-bandit.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
