@@ -77,7 +77,8 @@ def build(
     """The objects of a run on a train split of ``num_images`` images.
 
     Raises:
-        ConfigError: when the split is smaller than a mini-batch.
+        ConfigError: when the split is smaller than a mini-batch, or test images are
+            cut to more than they are resized to.
     """
     steps_per_epoch = num_images // config.batch_size
     if steps_per_epoch == 0:
@@ -85,6 +86,7 @@ def build(
             f"batch_size {config.batch_size} is larger than the {num_images} training "
             f"images of {config.data.name}; set batch_size to at most {num_images}"
         )
+    _check_test_size(config, info)
     planned = steps_per_epoch * config.epochs
     if planned >= 2**31:
         raise ConfigError(
@@ -104,6 +106,16 @@ def build(
         planned_steps=planned,
         scale=config.scale,
     )
+
+
+def _check_test_size(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:
+    side = config.evaluation.image_size or info.image_size
+    if info.loader == "stream" and config.evaluation.resize < side:
+        raise ConfigError(
+            f"evaluation.resize is {config.evaluation.resize}, smaller than the "
+            f"{side} pixels that are cut from the middle: set it to at least {side}, "
+            f"such as {round(side * 256 / 224)}"
+        )
 
 
 def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:

@@ -17,6 +17,8 @@ FILLS = {
 }
 
 _MOST = 2**31 - 1  # int32, as counted on the devices
+_MOST_PIXELS = 4096  # of a side
+_MOST_THREADS = 4096
 _MOST_POLICIES = 4096  # of a large batch, and of anything a policy is made of
 
 
@@ -134,6 +136,12 @@ RULES: dict[str, Rule] = {
     "data.name": _NAME,
     "data.dir": _TEXT,
     "data.num_train_images": _whole(0),
+    "data.loader": _one_of(("auto", "resident", "stream")),
+    "data.image_size": _whole(0, _MOST_PIXELS),
+    "data.resample": _one_of(("area", "bilinear")),
+    "data.on_bad_image": _one_of(("stop", "skip")),
+    "data.num_threads": _whole(0, _MOST_THREADS),
+    "data.prefetch": _whole(1, _MOST_THREADS),
     "model.name": _NAME,
     "model.options": _OPTIONS,
     "model.dtype": _one_of(models.DTYPES),
@@ -183,6 +191,8 @@ RULES: dict[str, Rule] = {
     "devices.hang_seconds": _number(0, note=", 0 for never"),
     "evaluation.batch_size": _whole(1),
     "evaluation.every_epochs": _whole(1),
+    "evaluation.resize": _whole(1, _MOST_PIXELS),
+    "evaluation.image_size": _whole(0, _MOST_PIXELS),
     "checkpoint.every_steps": _whole(0),
     "checkpoint.keep": _whole(1),
     "log.every_seconds": _number(0),

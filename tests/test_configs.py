@@ -246,12 +246,24 @@ def test_a_missing_key_and_too_many_steps_are_named():
         experiment.build(config, info, 300)
 
 
+def test_a_test_image_cannot_be_cut_to_more_than_it_is_resized_to():
+    config = imagenet_r50.get_config()
+    info = data.describe("imagenet2012")
+    experiment.build(config, info, 4096)
+    config.evaluation.image_size = 320
+    with pytest.raises(experiment.ConfigError, match="at least 320, such as 366"):
+        experiment.build(config, info, 4096)
+
+
+FREE_TEXT = ("data.dir", "data.name", "policies.replay_run", "policies.file")
+
+
 def test_a_value_of_another_type_is_refused():
     """A config file may hold anything; ConfigDict checks types only in overrides."""
     for key in schema.RULES:
         parent, _, name = key.rpartition(".")
         for value in (None, object(), b"1", [{}], float("nan"), "?" * 99):
-            if key in ("data.dir", "data.name") and isinstance(value, str):
+            if key in FREE_TEXT and isinstance(value, str):
                 continue
             config = default.get_config()
             with config.unlocked(), config.ignore_type():
@@ -283,6 +295,10 @@ def test_a_value_of_another_type_is_refused():
         ("augment.cutout_size", 7, "an even number of pixels"),
         ("devices.mapping", "xmap", "must be one of auto, jit, pmap, shard_map"),
         ("seed", -1, "seed is -1"),
+        ("data.loader", "disk", "must be one of auto, resident, stream"),
+        ("data.resample", "cubic", "must be one of area, bilinear"),
+        ("data.on_bad_image", "ignore", "must be one of stop, skip"),
+        ("data.prefetch", 0, "prefetch is 0; it must be between 1 and"),
         ("scale", 0.0, "scale is 0.0; it must be above 0 and at most 1"),
         ("policies.replay_selection", "best", "must be one of best5, all, resample"),
         ("policies.source", "replay", r"set policies\.replay_run to the directory"),
