@@ -362,3 +362,14 @@ def test_wrong_input_ends_with_2_and_says_why(arguments, message, capsys):
         code = stop.code
     assert code == 2
     assert message in capsys.readouterr().err
+
+
+def test_corruptions_that_cannot_be_compared_are_refused(tmp_path):
+    from aaa_jax.report import robustness
+
+    for argument, names in (("ours", ("fog", "snow")), ("random", ("fog",))):
+        run = write_run(tmp_path / argument, argument)
+        write_corruption(run, {name: [9.0] * 5 for name in names})
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    with pytest.raises(ReportError, match="ours/corruption.json has 2 corruptions"):
+        robustness.corruption_bars(family)

@@ -6,7 +6,7 @@
 `estimates` and `series` compute. `sheets` and `papers` make tables (Markdown, HTML),
 `records` lines of numbers (CSV), `page` the HTML. A figure is a function from groups to
 a `style.Picture`: `curves` (losses, errors), `comparisons` (Table 4, Figure 5),
-`efficiency` (Figure 4), `shares` (Figure 6), `health` (collapse), `pictures` (Figure 2),
+`efficiency` (Figure 4), `shares` (Figure 6), `health` (collapse), `pictures` (Fig. 2),
 `robustness` (probe and corruptions). `book` decides what goes in and writes it. No code
 of training is imported, and the same runs give the same bytes.
 """

@@ -146,6 +146,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     warnings = []
     if open_runs:
         warnings.append(f"Not finished, and in no mean: {', '.join(open_runs)}.")
+    scaled = [run.name for run in runs if run.scale != 1]
+    if scaled:
+        warnings.append(
+            f"SCALED, fewer epochs and smaller networks than the presets': "
+            f"{', '.join(scaled)}."
+        )
     short = [run.name for run in runs if run.is_shortened]
     if short:
         warnings.append(f"Shortened by max_steps: {', '.join(short)}.")

@@ -226,4 +226,6 @@ def _family_title(settings: Mapping[str, Any]) -> str:
     size = data["num_train_images"]
     subset = f" ({size} training images)" if size else ""
     options = [f"{name} {value}" for name, value in sorted(model["options"].items())]
-    return f"{data['name']}{subset}, {' '.join([model['name'], *options])}"
+    scale = settings.get("scale", 1.0)
+    scaled = "" if scale == 1 else f", SCALED to {scale:g}"
+    return f"{data['name']}{subset}, {' '.join([model['name'], *options])}{scaled}"

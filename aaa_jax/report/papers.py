@@ -1,12 +1,10 @@
 """The paper's tables, filled with what ran in their directories.
 
-A table's directory is TABLE/ROW/COLUMN/seedS; which table it is says its `table.json`,
-else its name. A cell holds the paper's number, ours over the finished seeds, and the
-difference; what did not run stays empty.
+A table's directory is TABLE/ROW/COLUMN/seedS; which table it is says its name, or its
+rows and columns where they fit one table alone. A cell holds the paper's number, ours
+over the finished seeds, and the difference; what did not run stays empty.
 """
 
-import contextlib
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -54,15 +52,18 @@ def identify(path: pathlib.Path, runs: Sequence[Run]) -> Table | None:
         path: the directory.
         runs: those that lie in it, with their cells.
     """
-    name = path.name
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        name = json.loads((path / "table.json").read_text())["name"]
-    table = TABLES.get(name)
     cells = [run.cell for run in runs if run.cell is not None]
-    fits = table is not None and all(
-        cell.row in table.rows and cell.column in table.columns for cell in cells
-    )
-    return table if fits else None
+    fitting = {
+        name: table
+        for name, table in TABLES.items()
+        if all(
+            cell.row in table.rows and cell.column in table.columns for cell in cells
+        )
+    }
+    alike = [table for table in fitting.values() if path.name.startswith(table.name)]
+    if alike:
+        return max(alike, key=lambda table: len(table.name))
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
 
 
 def fill(table: Table, runs: Sequence[Run]) -> list[Filled]:
@@ -185,6 +186,8 @@ def scaled(table: Table, run: Run) -> list[str]:
         reasons.append(f"trained on {own}, not on {wanted}")
     if wanted is not None and size:
         reasons.append(f"{size} training images")
+    if run.scale != 1:
+        reasons.append(f"epochs and network by {run.scale:g}")
     if run.is_shortened:
         reasons.append(f"stopped at step {run.settings['max_steps']}")
     return reasons

@@ -57,9 +57,9 @@ def probe_map(family: Family, group: Group) -> Picture | None:
             caption=(
                 f"The network in evaluation mode on {probes[0]['num_images']} test "
                 f"images under one op each, after step {probes[0]['step']}; "
-                f"{seeds_in_words(runs)}. Dark: even a trained network no longer sees "
-                "the class, so that a controller that maximises the loss gains for "
-                "ever there."
+                f"{seeds_in_words(runs)}. Dark: this network cannot tell the class. "
+                "Where no training helps, a controller that maximises the loss gains "
+                "for ever."
             ),
             alternative=(
                 f"Heat map of 16 ops by 10 magnitudes. Clean accuracy {clean:.1f} %; "
@@ -74,6 +74,7 @@ def corruption_bars(family: Family) -> Picture | None:
     groups = [group for group in family.groups if tested_runs(group)]
     if not groups:
         return None
+    first = _check_alike([run for group in groups for run in tested_runs(group)])
     tables = [_corruption_table(tested_runs(group)) for group in groups]
     names = list(tables[0])
     chosen = style.looks([group.method for group in groups])
@@ -106,9 +107,10 @@ def corruption_bars(family: Family) -> Picture | None:
             name=f"{family.prefix}corruptions",
             title="Error on corrupted test images",
             caption=(
-                "Mean over the five severities and the seeds. The table has the mean "
-                "corruption error: the mean over all corruptions and severities, not "
-                "divided by another network's."
+                f"{first['num_images']} test images; mean over the five severities and "
+                "the seeds. The table of results has the mean corruption error: over "
+                f"all {len(names)} corruptions and severities, not divided by another "
+                f"network's.{_left_out(first)}"
             ),
             alternative="Mean corruption error in percent: "
             + "; ".join(
@@ -116,6 +118,12 @@ def corruption_bars(family: Family) -> Picture | None:
                 for group in groups
             ),
         )
+
+
+def _left_out(record: Mapping[str, Any]) -> str:
+    """Which corruptions were not measured, in words."""
+    names = record.get("left_out") or {}
+    return f" Not measured: {', '.join(sorted(names))}." if names else ""
 
 
 def tested_runs(group: Group) -> list[Run]:
@@ -151,17 +159,25 @@ def _probe_table(run: Run) -> np.ndarray:
     return table[[probe["ops"].index(name) for name in names]]
 
 
+def _check_alike(runs: Sequence[Run]) -> dict[str, Any]:
+    """Refuses corruption.json files that cannot be compared; returns the first."""
+    first = runs[0].corruption or {}
+    for run in runs:
+        found = run.corruption or {}
+        lengths = {len(values) for values in found["errors"].values()}
+        is_alike = found["errors"].keys() == first["errors"].keys()
+        if not is_alike or lengths != {SEVERITIES}:
+            raise ReportError(
+                f"{run.path / 'corruption.json'} has {len(found['errors'])} corruptions "
+                f"of {sorted(lengths)} severities, {runs[0].name} has "
+                f"{len(first['errors'])} of 5: test the runs again alike"
+            )
+    return first
+
+
 def _corruption_table(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     """Corruption -> errors in percent [5], averaged over the runs."""
     found = [run.corruption["errors"] for run in runs if run.corruption is not None]
-    for run, errors in zip(runs, found, strict=True):
-        lengths = {len(values) for values in errors.values()}
-        if errors.keys() != found[0].keys() or lengths != {SEVERITIES}:
-            raise ReportError(
-                f"{run.path / 'corruption.json'} has {len(errors)} corruptions of "
-                f"{sorted(lengths)} severities, and other runs have others: test them "
-                "again alike"
-            )
     return {
         name: np.mean([errors[name] for errors in found], axis=0) for name in found[0]
     }

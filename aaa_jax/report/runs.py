@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaa_jax import diagnostics, metrics, ops, policies
+from aaa_jax import costs, diagnostics, metrics, ops, policies, snapshots
 
 DEEPEST = 3  # levels below a folder at which runs are looked for: ROW/COLUMN/seedS
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -75,8 +75,8 @@ class Run(NamedTuple):
         settings: config.json.
         metrics: lines of metrics.jsonl.
         rounds: policies.jsonl, summed up.
-        device_hours: of training, summed over devices; None where nothing was timed.
-        hours: of training, by the clock.
+        facts: run.json; empty of a run that wrote none.
+        cost: what was timed; None where no epoch is over.
         probe: probe.json, or None.
         corruption: corruption.json, or None.
         cell: its place in a table's directory, or None.
@@ -87,8 +87,8 @@ class Run(NamedTuple):
     settings: dict[str, Any]
     metrics: list[dict[str, Any]]
     rounds: Rounds
-    device_hours: float | None
-    hours: float | None
+    facts: dict[str, Any]
+    cost: costs.RunCost | None
     probe: dict[str, Any] | None
     corruption: dict[str, Any] | None
     cell: Cell | None
@@ -116,8 +116,27 @@ class Run(NamedTuple):
         if not self.metrics or self.metrics[-1].get("test_error") is None:
             return False
         planned = steps_per_epoch(self.metrics) * self.settings["epochs"]
-        most = self.settings["max_steps"] or planned
-        return self.metrics[-1]["step"] >= min(planned, most)
+        total = min(planned, self.settings["max_steps"] or planned)
+        return self.metrics[-1]["step"] >= self.facts.get("total_steps", total)
+
+    @property
+    def scale(self) -> float:
+        """Below 1: fewer epochs and a smaller network than the preset's."""
+        return float(self.settings.get("scale", 1.0))
+
+    @property
+    def device_hours(self) -> float | None:
+        """Of search and training, summed over devices; None where nothing is timed."""
+        if self.cost is None:
+            return None
+        return (self.cost.search_hours or 0.0) + self.cost.training_hours
+
+    @property
+    def hours(self) -> float | None:
+        """Of search and training, by the clock."""
+        if self.cost is None:
+            return None
+        return 24 * ((self.cost.search_days or 0.0) + self.cost.training_days)
 
     @property
     def final(self) -> dict[str, Any]:
@@ -152,7 +171,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     names = _names(list(places))
     try:
         runs = [_read(place, names[place], places[place]) for place in places]
-    except metrics.RunDirectoryError as error:
+    except (metrics.RunDirectoryError, snapshots.SnapshotError) as error:
         raise ReportError(str(error)) from error
     return sorted(runs, key=lambda run: _natural(run.name))
 
@@ -189,9 +208,6 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 def _read(path: pathlib.Path, name: str, cell: Cell | None) -> Run:
     lines = metrics.read_lines(path, "metrics")
-    timing = metrics.read_lines(path, "timing")
-    hours = [line["train_seconds"] / 3600 for line in timing]
-    device_hours = [line["train_seconds"] * line["devices"] / 3600 for line in timing]
     settings = metrics.read_config(path)
     if not isinstance(settings, dict) or not {"seed", "epochs"} <= settings.keys():
         raise ReportError(
@@ -204,8 +220,8 @@ def _read(path: pathlib.Path, name: str, cell: Cell | None) -> Run:
         settings=settings,
         metrics=lines,
         rounds=_read_rounds(path, steps_per_epoch(lines)),
-        device_hours=math.fsum(device_hours) if timing else None,
-        hours=math.fsum(hours) if timing else None,
+        facts=snapshots.load_facts(path),
+        cost=costs.device_hours(path),
         probe=_read_extra(path / "probe.json", ("ops", "accuracy", "clean_accuracy")),
         corruption=_read_extra(
             path / "corruption.json", ("errors", "mean_error", "clean_error")

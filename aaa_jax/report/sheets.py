@@ -99,14 +99,17 @@ def run_list(runs: Sequence[Run]) -> Sheet:
             done += f", stopped at max_steps = {settings['max_steps']}"
         error = f"{run.final['test_error']:.2f}" if run.is_finished else ""
         model = settings["model"]["name"]
+        device = run.facts.get("device") or (run.cost.device if run.cost else "")
+        count = f"{run.cost.num_devices} x " if run.cost and device else ""
         rows.append(
             (
                 *(run.name, method(settings), settings["data"]["name"], model),
-                *(str(run.seed), done, error, state_at_end(run)),
+                *(str(run.seed), done, error, state_at_end(run), f"{count}{device}"),
             )
         )
     header = ("run", "policies", "data", "network", "seed", "epochs")
-    return Sheet("Runs", (*header, "test error (%)", "state"), tuple(rows))
+    last = ("test error (%)", "state", "device")
+    return Sheet("Runs", (*header, *last), tuple(rows))
 
 
 def collapse(family: Family) -> Sheet | None:
