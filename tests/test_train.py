@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import launch
-from aaa_jax import checkpoint, devices, metrics, policies, train
+from aaa_jax import checkpoint, devices, diagnostics, metrics, ops, policies, train
 from aaa_jax.experiment import build, check_config
 from aaa_jax.feed import open_splits, resident_data
 from aaa_jax.program import compile_program, init_run_state
@@ -107,6 +107,26 @@ def test_a_run_writes_what_reports_need(never_stopped):
     assert len(rounds[0]["losses"]) == 2
     timing = metrics.read_lines(workdir, "timing")
     assert sum(entry["steps"] for entry in timing) == 20
+
+
+def test_every_line_of_a_learned_run_has_the_diagnostics_of_collapse(never_stopped):
+    names = {
+        *("entropy", "op_entropy", "magnitude_entropy", "entropy_weight", "state"),
+        *("top_op_share", "top_magnitude_share", "repeated_ops", "kl"),
+        *("loss_spread", "loss_spread_ratio", "loss_log_prob_correlation"),
+        "gradient_norm",
+        *(f"op_share/{op.name}" for op in ops.OPS),
+        *(f"magnitude_share/{magnitude}" for magnitude in range(10)),
+    }
+    rounds = metrics.read_lines(never_stopped[0], "policies")
+    for line in rounds:
+        assert names <= line.keys()
+        assert line["state"] in diagnostics.STATES
+        assert {"losses", "standard_errors", "log_probs", "rewards"} <= line.keys()
+    # An epoch's line has those of its last round that is over: one ends at step 3, …
+    for line in metrics.read_lines(never_stopped[0], "metrics"):
+        last = [entry for entry in rounds if entry["step"] <= line["step"]][-1]
+        assert {name: line[name] for name in names} == {n: last[n] for n in names}
 
 
 def test_the_learning_rate_in_the_lines_is_the_schedules(never_stopped):
