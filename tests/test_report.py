@@ -9,6 +9,7 @@ import pytest
 from aaa_jax import ops, paper_tables, policies
 from aaa_jax.report import (
     ReportError,
+    accounts,
     comparisons,
     efficiency,
     estimates,
@@ -371,5 +372,23 @@ def test_corruptions_that_cannot_be_compared_are_refused(tmp_path):
         run = write_run(tmp_path / argument, argument)
         write_corruption(run, {name: [9.0] * 5 for name in names})
     (family,) = groups.make_families(runs.read_runs([tmp_path]))
-    with pytest.raises(ReportError, match="ours/corruption.json has 2 corruptions"):
+    with pytest.raises(ReportError, match=r"ours/corruption\.json has 2 corrupt"):
         robustness.corruption_bars(family)
+
+
+def test_table_5_counts_the_hours_of_the_runs_that_are_there(tmp_path):
+    for seed, errors in enumerate(((9.0,), (9.0, 8.0, 7.0))):
+        run = tmp_path / "table3" / "resnet50" / "autoaugment" / f"seed{seed}"
+        write_run(run, "autoaugment", seed=seed, errors=errors)
+    members = runs.read_runs([tmp_path / "table3"])
+    sheet = accounts.cost_sheet(paper_tables.TABLES["table3"], members)
+    rows = {row[:2]: dict(zip(sheet.header, row, strict=True)) for row in sheet.rows}
+    here = rows["AutoAugment", "here"]
+    # One epoch and three, of 36 s on 2 devices: two epochs in the mean.
+    assert float(here["training (device h)"]) == pytest.approx(2 * 2 * 36 / 3600)
+    assert float(here["training (d)"]) == pytest.approx(2 * 36 / 86400, rel=1e-2)
+    assert here["runs"] == "2"
+    assert here["search (device h)"] == ""  # done by others
+    assert rows["AutoAugment", "paper"]["total (device h)"] == "15160"
+    assert not any(list(rows["Ours", "here"].values())[2:])
+    assert accounts.cost_sheet(paper_tables.TABLES["table1"], []) is None

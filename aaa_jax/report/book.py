@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aaa_jax import diagnostics
 from aaa_jax.report import (
+    accounts,
     comparisons,
     curves,
     efficiency,
@@ -94,7 +95,9 @@ def _tables(
         filled = papers.fill(table, members)
         lines += records.table_records(table, filled)
         found = papers.sheet(table, filled, papers.remarks(table, members))
-        sections.append(Section(table.title, (found,)))
+        costs = accounts.cost_sheet(table, members)
+        parts = (found,) if costs is None else (found, costs)
+        sections.append(Section(table.title, parts))
     results = tuple(sheets.results(family) for family in families)
     sections.append(Section("Results", results))
     for family in families:

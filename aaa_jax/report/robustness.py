@@ -168,8 +168,8 @@ def _check_alike(runs: Sequence[Run]) -> dict[str, Any]:
         is_alike = found["errors"].keys() == first["errors"].keys()
         if not is_alike or lengths != {SEVERITIES}:
             raise ReportError(
-                f"{run.path / 'corruption.json'} has {len(found['errors'])} corruptions "
-                f"of {sorted(lengths)} severities, {runs[0].name} has "
+                f"{run.path / 'corruption.json'} has {len(found['errors'])} "
+                f"corruptions of {sorted(lengths)} severities, {runs[0].name} has "
                 f"{len(first['errors'])} of 5: test the runs again alike"
             )
     return first
