@@ -1,5 +1,8 @@
 """Trains one run: `python launch.py --config=configs/NAME.py[:ARGUMENT] --workdir=DIR`.
 
+Of a table, such as configs/table1.py, it runs every cell, each in a process of its own;
+`--list` shows them; `configs/table.py` says more.
+
 Flags and one call; Algorithm 1 is `aaa_jax.train.train_and_evaluate`. Exit codes: 0 the
 run is finished; 2 the command cannot work, and one line says why; 1 the run failed, and
 says why; 128 + n the run was saved on signal n, and the same command resumes it.
@@ -17,7 +20,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 CONFIG_HINT = "--config=configs/NAME.py[:ARGUMENT], such as --config=configs/digits.py"
-NO_PRESETS = ("__init__", "arguments", "default")
+NO_PRESETS = ("__init__", "arguments", "default", "table")
 
 
 class UsageError(ValueError):
@@ -31,11 +34,13 @@ class Command(NamedTuple):
         config: with its overrides.
         workdir: the run's directory.
         processes: arguments of `aaa_jax.processes.initialize`.
+        lists: whether a table's cells are to be shown, not run.
     """
 
     config: ConfigDict
     workdir: str
     processes: dict[str, Any]
+    lists: bool = False
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -54,6 +59,7 @@ def parse(argv: Sequence[str]) -> Command:
         flag_values=values,
     )
     _define_processes(values)
+    flags.DEFINE_bool("list", False, "show a table's cells", flag_values=values)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
     sys.argv[:] = argv  # where config_flags looks for overrides
     given = [argument.split("=")[0].lstrip("-") for argument in argv[1:]]
@@ -83,10 +89,14 @@ def parse(argv: Sequence[str]) -> Command:
         raise UsageError(f"stray argument {stray[0]!r}; every option is --name=value")
     if config is None:
         raise UsageError(f"--config is missing; give {CONFIG_HINT}")
-    if not values.workdir:
+    is_table = "table" in config
+    if values.list and not is_table:
+        raise UsageError("--list is for tables, such as --config=configs/table1.py")
+    workdir = values.workdir or (f"runs/{config.table}" if values.list else "")
+    if not workdir:
         raise UsageError("--workdir is missing; give --workdir=DIR, such as runs/first")
     if values.deterministic:
-        config.deterministic = True
+        (config.cell if is_table else config).deterministic = True
     joining = {
         "mode": values.distributed,
         "coordinator": values.coordinator,
@@ -94,7 +104,7 @@ def parse(argv: Sequence[str]) -> Command:
         "process_id": values.process_id,
         "seconds": values.connect_seconds,
     }
-    return Command(config, values.workdir, joining)
+    return Command(config, workdir, joining, values.list)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,6 +113,18 @@ def main(argv: Sequence[str]) -> int:
         command = parse(argv)
     except UsageError as error:
         return _refuse(error)
+    if "table" in command.config:
+        from aaa_jax import cells, tables
+
+        try:
+            if command.lists or not cells.is_one_cell(command.config):
+                return tables.main(command.config, command.workdir, argv, command.lists)
+            [cell] = cells.select_cells(command.config)
+            config = cells.cell_config(command.config, cell)
+        except cells.TableError as error:
+            return _refuse(error)
+        workdir = os.path.join(command.workdir, cell.name)
+        command = command._replace(config=config, workdir=workdir)
     if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
         os.environ["XLA_FLAGS"] = (

@@ -1,0 +1,16 @@
+"""Table 3: test error on ImageNet, top-1 and top-5.
+
+    python launch.py --config=configs/table3.py --workdir=runs/table3
+
+21 cells of five seeds: three networks under the paper's columns and four beyond it.
+Meant for a cluster of GPUs, see `table.py`. Here: not run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import table
+
+
+def get_config(argument: str = "*") -> ConfigDict:
+    """The table, or the cells that `argument` names, see `table.py`."""
+    return table.get_config("table3", argument)

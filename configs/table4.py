@@ -1,0 +1,16 @@
+"""Table 4: ResNet-50 on ImageNet under four augmentation methods.
+
+    python launch.py --config=configs/table4.py --workdir=runs/table4
+
+4 cells of five seeds. Scaled down to a CPU: `table4_digits.py`. Meant for a cluster of
+GPUs, see `table.py`. Here: not run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import table
+
+
+def get_config(argument: str = "*") -> ConfigDict:
+    """The table, or the cells that `argument` names, see `table.py`."""
+    return table.get_config("table4", argument)

@@ -1,0 +1,19 @@
+"""Table 5: what the search and the training of ResNet-50 on ImageNet cost.
+
+    python launch.py --config=configs/table5.py --workdir=runs/table3
+
+Its two cells are cells of Table 3: in Table 3's workdir, finished, nothing runs again,
+and the device hours in their `timing.jsonl` are counted and written to
+WORKDIR/table5.md beside the paper's estimate. Here: not run.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import table
+
+
+def get_config(argument: str = "*") -> ConfigDict:
+    """The table, or the cells that `argument` names, see `table.py`."""
+    c = table.get_config("table5", argument)
+    c.seeds = 1
+    return c
