@@ -1,0 +1,55 @@
+"""The input benchmark runs, and its page says what its record does."""
+
+import json
+
+import pytest
+from test_data_streaming import write
+
+from aaa_jax import data
+from benchmarks import input as input_benchmark
+
+
+def test_the_quick_run_writes_all_rows(tmp_path, capsys):
+    write(tmp_path)
+    input_benchmark.main(
+        ["--quick", "--name=tiny", f"--data_dir={tmp_path}", f"--out={tmp_path}"]
+    )
+    (path,) = tmp_path.glob("input-*.json")
+    record = json.loads(path.read_text())
+    names = {row["name"] for row in record["candidates"]}
+    assert names == {"this loader, area", "this loader, bilinear", "tf.data, linear"}
+    for row in record["candidates"]:
+        assert "why" in row or row["images_per_s"] > 0 < row["images_per_cpu_s"]
+    assert record["num_images"] == 11
+    assert all(ms > 0 for ms in record["parts"].values())
+    page = path.with_suffix(".md").read_text()
+    assert page in capsys.readouterr().out
+    assert "| decode |" in page
+
+
+def test_a_run_counts_distinct_images(tmp_path):
+    write(tmp_path)
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    options = input_benchmark._parse(["--quick"])
+    assert input_benchmark._ours(stream, options, "area", 1)() == 2 * 4
+
+
+@pytest.mark.parametrize(("speed", "word"), [(188, "reached"), (187, "not reached")])
+def test_the_goal_is_judged_by_the_cpu_seconds_of_the_first_row(speed, word):
+    row = {"name": "ours", "threads": 1, "images_per_s": 1, "images_per_cpu_s": speed}
+    record = {
+        "machine": {"device": "d", "cpu": "c", "cores": 2, "os": "o", "commit": "x"},
+        "versions": {"grain": "1"},
+        "load_average": 0.0,
+        "name": "tiny train",
+        "num_images": 5,
+        "num_policies": 8,
+        "size": 224,
+        "candidates": [row, {"name": "other", "why": "not installed"}],
+        "parts": {"decode": 1.0, "8 crops, area": 3.0, "8 crops, bilinear": 1.0},
+    }
+    page = input_benchmark.markdown(record)
+    assert f"make {2 * speed}: {word}." in page
+    assert f"| ours | 1 | 1 | 8 | {speed} | {8 * speed} |" in page
+    assert "| decode | 1.00 | 25 % |" in page
+    assert "| other | not installed | – | – | – | – |" in page
