@@ -25,7 +25,7 @@ h2 { font-size: 1.3rem; margin: 3rem 0 .8rem; padding-top: .6rem;
   border-top: 2px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 a { color: var(--link); }
-nav ul { columns: 18rem; padding-left: 1.2rem; margin: .4rem 0; }
+nav ul { padding-left: 1.2rem; margin: .4rem 0; }
 .remark { background: var(--warn); padding: .6rem .9rem; border-radius: .3rem; }
 .remark, .lead { max-width: 60rem; }
 .note, figcaption { color: var(--soft); font-size: .88rem; max-width: 60rem; }
@@ -77,7 +77,7 @@ def render(
     )
     body = "\n".join(
         f'<section id="{_anchor(number)}">\n<h2>{html.escape(section.title)}</h2>\n'
-        + "\n".join(_part(part) for part in section.parts)
+        + "\n".join(_part(part, section.title) for part in section.parts)
         + "\n</section>"
         for number, section in enumerate(sections)
     )
@@ -114,9 +114,9 @@ def _anchor(number: int) -> str:
     return f"part-{number + 1}"
 
 
-def _part(part: Sheet | Picture) -> str:
+def _part(part: Sheet | Picture, heading: str) -> str:
     if isinstance(part, Sheet):
-        return sheets.to_html(part)
+        return sheets.to_html(part, has_heading=part.title == heading)
     kind, data = "png", part.png
     if part.svg is not None and len(part.svg) < len(part.png):
         kind, data = "svg+xml", part.svg

@@ -183,7 +183,7 @@ def _show_hours(value: estimates.Estimate | None) -> str:
     """With three digits that count, whatever the size."""
     if value is None or value.mean <= 0:
         return ""
-    return show_estimate(value, max(0, 2 - math.floor(math.log10(value.mean))))
+    return show_estimate(value, min(4, max(0, 2 - math.floor(math.log10(value.mean)))))
 
 
 def to_markdown(sheet: Sheet, *, level: int = 2) -> str:
@@ -204,23 +204,30 @@ def to_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def to_html(sheet: Sheet) -> str:
-    """The table and its notes, without the heading."""
+def to_html(sheet: Sheet, *, has_heading: bool = False) -> str:
+    """The table and its notes, with a caption where no heading says the same."""
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in sheet.header)
     body = "\n".join(
         "<tr>"
         + f'<th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "".join(f"<td>{html.escape(_unbroken(cell))}</td>" for cell in row[1:])
         + "</tr>"
         for row in sheet.rows
     )
     notes = "".join(f"<p class=note>{html.escape(note)}</p>" for note in sheet.notes)
-    caption = f"<caption>{html.escape(sheet.title)}</caption>"
+    caption = "" if has_heading else f"<caption>{html.escape(sheet.title)}</caption>"
     return (
         f'<div class=scroll role=region tabindex=0 aria-label="'
         f'{html.escape(sheet.title)}"><table>{caption}<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>\n{notes}"
     )
+
+
+def _unbroken(cell: str) -> str:
+    """Lines may break before a bracket, and not within a number with its spread."""
+    for text in (" ± ", "n = ", ", +", ", -"):
+        cell = cell.replace(text, text.replace(" ", "\N{NO-BREAK SPACE}"))
+    return cell
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
