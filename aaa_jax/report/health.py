@@ -53,11 +53,11 @@ def health(family: Family, group: Group) -> Picture | None:
             caption=(
                 f"{seeds_in_words(finished)}"
                 f"{note if open_runs else ''}"
-                ". Thick: mean; thin: each run. The state is `collapsed` below 0.3 of "
-                "the maximal entropy, `narrowing` below 0.5, or when the strongest "
-                "magnitude has more than 70 % or an op more than 50 %. Where the "
-                "spread of the losses is no larger than their standard error, the "
-                "controller is rewarded for noise."
+                ". Thick: mean; thin: each run. Collapsed: below 0.3 of the maximal "
+                "entropy; narrowing: below 0.5, or the strongest magnitude has more "
+                "than 70 %, or an op more than 50 %. Where the spread of the losses is "
+                "no larger than their standard error, the controller is rewarded for "
+                "noise."
             ),
             alternative="; ".join(_in_words(run) for run in runs),
         )
