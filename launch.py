@@ -13,6 +13,7 @@ On a pod the same command is started in every process (docs/pods.md).
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,14 +78,21 @@ def parse(argv: Sequence[str]) -> Command:
             _check_loaded(path, config)
     except (LookupError, AttributeError) as error:
         overrides = [f"--{name}" for name in given if name.startswith("config.")]
-        hint = str(error.args[0]).replace("\n", ". ")
-        if not overrides:
-            raise UsageError(f"--config: {hint}") from error
+        hint = ". ".join(str(argument) for argument in error.args).replace("\n", ". ")
+        place = _place(error, argv)
+        if place or not overrides:
+            raise UsageError(
+                f"--config: {place}{type(error).__name__}: {hint}"
+            ) from error
         raise UsageError(
             f"the config has no such key as in {', '.join(overrides)}: {hint}"
         ) from error
     except (flags.Error, OSError, ValueError) as error:
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(_place(error, argv) + _one_line(error)) from error
+    except Exception as error:  # of the config file, which is a program
+        raise UsageError(
+            f"--config: {_place(error, argv)}{type(error).__name__}: {_one_line(error)}"
+        ) from error
     if stray:
         raise UsageError(f"stray argument {stray[0]!r}; every option is --name=value")
     if config is None:
@@ -103,6 +111,7 @@ def parse(argv: Sequence[str]) -> Command:
         "num_processes": values.num_processes,
         "process_id": values.process_id,
         "seconds": values.connect_seconds,
+        "heartbeat_seconds": values.heartbeat_seconds,
     }
     return Command(config, workdir, joining, values.list)
 
@@ -154,10 +163,11 @@ def _train(command: Command) -> int:
         train.ConfigError,
         data.DatasetError,
         metrics.RunDirectoryError,
+        checkpoint.CheckpointError,
         processes.ProcessError,
     ) as error:
         return _refuse(error)
-    except (train.NonFiniteLoss, checkpoint.CheckpointError) as error:
+    except (train.NonFiniteLoss, train.RunFailed) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
     except train.RunInterrupted as error:
@@ -203,6 +213,12 @@ def _define_processes(values: flags.FlagValues) -> None:
         "how long to wait for the other processes at the start",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "heartbeat_seconds",
+        60,
+        "a process that is not heard of for so long is taken for dead, and all end",
+        flag_values=values,
+    )
 
 
 def _refuse(error: Exception) -> int:
@@ -225,12 +241,25 @@ def _check_loaded(path: str, config: object) -> None:
         raise UsageError(f"--config: {path} has no get_config that returns a config")
 
 
+def _place(error: Exception, argv: Sequence[str]) -> str:
+    """Which line of a config file named in the command raised an error, if one did."""
+    named = " ".join(argv)
+    places = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    for name, line in reversed(places):
+        if name.endswith(".py") and os.path.basename(name) in named:
+            if os.path.abspath(name) != os.path.abspath(__file__):
+                return f"{os.path.relpath(name)}, line {line}: "
+    return ""
+
+
 def _one_line(error: Exception) -> str:
     """What an error of the flags says, without the traceback that it quotes."""
     if isinstance(error, UsageError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("ValueError: ")
+    return lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
 
 
 if __name__ == "__main__":

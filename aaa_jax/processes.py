@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 MODES = ("auto", "on", "off")
 CONNECT_SECONDS = 300
-HEARTBEAT_SECONDS = 60  # a process not heard of for so long counts as dead
+HEARTBEAT_SECONDS = 60
 LEAVE_SECONDS = 10  # how long a process that leaves waits for the others
 
 NOT_ALIKE = "all processes of a run must be started alike, with equal data"
@@ -52,6 +52,7 @@ def initialize(
     num_processes: int = 0,
     process_id: int = -1,
     seconds: float = CONNECT_SECONDS,
+    heartbeat_seconds: int = HEARTBEAT_SECONDS,
 ) -> bool:
     """Joins the processes of a run; before JAX touches any device.
 
@@ -64,6 +65,7 @@ def initialize(
         process_id: of this one, from 0; -1: what the environment says.
         seconds: to wait for the others; then the process ends with exit code 2, since
             JAX would abort it.
+        heartbeat_seconds: after which a process that is not heard of counts as dead.
 
     Returns:
         Whether this process is one of a distributed run.
@@ -91,7 +93,7 @@ def initialize(
         jax.distributed.initialize(
             **told,
             initialization_timeout=round(seconds) + _MARGIN,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=heartbeat_seconds,
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )
     except ValueError as error:
