@@ -178,8 +178,12 @@ def corrupted_splits(
     with contextlib.ExitStack() as stack:
         results: Iterator[np.ndarray] = map(corrupt, tasks)
         if processes > 1:
+            # One thread of OpenCV in each, or they would fight for the cores.
             pool = concurrent.futures.ProcessPoolExecutor(
-                processes, multiprocessing.get_context("spawn")
+                processes,
+                multiprocessing.get_context("spawn"),
+                initializer=cv2.setNumThreads,
+                initargs=(1,),
             )
             results = stack.enter_context(pool).map(corrupt, tasks)
         for name, severity in pairs:
