@@ -248,9 +248,9 @@ def _place(error: Exception, argv: Sequence[str]) -> str:
     if isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno))
     for name, line in reversed(places):
-        if name.endswith(".py") and os.path.basename(name) in named:
-            if os.path.abspath(name) != os.path.abspath(__file__):
-                return f"{os.path.relpath(name)}, line {line}: "
+        is_this = os.path.abspath(name) == os.path.abspath(__file__)
+        if name.endswith(".py") and os.path.basename(name) in named and not is_this:
+            return f"{os.path.relpath(name)}, line {line}: "
     return ""
 
 

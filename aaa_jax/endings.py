@@ -7,7 +7,7 @@ is the loop's business.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aaa_jax import checkpoint, metrics
+from aaa_jax import checkpoint, data, metrics
 
 GO_ON = "The same command goes on from there."
 
@@ -17,7 +17,7 @@ class NonFiniteLoss(RuntimeError):
 
 
 class RunFailed(RuntimeError):
-    """A run that had begun cannot go on: its directory cannot be written, say."""
+    """A run that had begun cannot go on: files cannot be written, or read, any more."""
 
 
 @contextmanager
@@ -25,9 +25,10 @@ def failing_in_mid_run() -> Iterator[None]:
     """Tells a failure after the beginning from a command that cannot work.
 
     Raises:
-        RunFailed: for any error of the run directory or of the checkpoints.
+        RunFailed: for any error of the run directory, the checkpoints or the dataset.
     """
+    expected = checkpoint.CheckpointError, metrics.RunDirectoryError, data.DatasetError
     try:
         yield
-    except (checkpoint.CheckpointError, metrics.RunDirectoryError) as error:
+    except expected as error:
         raise RunFailed(str(error)) from error

@@ -4,8 +4,9 @@ What takes two values to judge (does the group size divide the mini-batch?) is c
 by the functions that need them, by way of `experiment.check_config`.
 """
 
+import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from aaa_jax import devices, groups, models, optim, policies, published, replay, sources
@@ -39,7 +40,7 @@ class Rule(NamedTuple):
 
 
 def check_values(config: Any) -> None:
-    """Refuses the first value of a config that `RULES` does not allow.
+    """Refuses the first value that `RULES` does not allow, and any key it lacks.
 
     Args:
         config: nested mappings, such as a ConfigDict.
@@ -57,6 +58,21 @@ def check_values(config: Any) -> None:
             value = value[part]
         if not rule.allows(value):
             raise ConfigError(f"{key} is {_short(value)}; it must be {rule.text}")
+    for key in _keys(config):
+        if key not in RULES:
+            near = difflib.get_close_matches(key, RULES, n=3)
+            hint = f": did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"{_short(key)} is no key of configs/default.py{hint}")
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every dotted key that is not an option of the network."""
+    for name in config:
+        key, value = f"{prefix}{name}", config[name]
+        if hasattr(value, "keys") and key != "model.options":
+            yield from _keys(value, f"{key}.")
+        else:
+            yield key
 
 
 def _whole(low: int, high: int = _MOST) -> Rule:

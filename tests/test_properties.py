@@ -7,6 +7,7 @@ import ast
 import json
 import pathlib
 import pickle
+import sys
 import warnings
 
 import jax
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import launch
 from aaa_jax import augment, checkpoint, metrics, ops, policies, schema, standard
 from aaa_jax.experiment import check_config
 from configs import digits
@@ -140,6 +142,27 @@ def test_text_that_breaks_parsers_is_refused_by_name(text):
         policies.from_json(text)
 
 
+PRESET = (ROOT / "configs" / "digits.py").read_text()
+
+
+@settings(QUICK, max_examples=40)
+@given(data=st.data())
+def test_any_config_file_is_read_or_refused_in_one_line(data, tmp_path_factory):
+    begin = data.draw(st.integers(0, len(PRESET)))
+    end = data.draw(st.integers(begin, min(begin + 40, len(PRESET))))
+    inserted = data.draw(st.text(alphabet="abc.=()[]:'0123456789 \n\x00", max_size=6))
+    path = tmp_path_factory.mktemp("configs") / "mine.py"
+    path.write_text(PRESET[:begin] + inserted + PRESET[end:])
+    arguments = ["launch.py", f"--config={path}", "--workdir=x"]
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SyntaxWarnings of the mutated file
+        patch.setattr(sys, "argv", [])
+        command, refusal = _refusal(launch.UsageError, launch.parse, arguments)
+    if refusal is None:
+        _, refusal = _refusal(schema.ConfigError, check_config, command.config)
+    assert refusal is None or (refusal and "\n" not in refusal.strip())
+
+
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal"}
 FORBIDDEN_MODULES |= {"shelve", "yaml"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -181,7 +204,7 @@ def _spoil(directory: pathlib.Path, name: str, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
-@QUICK
+@settings(QUICK, max_examples=50)
 @given(
     files=st.dictionaries(
         st.sampled_from(
@@ -237,7 +260,7 @@ CHECKPOINT_NAMES = st.one_of(
 )
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=10)
 @given(names=st.dictionaries(CHECKPOINT_NAMES, st.booleans(), max_size=3))
 def test_any_names_among_the_checkpoints_do_no_harm(names, tmp_path_factory):
     directory = tmp_path_factory.mktemp("checkpoints")
@@ -281,7 +304,7 @@ def _traced(function, *args):
     return _refusal(REFUSALS, jax.eval_shape, function, *args)
 
 
-@QUICK
+@settings(QUICK, max_examples=30)
 @given(SHAPES, DTYPES)
 def test_images_of_any_shape_and_type_are_augmented_or_refused(shape, dtype):
     images = jax.ShapeDtypeStruct(shape, dtype)
