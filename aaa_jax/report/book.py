@@ -130,7 +130,7 @@ def _lead(runs: Sequence[Run]) -> list[str]:
     states = [health.state_at_end(run) for run in finished if run.is_learned]
     lead = (
         f"{len(finished)} of {len(runs)} {'run' if len(runs) == 1 else 'runs'} "
-        f"finished, seeds {', '.join(map(str, sorted({run.seed for run in runs})))}. "
+        f"finished, {groups.list_seeds(run.seed for run in runs)}. "
         "Everything on this page was read from the run directories."
     )
     if states:

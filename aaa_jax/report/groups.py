@@ -5,7 +5,7 @@ a number); a *family* is the groups on the same data with the same network.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aaa_jax import metrics
@@ -152,9 +152,16 @@ def slug(text: str) -> str:
 
 def seeds_in_words(runs: Sequence[Run]) -> str:
     """`n = 3, seeds 0, 1, 4`."""
-    seeds = [str(run.seed) for run in runs]
-    noun = "seed" if len(seeds) == 1 else "seeds"
-    return f"n = {len(seeds)}, {noun} {', '.join(seeds)}" if seeds else "n = 0"
+    return (
+        f"n = {len(runs)}, {list_seeds(run.seed for run in runs)}" if runs else "n = 0"
+    )
+
+
+def list_seeds(seeds: Iterable[int]) -> str:
+    """`seed 3`, or `seeds 0, 1, 4`; each once."""
+    unique = sorted(set(seeds))
+    noun = "seed" if len(unique) == 1 else "seeds"
+    return f"{noun} {', '.join(map(str, unique))}"
 
 
 def _make_groups(runs: Sequence[Run]) -> tuple[Group, ...]:

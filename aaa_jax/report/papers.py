@@ -17,6 +17,7 @@ from aaa_jax.report.runs import Run
 from aaa_jax.report.sheets import Sheet, not_finished
 
 ERRORS = ("test_error", "test_top5_error")
+PREFIX = "NOT THE PAPER'S EXPERIMENT"
 # The first word of a preset -> the paper's dataset.
 DATA = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet2012"}
 
@@ -171,7 +172,7 @@ def remarks(table: Table, runs: Sequence[Run]) -> list[str]:
         members = [run for run in runs if run.cell is not None and run.cell.row == row]
         reasons = sorted({reason for run in members for reason in scaled(table, run)})
         if reasons:
-            found.append(f"SCALED, {table.rows[row]}: {', '.join(reasons)}.")
+            found.append(f"{PREFIX}, {table.rows[row]}: {', '.join(reasons)}.")
     return found
 
 
@@ -187,7 +188,7 @@ def scaled(table: Table, run: Run) -> list[str]:
     if wanted is not None and size:
         reasons.append(f"{size} training images")
     if run.scale != 1:
-        reasons.append(f"epochs and network by {run.scale:g}")
+        reasons.append(f"epochs and network SCALED by {run.scale:g}")
     if run.is_shortened:
         reasons.append(f"stopped at step {run.settings['max_steps']}")
     return reasons

@@ -27,13 +27,11 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
         return None
     with style.drawing():
         figure, axes = style.new_figure(2, 2, width=11, height=9)
-        for row, (kind, title) in enumerate(
-            (("expected", "expected by the controller"), ("sampled", "sampled"))
-        ):
+        for row, kind in enumerate(("expected", "sampled")):
             found = series.mean_windows(runs, f"{kind}_ops")
-            _draw_ops(axes[row, 0], found, f"(a) Operations, {title}")
+            _draw_ops(axes[row, 0], found, f"(a) Operations, {kind}")
             found = series.mean_windows(runs, f"{kind}_magnitudes")
-            _draw_magnitudes(axes[row, 1], found, f"(b) Magnitudes, {title}")
+            _draw_magnitudes(axes[row, 1], found, f"(b) Magnitudes, {kind}")
         windows = series.mean_windows(runs, "expected_ops")
         return style.finish(
             figure,
@@ -41,12 +39,12 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
             title=f"Figure 6: what the policies are made of, {group.label}",
             caption=(
                 f"{in_windows(windows.size)}, {seeds_in_words(runs)}"
-                f"{unfinished_note(runs)}. Above: the shares that the controller "
-                "expects (its probabilities, averaged over the drawn prefixes); below: "
-                "those of the policies that were drawn, M at every update. Numbers at "
-                "the right are shares at the end, in %. Magnitudes are those of ops "
-                "other than Identity; AutoContrast, Invert and Equalize have one that "
-                "is without effect."
+                f"{unfinished_note(runs)}. Above: the shares that the source "
+                "expects (of a controller its probabilities, averaged over the drawn "
+                "prefixes); below: those of the policies that were drawn, M at every "
+                "update. Numbers at the right are shares at the end, in %. Magnitudes "
+                "are those of ops other than Identity; AutoContrast, Invert and "
+                "Equalize have one that is without effect."
             ),
             alternative=_in_words(windows, runs),
         )
