@@ -191,7 +191,7 @@ def read_state(
     if _is_locked(path / "lock"):
         return State("running", step, total)
     lines = metrics.read_lines(path, "metrics")
-    is_over = total is not None and step >= total and bool(lines)
+    is_over = total is not None and bool(lines) and lines[-1]["step"] >= total
     # A shorter run that is asked to go on is not finished.
     if config is not None and recorded["max_steps"] != config.max_steps:
         is_over = is_over and 0 < config.max_steps <= step

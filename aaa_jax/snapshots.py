@@ -79,7 +79,7 @@ def truncate_after(workdir: epath.PathLike, step: int | None) -> None:
     last = -1 if step is None else step
     for later in snapshot_steps(workdir):
         if later > last:
-            (epath.Path(workdir) / FOLDER / f"{later}.npz").unlink()
+            (epath.Path(workdir) / FOLDER / f"{later}.npz").unlink(missing_ok=True)
 
 
 def save_facts(workdir: epath.PathLike, facts: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes
+from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes, traces
 from aaa_jax.agreement import require_alike
 from aaa_jax.endings import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
 from aaa_jax.experiment import (
@@ -143,6 +143,8 @@ def train_and_evaluate(
         state = _restore_or_init(run, splits.image_shape)
         first = int(state.train.step)
         epochs = _epochs_left(run, first)
+        if epochs:
+            traces.write_facts(directory.path, experiment, used)
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)
@@ -177,6 +179,9 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
         _settle(run, entry)
     run.watchdog.beat(f"step {last}")
     seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
+    seconds["controller_seconds"] = traces.search_seconds(
+        run.program, run.experiment, run.root, state, first
+    )
     _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
     return state
@@ -236,9 +241,11 @@ def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
     restored = run.checkpoints.restore_latest(state)
     if restored is None:
         run.directory.truncate_after(None)
+        traces.begin(run.directory.path, run.experiment, state)
         return state
     step, state = restored
     run.directory.truncate_after(step)
+    traces.go_back(run.directory.path, step)
     run.progress.message(journal.resumed(step, run.experiment))
     return state
 
@@ -321,6 +328,7 @@ def _write_epoch(
     small = replace(state.train, params=(), batch_stats=(), opt_state=())
     fetched = jax.device_get(replace(state, train=small, source=()))
     line = journal.epoch_line(epoch, fetched, run.experiment, tested)
+    traces.keep(run.directory.path, run.experiment, state)
     run.directory.write_metrics(step, line)
     run.directory.write_timing(
         step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds

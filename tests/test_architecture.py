@@ -25,7 +25,7 @@ FLOORS = [
     {"step", "report", "schema"},
     {"experiment"},
     {"program", "trained", "cells"},
-    {"journal", "feed", "probe", "corruptions"},
+    {"journal", "traces", "feed", "probe", "corruptions"},
     {"agreement"},
     {"train", "tables"},
 ]

@@ -1,0 +1,103 @@
+"""What a run leaves in its directory besides its lines, for transfer, tables and costs.
+
+Snapshots of its controller, its length and devices, the time of its search: when they
+are written, and what they hold; how is the business of `snapshots`. Process 0 writes.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+from etils import epath
+
+from aaa_jax import metrics, processes, snapshots
+from aaa_jax.experiment import Experiment
+from aaa_jax.program import Program, RunState
+
+
+def begin(path: epath.Path, experiment: Experiment, state: RunState) -> None:
+    """Of a run from the first step: the snapshot before it, and none of an older run.
+
+    Raises:
+        metrics.RunDirectoryError: it cannot be written; as of all functions here.
+    """
+    go_back(path, None)
+    keep(path, experiment, state)
+
+
+def go_back(path: epath.Path, step: int | None) -> None:
+    """Makes the snapshots what they were when the checkpoint of `step` was saved."""
+    if processes.is_first():
+        with _clear_errors(path):
+            snapshots.truncate_after(path, step)
+
+
+def keep(path: epath.Path, experiment: Experiment, state: RunState) -> None:
+    """The snapshot of an epoch's end, before its checkpoint; of a learned source."""
+    snapshot = experiment.source.snapshot
+    if snapshot is not None and processes.is_first():
+        arrays = jax.device_get(snapshot(state.source))
+        with _clear_errors(path):
+            snapshots.save_snapshot(path, int(state.train.step), arrays)
+
+
+def write_facts(
+    path: epath.Path, experiment: Experiment, used: Sequence[jax.Device]
+) -> None:
+    """How long the run is and what it runs on, in ``run.json``."""
+    recipe = experiment.recipe
+    facts = {
+        "total_steps": experiment.total_steps,
+        "steps_per_epoch": recipe.steps_per_epoch,
+        "round_steps": recipe.round_steps,
+        "num_devices": len(used),
+        "device": used[0].device_kind,
+        "jax": jax.__version__,
+    }
+    if processes.is_first():
+        with _clear_errors(path):
+            snapshots.save_facts(path, facts)
+
+
+def search_seconds(
+    program: Program,
+    experiment: Experiment,
+    root: jax.Array,
+    state: RunState,
+    first: int,
+) -> float:
+    """What the policy search took of the steps since `first`, timed apart (Table 5).
+
+    Steps are dispatched ahead, so that a round's sampling and update cannot be timed
+    where they happen: one of each is done again, its result dropped, and counted as
+    often as rounds ended.
+
+    Args:
+        program: of the run, both functions compiled.
+        experiment: of the run; a source that learns nothing searches nothing.
+        root: of the run.
+        state: of the run, ready.
+        first: a step.
+    """
+    round_steps = experiment.recipe.round_steps
+    rounds = int(state.train.step) // round_steps - first // round_steps
+    if not experiment.source.is_learned or rounds == 0:
+        return 0.0
+    started = time.monotonic()
+    policies = program.sample(state.source, root, np.int32(0))
+    jax.block_until_ready(program.close_round(state.source, policies, state.train))
+    return rounds * (time.monotonic() - started)
+
+
+@contextmanager
+def _clear_errors(path: epath.Path) -> Iterator[None]:
+    """Turns an error of the file system into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise metrics.RunDirectoryError(
+            f"cannot write in {path}: {error.strerror or error}. Give it room and write"
+            " permission, or choose another --workdir; what is there is kept."
+        ) from error
