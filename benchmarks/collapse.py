@@ -281,7 +281,8 @@ def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
     axes[0].text(5, 0.51, "narrowing below", fontsize=7, color="grey")
     axes[0].text(5, 0.31, "collapsed below", fontsize=7, color="grey")
     seeds = len(next(iter(played.values()))["table"]["entropy"])
-    axes[-1].legend(title=f"mean and range, {seeds} seeds", fontsize=8, loc="best")
+    # The curves of this game leave room below.
+    axes[1].legend(title=f"mean and range, {seeds} seeds", loc="center")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
