@@ -65,8 +65,12 @@ class Recording(NamedTuple):
         return len(self.steps)
 
 
-def read_recording(run: str) -> Recording:
-    """Reads the policies of a finished run from its directory.
+def read_recording(run: str, *, finished: bool = True) -> Recording:
+    """Reads the policies of a run from its directory.
+
+    Args:
+        run: the directory.
+        finished: refuse a run that has rounds to go.
 
     Raises:
         ValueError: in one line, what is missing or contradicts itself.
@@ -95,7 +99,7 @@ def read_recording(run: str) -> Recording:
         f"{run}/policies.jsonl does not hold the rounds 0 to {len(rounds) - 1} in "
         "order: it is incomplete",
     )
-    if facts:
+    if facts and finished:
         planned = facts["total_steps"] // facts["round_steps"]
         check(
             len(rounds) >= planned,
