@@ -95,6 +95,13 @@ def build(
             f"{2**31 // steps_per_epoch}"
         )
     source = build_source(config)
+    if info.loader == "stream" and "policy_first" in (
+        source.order or config.policies.order,
+    ):
+        raise ConfigError(
+            "policies.order is 'policy_first', but a streamed dataset is cropped before "
+            "its images reach the device; use 'standard_first'"
+        )
     schedule, optimizer = _build_optimizer(config, steps_per_epoch)
     return Experiment(
         model=build_model(config, info.num_classes),

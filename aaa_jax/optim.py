@@ -133,8 +133,8 @@ def _check_schedule(
         raise ValueError(f"a training has at least one step: {total_steps}")
     if not 0 <= warmup_steps < total_steps:
         raise ValueError(
-            f"the warm-up is shorter than the training of {total_steps} steps: "
-            f"{warmup_steps}"
+            f"a warm-up of {warmup_steps} steps (optimizer.warmup_epochs) must be at "
+            f"least 0 and shorter than the training of {total_steps} steps (epochs)"
         )
     if name == "step" and not 0 < factor <= 1:
         raise ValueError(f"the step factor is in (0, 1]: {factor}")
