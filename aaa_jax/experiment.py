@@ -99,8 +99,8 @@ def build(
         source.order or config.policies.order,
     ):
         raise ConfigError(
-            "policies.order is 'policy_first', but a streamed dataset is cropped before "
-            "its images reach the device; use 'standard_first'"
+            "policies.order is 'policy_first', but the images of a stream are cropped "
+            "before they reach the device; use 'standard_first'"
         )
     schedule, optimizer = _build_optimizer(config, steps_per_epoch)
     return Experiment(
