@@ -55,15 +55,15 @@ def write_report(
     """
     runs = read_runs(paths)
     families = groups.make_families(runs)
-    tables, records = _tables(runs, families)
+    tables, numbers = _tables(runs, families)
     sections = [*tables, *(_family_section(family, epochs) for family in families)]
     sections.append(Section("Every run", (sheets.run_list(runs),)))
     data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
     title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
-    remarks = [note] if note else []
-    page = render(title, _lead(runs), remarks + _warnings(runs), sections)
+    remarks = [*([note] if note else []), *_warnings(runs)]
+    page = render(title, _lead(runs), remarks, sections)
+    markdown = _markdown(title, [*remarks, *_lead(runs)], sections)
     drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]
-    texts = [part for s in sections for part in s.parts if isinstance(part, Sheet)]
     folder = pathlib.Path(output).expanduser()
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
@@ -71,9 +71,8 @@ def write_report(
             _write(folder / "figures" / f"{picture.name}.png", picture.png)
             if picture.svg is not None:
                 _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
-        markdown = _markdown(title, remarks, runs, texts)
         _write(folder / "results.md", markdown.encode())
-        _write(folder / "results.csv", records.encode())
+        _write(folder / "results.csv", numbers.encode())
         _write(folder / "report.html", page.encode())
     except OSError as error:
         raise ReportError(
@@ -162,10 +161,21 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _markdown(
-    title: str, remarks: Sequence[str], runs: Sequence[Run], texts: Sequence[Sheet]
+    title: str, paragraphs: Sequence[str], sections: Sequence[Section]
 ) -> str:
-    parts = [f"# {title}", "", *(f"{remark}\n" for remark in remarks), *_lead(runs), ""]
-    return "\n".join([*parts, *(sheets.to_markdown(text) for text in texts)])
+    """The same as the page, for where Markdown is shown; pictures lie in figures/."""
+    texts = [f"# {title}", *paragraphs]
+    for section in sections:
+        texts.append(f"## {section.title}")
+        for part in section.parts:
+            if isinstance(part, Sheet):
+                texts.append(sheets.to_markdown(part).rstrip())
+                continue
+            words = part.alternative.replace("[", "(").replace("]", ")")
+            texts.append(f"### {part.title}")
+            texts.append(f"![{words}](figures/{part.name}.png)")
+            texts.append(part.caption)
+    return "\n\n".join([*texts, ""])
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

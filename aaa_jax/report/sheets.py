@@ -109,7 +109,7 @@ def run_list(runs: Sequence[Run]) -> Sheet:
         )
     header = ("run", "policies", "data", "network", "seed", "epochs")
     last = ("test error (%)", "state", "device")
-    return Sheet("Runs", (*header, *last), tuple(rows))
+    return _without_empty(Sheet("Every run", (*header, *last), tuple(rows)))
 
 
 def collapse(family: Family) -> Sheet | None:
@@ -179,6 +179,19 @@ def not_finished(runs: Sequence[Run]) -> str:
     )
 
 
+def _without_empty(sheet: Sheet) -> Sheet:
+    """The columns in which something stands."""
+    kept = [
+        place
+        for place in range(len(sheet.header))
+        if any(row[place] for row in sheet.rows)
+    ]
+    return sheet._replace(
+        header=tuple(sheet.header[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in sheet.rows),
+    )
+
+
 def _show_hours(value: estimates.Estimate | None) -> str:
     """With three digits that count, whatever the size."""
     if value is None or value.mean <= 0:
@@ -186,7 +199,7 @@ def _show_hours(value: estimates.Estimate | None) -> str:
     return show_estimate(value, min(4, max(0, 2 - math.floor(math.log10(value.mean)))))
 
 
-def to_markdown(sheet: Sheet, *, level: int = 2) -> str:
+def to_markdown(sheet: Sheet, *, level: int = 3) -> str:
     """A heading, the table, its notes."""
     lines = [f"{'#' * level} {sheet.title}", "", _markdown_row(sheet.header)]
     lines.append(_markdown_row(["---"] * len(sheet.header)))
