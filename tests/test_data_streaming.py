@@ -127,14 +127,17 @@ def resized(pixels, height, width):
 ROUNDING = 1.6
 
 
-def expected_row(stream, options, epoch, step, row):
-    order = data.epoch_order(options.seed, epoch, stream.num_images)
-    number = order[step * N + IMAGE_OF_ROW[row]]
+def expected_row(options, epoch, step, row, number=None):
+    """The pixels and the label of a row; of another image than its own if told."""
+    if number is None:
+        order = data.epoch_order(options.seed, epoch, len(PICTURES))
+        number = order[step * N + IMAGE_OF_ROW[row]]
     pixels = PICTURES[number]
     numbers = numbers_of(options, epoch, step, row)
     top, left, height, width = box_of(numbers, *pixels.shape[:2])
     rows = resized(pixels[top : top + height, left : left + width], SIDE, SIDE)
-    return rows[:, ::-1] if numbers[22] < 0.5 else rows, number % 3
+    mirrored = options.flip and numbers[22] < 0.5
+    return rows[:, ::-1] if mirrored else rows, number % 3
 
 
 def test_rows_are_the_crops_that_their_draws_say(stream):
@@ -142,7 +145,7 @@ def test_rows_are_the_crops_that_their_draws_say(stream):
     for epoch in (0, 3):
         for step, batch in enumerate(batches(stream, epoch=epoch)):
             for row in range(M * N):
-                image, label = expected_row(stream, OPTIONS, epoch, step, row)
+                image, label = expected_row(OPTIONS, epoch, step, row)
                 assert np.abs(batch.images[row] - image).max() <= ROUNDING
                 assert batch.labels[row] == label
                 flips += numbers_of(OPTIONS, epoch, step, row)[22] < 0.5
@@ -319,8 +322,10 @@ def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, ca
     assert "n06" in stream.bad_images[6]
     # Both bad ones stand first: the third of the order comes in for both.
     order = data.epoch_order(0, epoch, 11)
-    for image in (0, 1):
-        assert (first.labels[image == IMAGE_OF_ROW] == order[2] % 3).all()
+    for row in np.flatnonzero(IMAGE_OF_ROW <= 1):
+        image, label = expected_row(options, epoch, 0, row, number=order[2])
+        assert np.abs(first.images[row] - image).max() <= ROUNDING
+        assert first.labels[row] == label
     for host in (range(4), range(4, 8)):
         again = data.open_stream("tiny", "train", data_dir=tmp_path)
         rows = batches(again, options, rows=host, epoch=epoch)[0]
@@ -342,6 +347,27 @@ def test_a_label_out_of_range_is_a_bad_record(tmp_path):
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     with pytest.raises(data.BadRecord, match="the label 3: labels are 0 to 2"):
         evaluated(stream, OPTIONS, batch_size=4, resize=20)
+
+
+def test_a_changed_byte_of_array_record_never_changes_an_image(tmp_path, stream):
+    path = sorted(write(tmp_path).glob("*train*"))[1]
+    content = path.read_bytes()
+    arguments = {"batch_size": 11, "resize": 20}
+    (whole,) = evaluated(stream, OPTIONS, **arguments)
+    noticed = []
+    for place in range(600, 6000, 450):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        try:
+            damaged = data.open_stream("tiny", "train", data_dir=tmp_path)
+            (batch,) = evaluated(damaged, OPTIONS, **arguments)
+        except data.BadRecord as error:
+            noticed.append(str(error))
+        else:  # a byte between the records
+            np.testing.assert_array_equal(batch.images, whole.images)
+    assert len(noticed) > 2
+    assert all(str(path) in message for message in noticed)
 
 
 def test_tfrecords_are_read_at_random_by_an_index_kept_beside_them(tmp_path):
