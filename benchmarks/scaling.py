@@ -1,0 +1,244 @@
+"""What a step costs on D devices, on paper: from counts and from measured pieces.
+
+    python -m benchmarks.scaling            prints the tables
+    python -m benchmarks.scaling --write    puts them into docs/scaling.md
+
+Counted here: floating-point operations, bytes of gradients, statistics and images,
+groups. Measured elsewhere, on a CPU: what a host takes to decode an image and to start
+a step. From data sheets: what devices and networks can do at most. Nothing was run on
+more than one accelerator: what share of the peak a step reaches is a stated range.
+"""
+
+import argparse
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from aaa_jax import groups
+from benchmarks import flops, presets
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
+BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
+PRESETS = ("imagenet_r50", "imagenet_r200", "cifar10_wrn28x10")
+DEVICES = (8, 64, 512)
+FLOAT = 4  # bytes
+
+
+class Site(NamedTuple):
+    """What a step runs on.
+
+    Attributes:
+        device: a row of `flops.PEAKS`, bfloat16.
+        utilization: least and most share of the peak that a step reaches; not measured.
+        devices_per_host: on one host, with one process.
+        cores_per_host: that decode.
+        decode_ms: CPU milliseconds for an image with its M rows, the whole loader.
+        dispatch_us: host microseconds to start a step, for each array of its state.
+        link_gb: GB/s that a device can send to others of its host.
+        network_gb: GB/s that a device can send to other hosts.
+    """
+
+    device: str = "NVIDIA H100"
+    utilization: tuple[float, float] = (0.3, 0.5)
+    devices_per_host: int = 8
+    cores_per_host: int = 64
+    decode_ms: float = 3.5
+    dispatch_us: float = 1.4
+    link_gb: float = 450.0
+    network_gb: float = 50.0
+
+
+class Work(NamedTuple):
+    """What a step of a preset has to do, on however many devices.
+
+    Attributes:
+        name: the preset.
+        num_images: N.
+        num_policies: M.
+        group_size: b, rows that share BatchNorm statistics.
+        row_flops: operations to train on one row.
+        reduced_bytes: what every device adds up with the others.
+        row_bytes: of a row on its way to the device; 0 where the dataset lives there.
+        leaves: arrays of the train state.
+    """
+
+    name: str
+    num_images: int
+    num_policies: int
+    group_size: int
+    row_flops: float
+    reduced_bytes: int
+    row_bytes: int
+    leaves: int
+
+    @property
+    def num_rows(self) -> int:
+        """N * M."""
+        return self.num_images * self.num_policies
+
+
+class Cost(NamedTuple):
+    """A step on so many devices; seconds unless said otherwise.
+
+    Attributes:
+        devices: D.
+        hosts: that hold them.
+        group_size: the largest b up to the preset's that gives every device a group.
+        device_rows: rows of a device.
+        compute: most and least, by the utilisation.
+        all_reduce: of the gradients, not overlapped with anything.
+        dispatch: of the host, while the devices work.
+        decoded: images that a host decodes.
+        decode: CPU seconds of a host; 0 where nothing is streamed.
+        cores: of a host that keep up with the faster compute.
+        sent_bytes: to a device.
+    """
+
+    devices: int
+    hosts: int
+    group_size: int
+    device_rows: int
+    compute: tuple[float, float]
+    all_reduce: float
+    dispatch: float
+    decoded: float
+    decode: float
+    cores: float
+    sent_bytes: float
+
+
+@functools.cache
+def work(preset: str) -> Work:
+    """Counts the step of a preset at full size, from shapes."""
+    config = presets.get_config(preset)
+    made = presets.full_step(config)
+    train = made.shapes()[0]
+    layout = made.experiment.recipe.layout
+    side = presets.describe(config).image_size or 224
+    reduced = sum(
+        leaf.size for leaf in jax.tree.leaves((train.params, train.batch_stats))
+    )
+    is_streamed = config.data.name == "imagenet2012"
+    return Work(
+        name=preset,
+        num_images=layout.num_images,
+        num_policies=layout.num_policies,
+        group_size=config.batch_norm.group_size,
+        row_flops=flops.training_flops(made.experiment.model, side),
+        reduced_bytes=FLOAT * (reduced + 2 * layout.num_policies),
+        row_bytes=side * side * 3 if is_streamed else 0,
+        leaves=len(jax.tree.leaves(train)),
+    )
+
+
+def cost(task: Work, devices: int, site: Site) -> Cost:
+    """A step on D devices that share whole groups, one process per host."""
+    hosts = -(-devices // site.devices_per_host)
+    size = largest_group(task, devices)
+    rows = task.num_rows // devices
+    peak = flops.peak(site.device, "bfloat16")
+    assert peak is not None, site.device
+    whole = rows * task.row_flops / (peak * 1e12)
+    compute = (whole / site.utilization[0], whole / site.utilization[1])
+    speed = (site.link_gb if hosts == 1 else site.network_gb) * 1e9
+    all_reduce = 2 * (devices - 1) / devices * task.reduced_bytes / speed
+    decoded = images_of_host(task, size, devices, hosts) if task.row_bytes else 0
+    decode = decoded * site.decode_ms / 1e3
+    return Cost(
+        devices=devices,
+        hosts=hosts,
+        group_size=size,
+        device_rows=rows,
+        compute=compute,
+        all_reduce=all_reduce,
+        dispatch=task.leaves * site.dispatch_us / 1e6,
+        decoded=decoded,
+        decode=decode,
+        cores=decode / (compute[1] + all_reduce),
+        sent_bytes=rows * task.row_bytes,
+    )
+
+
+def largest_group(task: Work, devices: int) -> int:
+    """The largest b <= the preset's, N a multiple of it, that `groups` lets D share."""
+    for size in range(task.group_size, 0, -1):
+        if task.num_images % size:
+            continue
+        layout = groups.group_layout(task.num_images, task.num_policies, size, "mixed")
+        if (layout.num_rows // layout.rows_per_group) % devices == 0:
+            return size
+    raise ValueError(f"{task.name}: {task.num_rows} rows are too few for {devices}")
+
+
+def images_of_host(task: Work, size: int, devices: int, hosts: int) -> int:
+    """Distinct images among the rows of the first host's devices."""
+    layout = groups.group_layout(task.num_images, task.num_policies, size, "mixed")
+    share = task.num_rows // hosts
+    assert devices % hosts == 0
+    return len(np.unique(np.asarray(groups.image_of_row(layout))[:share]))
+
+
+def table(task: Work, site: Site) -> str:
+    """Markdown: a row per number of devices."""
+    costs = [cost(task, devices, site) for devices in DEVICES]
+    least, most = (round(100 * share) for share in site.utilization)
+    lines = [
+        f"**`{task.name}`**: N·M = {task.num_images}·{task.num_policies} rows, "
+        f"{task.row_flops / 1e9:.1f} GFLOP each; {task.reduced_bytes / 1e6:.0f} MB to "
+        f"add up; a host takes about {1e3 * costs[0].dispatch:.1f} ms to start a step.",
+        "",
+        f"| devices | hosts | b | rows a device | compute, ms at {most}–{least} % | "
+        "all-reduce, ms | images a host decodes | cores it needs | MB to a device |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for c in costs:
+        sent = f"{c.sent_bytes / 1e6:.0f}" if task.row_bytes else "–"
+        decoded = f"{c.decoded}" if task.row_bytes else "–"
+        cores = f"{c.cores:.0f}" if task.row_bytes else "–"
+        lines.append(
+            f"| {c.devices} | {c.hosts} | {c.group_size} | {c.device_rows} | "
+            f"{1e3 * c.compute[1]:.1f}–{1e3 * c.compute[0]:.1f} | "
+            f"{1e3 * c.all_reduce:.2f} | {decoded} | {cores} | {sent} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page_tables(site: Site) -> str:
+    """All tables, as they stand in the page."""
+    return "\n".join(table(work(preset), site) for preset in PRESETS)
+
+
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Prints the tables, or writes them into the page."""
+    options = _parse(command_line)
+    given = {name: getattr(options, name) for name in _options()}
+    tables = page_tables(Site(**given))
+    if not options.write:
+        print(tables)
+        return
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
+
+
+def _options() -> dict[str, Any]:
+    """What can be told on the command line: `Site` but for the range."""
+    defaults = Site()._asdict()
+    defaults.pop("utilization")
+    return defaults
+
+
+def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in _options().items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--write", action="store_true", help="into docs/scaling.md")
+    return parser.parse_args(command_line)
+
+
+if __name__ == "__main__":
+    main()
