@@ -81,7 +81,8 @@ def initialize(
     if mode == "off":
         return False
     told = _told(coordinator, num_processes, process_id)
-    if mode == "auto" and not told and not _seems_distributed():
+    detected = _detected()
+    if mode == "auto" and not told and not detected:
         return False
     _check_told(told)
     # Signals are the business of `signals`: JAX would swallow SIGTERM.
@@ -97,8 +98,8 @@ def initialize(
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )
     except ValueError as error:
-        if mode == "auto" and not told:
-            return False  # a TPU machine on its own
+        if mode == "auto" and not told and detected == "TPU":
+            return False  # a machine on its own
         raise ProcessError(_not_found(told, str(error))) from error
     except RuntimeError as error:
         raise ProcessError(_not_found(told, str(error))) from error
@@ -312,24 +313,25 @@ def _check_told(told: Mapping[str, Any]) -> None:
         )
 
 
-def _seems_distributed() -> bool:
-    """Whether Slurm, Open MPI or a TPU machine may hold several processes of a run."""
+def _detected() -> str:
+    """What may hold several processes of a run: Slurm, Open MPI, TPU; or nothing."""
     environment = os.environ
     if "SLURM_STEP_NODELIST" in environment:
-        return int(environment.get("SLURM_NTASKS", 1)) > 1
+        return "Slurm" if int(environment.get("SLURM_NTASKS", 1)) > 1 else ""
     if int(environment.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
-        return True
+        return "Open MPI"
     if "tpu" not in environment.get("JAX_PLATFORMS", "tpu"):
-        return False
-    has_chips = bool(glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*"))
-    return has_chips and importlib.util.find_spec("libtpu") is not None
+        return ""
+    has_chips = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    return "TPU" if has_chips and importlib.util.find_spec("libtpu") else ""
 
 
 def _not_found(told: Mapping[str, Any], why: str) -> str:
     if "should be defined" in why or "must be defined" in why:
         return (
             f"not enough is known of the run's processes ({_first_line(why)}): give "
-            "--coordinator=host:port, --num_processes and --process_id"
+            "--coordinator=host:port, --num_processes and --process_id, or "
+            "--distributed=off to run alone"
         )
     where = told.get("coordinator_address", "the coordinator")
     return (

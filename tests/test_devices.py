@@ -72,6 +72,24 @@ def test_a_donated_state_is_given_up_and_the_source_is_not(count, mapping):
     assert not kept.is_deleted()
 
 
+@pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
+def test_what_comes_of_the_first_device_is_the_same_on_all(mapping):
+    """Values that differ, with NaN on the others, as if hosts had drifted apart."""
+    used = devices.pick_devices(4)
+
+    def drifted(state, unused, *, axis_name):
+        index = jax.lax.axis_index(axis_name)
+        mine = jnp.where(index == 0, state, jnp.nan * state)
+        first = devices.of_first_device({"real": mine, "whole": index + 7}, axis_name)
+        return jax.lax.all_gather(first, axis_name)
+
+    state = devices.replicate(np.array([0.1, -3.0], np.float32), used)
+    mapped = devices.map_over_devices(drifted, used, mapping)
+    found = jax.device_get(mapped(state, np.int32(0)))
+    np.testing.assert_array_equal(found["real"], np.float32([[0.1, -3.0]] * 4))
+    np.testing.assert_array_equal(found["whole"], [7, 7, 7, 7])
+
+
 def test_auto_is_jit_alone_and_pmap_in_company():
     assert devices.resolve_mapping("auto", 1) == "jit"
     assert devices.resolve_mapping("auto", 4) == "pmap"
