@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 from aaa_jax import data, step
 from aaa_jax.experiment import Experiment, build
+from aaa_jax.paper_tables import TABLES
 
-NOT_PRESETS = ("__init__", "arguments", "default")
+NOT_PRESETS = ("__init__", "arguments", "default", "table", *TABLES)
 PRESETS = tuple(
     sorted(
         path.stem

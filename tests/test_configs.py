@@ -14,6 +14,7 @@ from configs import (
     cifar10_shake26_2x32d,
     cifar10_shake26_2x96d,
     cifar10_shake26_2x112d,
+    cifar10_short,
     cifar10_wrn28x10,
     cifar10_wrn40x2,
     cifar100_pyramidnet,
@@ -40,6 +41,7 @@ PRESETS = {
     "imagenet_r50": imagenet_r50,
     "imagenet_r50d": imagenet_r50d,
     "imagenet_r200": imagenet_r200,
+    "cifar10_short": cifar10_short,
     "digits": digits,
 }
 WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}
