@@ -393,3 +393,20 @@ def test_table_5_counts_the_hours_of_the_runs_that_are_there(tmp_path):
     assert rows["AutoAugment", "paper"]["total (device h)"] == "15160"
     assert not any(list(rows["Ours", "here"].values())[2:])
     assert accounts.cost_sheet(paper_tables.TABLES["table1"], []) is None
+
+
+def test_the_csv_has_the_numbers_of_every_group(family):
+    lines = [
+        dict(zip(records.HEADER, line, strict=True))
+        for line in records.family_records(family)
+    ]
+    rows = {line["column"]: line for line in lines if line["measure"] == "test_error"}
+    assert rows.keys() == {"random", "ours"}
+    for name, finals in FINAL.items():
+        row = rows[name]
+        assert row["n"] == "3"
+        assert row["seeds"] == "0 1 2"
+        assert float(row["mean"]) == pytest.approx(statistics.mean(finals), rel=1e-6)
+        assert float(row["std"]) == pytest.approx(statistics.stdev(finals), rel=1e-6)
+    assert rows["ours"]["unfinished_seeds"] == "3"
+    assert rows["ours"]["paper"] == ""
