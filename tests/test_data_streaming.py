@@ -1,6 +1,9 @@
 """The streaming loader: order, crops, flips, hosts, threads, bad images, evaluation."""
 
+import gc
 import math
+import os
+import resource
 import threading
 import time
 
@@ -401,6 +404,36 @@ def test_files_that_lack_records_are_refused_on_opening(tmp_path):
         data.open_stream("tiny", "train", data_dir=tmp_path)
     first.write_bytes(b"not array_record" * 10000)
     with pytest.raises(data.BadRecord, match=r"00000-of-00002 (is damaged|has 0 rec)"):
+        data.open_stream("tiny", "train", data_dir=tmp_path)
+
+
+@pytest.fixture
+def few_files():
+    """A soft limit of open files that leaves three; put back afterwards."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/dev/fd")) + 3
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    yield few
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_more_files_than_may_be_open_are_allowed(tmp_path, few_files, file_format):
+    records = [[example(png(p), 0, f"n{i}")] for i, p in enumerate(PICTURES)]
+    write_dataset(tmp_path, {"train": records}, size=(-1, -1), file_format=file_format)
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
+    assert batch.weights.sum() == 11
+    del stream
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) < few_files
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few_files
+
+
+def test_a_hard_limit_of_open_files_is_said(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (20, 100))
+    with pytest.raises(data.DatasetError, match=r"2 files, .* may open 100 at once"):
         data.open_stream("tiny", "train", data_dir=tmp_path)
 
 

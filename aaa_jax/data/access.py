@@ -7,7 +7,9 @@ written to. What the bytes mean does not belong here.
 
 import bisect
 import os
+import resource
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,7 @@ from aaa_jax.data.errors import BadRecord, DatasetError
 from aaa_jax.data.records import split_info
 from aaa_jax.data.tfrecord import index_tfrecords
 
+SPARE_FILES = 256  # for everything else that the process opens
 OPENING_THREADS = 32  # waiting for disks, not computing
 
 
@@ -101,10 +104,25 @@ def open_records(builder: Any, split: str) -> Records:
             f"{builder.info.full_name} in {builder.data_dir} is stored as "
             f"{file_format}; {' and '.join(READERS)} are read"
         )
+    _allow_open_files(len(paths))
     needed = [first + take for first, take in zip(firsts, takes, strict=True)]
     read_from = READERS[file_format](paths, needed)
     ends = tuple(int(end) for end in np.cumsum(takes))
     return Records(tuple(paths), tuple(firsts), ends, read_from)
+
+
+def _allow_open_files(more: int) -> None:
+    """Raises this process's limit of open files where so many more would not fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = len(os.listdir("/dev/fd")) + more + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise DatasetError(
+            f"the dataset has {more} files, and this process may open {hard} at once: "
+            f"allow {wanted} (ulimit -Hn, or LimitNOFILE of its service)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _array_record_reader(
@@ -152,7 +170,13 @@ def _tfrecord_reader(
             raise BadRecord(f"record {offset} of {paths[file]} is cut short")
         return content
 
+    weakref.finalize(read, _close, files)
     return read
+
+
+def _close(files: dict[int, int]) -> None:
+    for file in files.values():
+        os.close(file)
 
 
 def _spans(path: Path) -> np.ndarray:
