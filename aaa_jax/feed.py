@@ -6,7 +6,7 @@ order; a larger one is streamed, and a step gets its rows. The loop does not kno
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +43,9 @@ class Splits(NamedTuple):
         return isinstance(self.train, data.Stream)
 
 
+Batches = Generator[Data, None, None]  # closing it stops the threads behind it
+
+
 class Tested(NamedTuple):
     """How a streamed test split is cut.
 
@@ -66,7 +69,7 @@ class Feed(NamedTuple):
         test: train state -> the sums of each batch of the test split.
     """
 
-    epoch: Callable[[jax.Array, int, int, int], Iterator[Data]]
+    epoch: Callable[[jax.Array, int, int, int], Batches]
     test: Callable[[TrainState], Iterator[Info]]
 
 
@@ -177,9 +180,9 @@ def resident_feed(
         )
     )
 
-    def epoch(root: jax.Array, index: int, first: int, last: int) -> Iterator[Data]:
+    def epoch(root: jax.Array, index: int, first: int, last: int) -> Batches:
         order = program.order(root, np.int32(index))
-        return itertools.repeat(resident._replace(permutation=order), last - first)
+        yield from itertools.repeat(resident._replace(permutation=order), last - first)
 
     def test_sums(state: TrainState) -> Iterator[Info]:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -218,7 +221,7 @@ def streamed_feed(
     test_rows = _own(run_devices, test_batch)
     image_of_row = groups.image_of_row(layout)
 
-    def epoch(root: jax.Array, index: int, first: int, last: int) -> Iterator[Data]:
+    def epoch(root: jax.Array, index: int, first: int, last: int) -> Batches:
         del root  # the loader's numbers come from the seed itself
         with data.train_batches(
             train,

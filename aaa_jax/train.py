@@ -6,6 +6,8 @@ a run's lines in `journal.py`.
 """
 
 import collections
+import contextlib
+import functools
 import signal
 import time
 from dataclasses import replace
@@ -96,7 +98,9 @@ def train_and_evaluate(
     if config.compilation_cache:
         devices.keep_compiled_programs()
     used, mapping = pick_devices(config)
-    splits = open_splits(config)
+    # Process 0 first: a dataset that is missing is prepared by one only.
+    opened = functools.partial(open_splits, config)
+    splits = processes.first_opens(opened, opened)
     require_alike(config, splits)
     experiment = build(config, splits.spec, splits.num_images)
     program = compile_program(
@@ -164,17 +168,17 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     rounds: list[tuple[int, Round]] = []  # over, but not written yet
     in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
     started = time.monotonic()
-    batches = run.feed.epoch(run.root, epoch, first, last)
-    for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
-        state, loss = _one_step(run, state, batch, index, rounds)
-        in_flight.append((loss, run.stop.ask()))
-        if len(in_flight) > run.config.devices.steps_in_flight:
-            _settle(run, in_flight.popleft())
-            run.watchdog.beat(f"step {index}")
-        done = index + 1
-        _show(run, state, done, in_flight[0][0])
-        if done < last and (run.stop.signal() or _is_save_due(run, done)):
-            _save(run, state, rounds)
+    with contextlib.closing(run.feed.epoch(run.root, epoch, first, last)) as batches:
+        for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
+            state, loss = _one_step(run, state, batch, index, rounds)
+            in_flight.append((loss, run.stop.ask()))
+            if len(in_flight) > run.config.devices.steps_in_flight:
+                _settle(run, in_flight.popleft())
+                run.watchdog.beat(f"step {index}")
+            done = index + 1
+            _show(run, state, done, in_flight[0][0])
+            if done < last and (run.stop.signal() or _is_save_due(run, done)):
+                _save(run, state, rounds)
     for entry in in_flight:
         _settle(run, entry)
     run.watchdog.beat(f"step {last}")
