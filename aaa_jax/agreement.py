@@ -3,22 +3,29 @@
 How processes talk to each other is the business of `processes`.
 """
 
+import os
+import time
 import zlib
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
+from etils import epath
 
 from aaa_jax import data, processes
 from aaa_jax.data.errors import BadRecord
 from aaa_jax.experiment import flat_values
 from aaa_jax.feed import Splits
 
+SECONDS = 20.0
+
 _RECORDS = 16  # of a streamed split that are read for its fingerprint
 
 
-def require_alike(config: ml_collections.ConfigDict, splits: Splits) -> None:
+def require_alike(
+    config: ml_collections.ConfigDict, splits: Splits, workdir: epath.PathLike
+) -> None:
     """Refuses processes of one run with other configs, data or versions.
 
     Raises:
@@ -28,10 +35,36 @@ def require_alike(config: ml_collections.ConfigDict, splits: Splits) -> None:
         return
     values = flat_values(config)
     del values["data.dir"]  # may be another path on each host
+    values["--workdir"] = os.fspath(workdir)
     values["the jax version"] = jax.__version__
     values |= _fingerprint("train", splits.train)
     values |= _fingerprint("test", splits.test)
     processes.require_equal(values)
+
+
+def require_shared(workdir: epath.PathLike, seconds: float = SECONDS) -> None:
+    """Refuses a run directory that only some processes see, once process 0 has made it.
+
+    Args:
+        workdir: with the config that process 0 has written.
+        seconds: that a network's file system may take to show it.
+
+    Raises:
+        processes.ProcessError: in every process.
+    """
+    if processes.count() == 1:
+        return
+    written = epath.Path(workdir).expanduser() / "config.json"
+    deadline = time.monotonic() + seconds
+    while not written.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if processes.anywhere(not written.exists()):
+        raise processes.ProcessError(
+            f"--workdir={workdir} must be a directory that all processes see, on a "
+            "shared file system or in a bucket; process 0 has written its config.json, "
+            f"and process {jax.process_index()} "
+            + ("sees it, another does not" if written.exists() else "does not see it")
+        )
 
 
 def _fingerprint(name: str, split: Any) -> dict[str, Any]:

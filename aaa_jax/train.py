@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes, traces
-from aaa_jax.agreement import require_alike
+from aaa_jax.agreement import require_alike, require_shared
 from aaa_jax.endings import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
 from aaa_jax.experiment import (
     ConfigError,
@@ -101,7 +101,7 @@ def train_and_evaluate(
     # Process 0 first: a dataset that is missing is prepared by one only.
     opened = functools.partial(open_splits, config)
     splits = processes.first_opens(opened, opened)
-    require_alike(config, splits)
+    require_alike(config, splits, workdir)
     experiment = build(config, splits.spec, splits.num_images)
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
@@ -126,6 +126,7 @@ def train_and_evaluate(
         Watchdog(config.devices.hang_seconds, hint=HANG_HINT) as watchdog,
         noted_signals() as signals,
     ):
+        require_shared(directory.path)
         program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
         run = Run(
             config=config,

@@ -96,6 +96,17 @@ def test_auto_is_jit_alone_and_pmap_in_company():
     assert devices.resolve_mapping("shard_map", 1) == "shard_map"
 
 
+def test_processes_use_all_devices_and_shard_map(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert devices.resolve_mapping("auto", 4) == "shard_map"
+    assert devices.resolve_mapping("shard_map", 4) == "shard_map"
+    with pytest.raises(ValueError, match="'pmap' is for one process; use 'auto'"):
+        devices.resolve_mapping("pmap", 4)
+    assert len(devices.pick_devices(0)) == 4
+    with pytest.raises(ValueError, match="is 3; a run of 2 processes uses all"):
+        devices.pick_devices(3)
+
+
 def test_impossible_choices_are_refused():
     with pytest.raises(ValueError, match="is 99; here are 4 cpu devices"):
         devices.pick_devices(99)

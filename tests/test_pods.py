@@ -144,12 +144,14 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
 
 
 def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
-    other = {1: ["--config.seed=7", "--config.optimizer.momentum=0.8"]}
+    other = {
+        1: ["--config.seed=7", "--config.optimizer.momentum=0.8", "--workdir=elsewhere"]
+    }
     with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
         codes, printed = pod.wait(120)
     assert codes == [2, 2], "\n".join(printed)
     for text in printed:
-        assert "process 1: optimizer.momentum, seed" in text
+        assert "process 1: --workdir, optimizer.momentum, seed" in text
     assert "seed is 7 here (process 1) and 0 in process 0" in printed[1]
     assert not (tmp_path / "run").exists()
 
@@ -186,6 +188,30 @@ def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("processes", "devices"), [(2, 4), (8, 1)])
+def test_streamed_rows_are_those_of_one_process(processes, devices, tmp_path, shared):
+    """Each process makes the rows of its own devices; one process for each of eight."""
+    streamed = (
+        "--config.data.loader=stream",
+        "--config.data.image_size=32",
+        "--config.evaluation.resize=32",
+        "--config.data.num_threads=1",
+        "--config.max_steps=4",
+    )
+    runs = {"many": (processes, devices), "one": (1, 8)}
+    for name, shape in runs.items():
+        with pods.Pod(tmp_path / name, *shape, *streamed, **shared) as pod:
+            codes, printed = pod.wait(400)
+        assert codes == [0] * shape[0], "\n".join(printed)
+    many, one = (tmp_path / name for name in runs)
+    np.testing.assert_array_equal(seen(many, 2), seen(one, 2))
+    assert_close(saved(many, 4), saved(one, 4), controller=1)
+    tested = [metrics.read_lines(workdir, "metrics")[-1] for workdir in (many, one)]
+    assert tested[0]["test_images"] == tested[1]["test_images"] == 599
+    assert abs(tested[0]["test_loss"] - tested[1]["test_loss"]) < 1e-4
+
+
+@pytest.mark.slow
 def test_a_killed_coordinator_ends_the_other(tmp_path, shared):
     with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
         pod.wait_for(tmp_path / "checkpoints" / "4")
@@ -193,6 +219,20 @@ def test_a_killed_coordinator_ends_the_other(tmp_path, shared):
         codes, printed = pod.wait(90)
     assert codes == [-signal.SIGKILL, 1], "\n".join(printed)
     assert "another process of the run died" in printed[1]
+
+
+@pytest.mark.slow
+def test_a_peer_that_stands_still_ends_the_other(tmp_path, shared):
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / "4")
+        pod.processes[1].send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        pod.processes[0].wait(60)
+        assert time.monotonic() - stopped < 45
+        pod.kill()
+        codes, printed = pod.wait(10)
+    assert codes == [1, -signal.SIGKILL], "\n".join(printed)
+    assert "another process of the run died" in printed[0]
 
 
 @pytest.mark.slow

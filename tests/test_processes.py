@@ -7,7 +7,7 @@ import jax
 import pytest
 
 import launch
-from aaa_jax import followers, metrics, processes
+from aaa_jax import agreement, followers, metrics, processes
 
 VARIABLES = (
     *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
@@ -104,6 +104,19 @@ def test_a_port_in_use_is_named(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(processes.ProcessError, match=r"node0:80.*is the port free"):
         processes.initialize(coordinator="node0:80", num_processes=2, process_id=0)
+
+
+def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_path):
+    agreement.require_shared(tmp_path, seconds=0)  # alone, whatever is there
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "anywhere", lambda flag: flag)
+    with pytest.raises(processes.ProcessError, match="process 0 does not see it"):
+        agreement.require_shared(tmp_path, seconds=0.2)
+    (tmp_path / "config.json").write_text("{}")
+    agreement.require_shared(tmp_path, seconds=0)
+    monkeypatch.setattr(processes, "anywhere", lambda flag: True)
+    with pytest.raises(processes.ProcessError, match="another does not"):
+        agreement.require_shared(tmp_path, seconds=0)
 
 
 def test_alone_everything_is_answered_at_once():
