@@ -51,6 +51,7 @@ DTYPES = ("bfloat16", "float32")
 AAA, ACCUMULATED, ALONE, TORCH = (
     *("AAA step", "AAA step, 2 passes", "network's step alone", "PyTorch, network's"),
 )
+CANDIDATES = {"aaa": AAA, "accumulated": ACCUMULATED, "alone": ALONE, "torch": TORCH}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -91,6 +92,9 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=names(tuple(NETWORKS)), default=None)
     parser.add_argument("--dtypes", type=names(DTYPES), default=None)
+    parser.add_argument(
+        "--candidates", type=names(tuple(CANDIDATES)), default=list(CANDIDATES)
+    )
     parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
     parser.add_argument("--steps", type=int, default=20, help="of a turn")
     parser.add_argument("--turns", type=int, default=7)
@@ -104,6 +108,8 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--rows {options.rows}: a multiple of 16 (M = 8, two passes)")
     options.networks = options.networks or list(QUICK if options.quick else NETWORKS)
     options.dtypes = options.dtypes or list(DTYPES[1:] if options.quick else DTYPES)
+    if options.no_torch:
+        options.candidates = [c for c in options.candidates if c != "torch"]
     if options.quick:
         options.rows, options.steps, options.turns = options.rows or 16, 2, 2
     return options
@@ -118,7 +124,7 @@ def _in_own_process(network: str, options: argparse.Namespace) -> dict[str, Any]
         "steps": options.steps,
         "turns": options.turns,
         "is_quick": options.quick,
-        "with_torch": not options.no_torch,
+        "chosen": [CANDIDATES[name] for name in options.candidates],
         "compile_torch": not (options.no_torch_compile or options.quick),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +149,7 @@ def measure(
     steps: int,
     turns: int,
     is_quick: bool,
-    with_torch: bool,
+    chosen: list[str],
     compile_torch: bool,
 ) -> dict[str, Any]:
     """One network in this process, in each of the types."""
@@ -152,7 +158,7 @@ def measure(
     tables = []
     for dtype in dtypes:
         config, spec = make_config(network, dtype, rows, is_quick)
-        candidates, absent = _candidates(config, spec, with_torch, compile_torch)
+        candidates, absent = _candidates(config, spec, chosen, compile_torch)
         seconds = _take_turns(candidates, steps, turns)
         num_rows = config.batch_size * config.policies.num_policies
         table = _facts(network, config, spec, num_rows) | step_jax.device_peak()
@@ -183,7 +189,7 @@ def make_config(network: str, dtype: str, rows: int, is_quick: bool) -> Any:
 
 
 def _candidates(
-    config: Any, spec: Any, with_torch: bool, compile_torch: bool
+    config: Any, spec: Any, chosen: Sequence[str], compile_torch: bool
 ) -> tuple[list[Any], dict[str, str]]:
     """Those that run, and the others with the reason."""
     from benchmarks import step_jax
@@ -196,10 +202,8 @@ def _candidates(
         ALONE: lambda: step_jax.network_step(ALONE, config, spec),
         TORCH: lambda: _torch_step(config, spec, compile_torch),
     }
-    absent = {}
-    if not with_torch:
-        absent[TORCH] = "left out"
-    elif util.find_spec("torch") is None:
+    absent = {name: "left out" for name in made if name not in chosen}
+    if TORCH in chosen and util.find_spec("torch") is None:
         absent[TORCH] = "not installed"
     found = []
     for name in [name for name in made if name not in absent]:
