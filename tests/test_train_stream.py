@@ -1,0 +1,114 @@
+"""A streamed run, whole: resumed in mid-epoch, on more devices, with bad images."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+from test_data_streaming import write
+
+from aaa_jax import endings, metrics, train
+from configs import digits
+
+# 11 images, N = 2, M = 2: 5 steps an epoch, 2 epochs, a round of 3 steps.
+STREAMED = {
+    "model.name": "tests.tiny:factory",
+    "data.name": "tiny",
+    "data.num_train_images": 0,
+    "data.image_size": 16,
+    "data.num_threads": 2,
+    "batch_size": 2,
+    "batch_norm.group_size": 2,
+    "augment.padding": 0,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 2,
+    "checkpoint.every_steps": 1,
+    "checkpoint.keep": 20,
+    "evaluation.batch_size": 4,
+    "evaluation.resize": 20,
+    "evaluation.every_epochs": 1,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_once(tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp("compiled"))
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", cache)
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    write(folder)
+    return folder
+
+
+def config_of(folder, **changes):
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.options = {}
+        values = STREAMED | {"data.dir": str(folder)} | changes
+        config.update_from_flattened_dict(values)
+    return config
+
+
+@pytest.fixture(scope="module")
+def never_stopped(folder, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("never_stopped")
+    train.train_and_evaluate(config_of(folder), workdir)
+    return workdir
+
+
+def test_a_streamed_run_has_its_steps_and_tests_every_image(never_stopped):
+    lines = metrics.read_lines(never_stopped, "metrics")
+    assert [line["step"] for line in lines] == [5, 10]
+    assert [line["test_images"] for line in lines] == [7, 7]
+    assert len(metrics.read_lines(never_stopped, "policies")) == 3
+
+
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 8])
+def test_a_streamed_run_goes_on_in_the_middle_of_an_epoch(
+    stop, folder, never_stopped, tmp_path
+):
+    # Of a run that died right after a step: its checkpoints up to there.
+    train.train_and_evaluate(config_of(folder), tmp_path)
+    for step in range(stop + 1, 11):
+        os.rename(tmp_path / "checkpoints" / str(step), tmp_path / f"gone-{step}")
+    train.train_and_evaluate(config_of(folder, **{"data.num_threads": 1}), tmp_path)
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        assert (tmp_path / name).read_bytes() == (never_stopped / name).read_bytes()
+
+
+@pytest.mark.slow  # the loader's own test splits rows over hosts in no time
+def test_two_devices_see_the_rows_of_one(folder, never_stopped, tmp_path):
+    changes = {"devices.num_devices": 2, "checkpoint.every_steps": 0}
+    train.train_and_evaluate(config_of(folder, **changes), tmp_path)
+    one, two = (
+        metrics.read_lines(path, "metrics") for path in (never_stopped, tmp_path)
+    )
+    for name in ("train_loss", "test_loss"):
+        # Sums in another order, through ten steps.
+        np.testing.assert_allclose(
+            [line[name] for line in one], [line[name] for line in two], rtol=1e-4
+        )
+    first, second = (
+        metrics.read_lines(path, "policies")[0] for path in (never_stopped, tmp_path)
+    )
+    assert first["policies"] == second["policies"]
+
+
+def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
+    write(tmp_path / "data", bad=[3])
+    with pytest.raises(endings.RunFailed, match="n03"):
+        train.train_and_evaluate(config_of(tmp_path / "data"), tmp_path / "a")
+    skipping = config_of(tmp_path / "data", **{"data.on_bad_image": "skip"})
+    train.train_and_evaluate(skipping, tmp_path / "b")
+    lines = metrics.read_lines(tmp_path / "b", "metrics")
+    assert [line["test_images"] for line in lines] == [6, 6]
+    assert "left out a bad image" in caplog.text
