@@ -97,6 +97,8 @@ def beginning(
     recipe, source = experiment.recipe, experiment.source
     rounds = experiment.total_steps // recipe.round_steps
     device = used[0]
+    count = len({used_by.process_index for used_by in used})
+    together = f", {count} processes" if count > 1 else ""
     exact = device.platform == "cpu" or "deterministic" in os.environ.get(
         "XLA_FLAGS", ""
     )
@@ -105,7 +107,8 @@ def beginning(
         f"{dataset}: {source.name} policies, M = {source.num_policies}, "
         f"N = {recipe.layout.num_images}; {experiment.total_steps} steps of "
         f"{recipe.layout.num_rows} rows in {rounds} rounds\n"
-        f"{len(used)} x {device.device_kind} ({mapping}), jax {jax.__version__}; "
+        f"{len(used)} x {device.device_kind} ({mapping}{together}), "
+        f"jax {jax.__version__}; "
         f"a resumed run equals one never stopped {'bit for bit' if exact else NEARLY}"
     )
 

@@ -7,6 +7,7 @@ of a step is the business of `devices`.
 """
 
 import ctypes
+import functools
 import glob
 import importlib.util
 import json
@@ -105,7 +106,8 @@ def initialize(
         raise ProcessError(_not_found(told, str(error))) from error
     finally:
         timer.cancel()
-    _explain_aborts()
+    if told or detected != "TPU":  # which may be a machine on its own
+        _explain_aborts()
     return True
 
 
@@ -130,6 +132,7 @@ def from_first(make: Callable[[], Any]) -> Any:
     """
     if count() == 1:
         return make()
+    _explain_aborts()
     error: Exception | None = None
     answer: dict[str, Any] = {}
     if is_first():
@@ -353,7 +356,8 @@ def _give_up(told: Mapping[str, Any], seconds: float) -> None:
     os._exit(2)
 
 
-def _explain_aborts() -> None:
+@functools.cache  # keeps the C function as long as it may be called
+def _explain_aborts() -> Any:
     """Says what it means when JAX aborts this process because another one died.
 
     JAX logs the reason and calls abort(); Python is not told. A handler in C's sense
@@ -369,12 +373,9 @@ def _explain_aborts() -> None:
         )
         os._exit(1)
 
-    libc = ctypes.CDLL(None)
-    _kept.append(ctypes.CFUNCTYPE(None, ctypes.c_int)(explain))
-    libc.signal(int(signal.SIGABRT), _kept[-1])
-
-
-_kept: list[Any] = []  # C functions that must outlive the call that made them
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
+    return handler
 
 
 def _broadcast(message: bytes) -> bytes:

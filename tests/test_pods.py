@@ -113,6 +113,7 @@ def test_only_the_first_process_writes_and_speaks(two_and_one):
     for name in ("train_loss", "test_loss"):
         assert abs(lines[0][0][name] - lines[1][0][name]) < 1e-4
     assert lines[0][0]["test_images"] == 599
+    assert "8 x cpu (shard_map, 2 processes)" in printed[0]
     assert "finished: test error" in printed[0]
     assert "test error" not in printed[1]
     assert len(list((two / "tensorboard").iterdir())) == 1
@@ -145,13 +146,17 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
 
 def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
     other = {
-        1: ["--config.seed=7", "--config.optimizer.momentum=0.8", "--workdir=elsewhere"]
+        1: [
+            "--config.seed=7",
+            "--config.optimizer.momentum=0.8",
+            f"--workdir={tmp_path}",
+        ]
     }
     with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
         codes, printed = pod.wait(120)
     assert codes == [2, 2], "\n".join(printed)
     for text in printed:
-        assert "process 1: --workdir, optimizer.momentum, seed" in text
+        assert "process 1: optimizer.momentum, seed, --workdir" in text
     assert "seed is 7 here (process 1) and 0 in process 0" in printed[1]
     assert not (tmp_path / "run").exists()
 
