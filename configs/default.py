@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.name = "cifar10"  # a row of aaa_jax.data.DATASETS
     c.data.dir = ""  # TFDS directory; "": TFDS_DATA_DIR or ~/tensorflow_datasets
-    c.data.num_train_images = 0  # a stratified subset of the train split; 0: all
+    # A subset of the train split, stratified if resident, uniform if streamed; 0: all.
+    c.data.num_train_images = 0
     # "resident": the split is decoded once and lives on the device; "stream": read,
     # decoded and cropped by the host at every step; "auto": as the dataset asks for.
     c.data.loader = "auto"
