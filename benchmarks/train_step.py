@@ -70,11 +70,15 @@ def main(command_line: Sequence[str] | None = None) -> None:
         result = _in_own_process(network, options)
         record |= {key: result.pop(key) for key in ("machine", "versions")}
         record["networks"] += result["tables"]
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = f"train_step-{record['machine']['slug']}"
-    (options.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    (options.out / f"{name}.md").write_text(markdown(record))
+        _write(record, options)  # a run that is cut short leaves what it has
     print(markdown(record))
+
+
+def _write(record: dict[str, Any], options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{options.name}-{record['machine']['slug']}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown(record))
 
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
@@ -101,6 +105,7 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny, for tests")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--no-torch-compile", action="store_true")
+    parser.add_argument("--name", default="train_step", help="of the files")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(command_line)

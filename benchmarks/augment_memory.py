@@ -1,0 +1,120 @@
+"""The augmentation's memory above its input and output, by the compiler's plan.
+
+    python -m benchmarks.augment_memory            driver vmap, the backend's compiler
+    python -m benchmarks.augment_memory --quick    one small batch
+
+`augment.large_batch` under M = 8 policies of 5 sub-policies of 2 ops is compiled from
+shapes; nothing is run or allocated. Goal: temporaries at most 3 times the uint8 batch.
+Exit code 1 where they are more on an accelerator; on a CPU the driver `vmap` is not the
+one that is used. Writes a Markdown table to benchmarks/results/.
+"""
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aaa_jax import augment
+from aaa_jax.policies import Policies
+from benchmarks.augment import (
+    CHAIN_LENGTH,
+    NUM_POLICIES,
+    NUM_SUB_POLICIES,
+    ROOT,
+    machine,
+    versions,
+)
+from benchmarks.report import provenance
+
+GOAL = 3.0  # times the uint8 batch
+SIZES = ((32, 1024), (32, 8192), (224, 128), (224, 1024))  # side, rows
+
+
+class Plan(NamedTuple):
+    """A compiled size; bytes, and seconds to compile."""
+
+    side: int
+    num_rows: int
+    output: int
+    temporary: int
+    seconds: float
+
+    @property
+    def times_batch(self) -> float:
+        """Temporaries over the uint8 batch."""
+        return self.temporary / (self.num_rows * self.side**2 * 3)
+
+
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Compile, print, write; 1 where the goal is missed on an accelerator."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--driver", choices=("vmap", "map"), default="vmap")
+    parser.add_argument("--quick", action="store_true", help="tiny, for tests")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    options = parser.parse_args(command_line)
+    sizes = ((8, 16),) if options.quick else SIZES
+    plans = [plan(side, rows, options.driver) for side, rows in sizes]
+    here = machine()
+    text = markdown(plans, options.driver, here)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"augment_memory-{here['slug']}.md").write_text(text)
+    print(text)
+    is_missed = any(p.times_batch > GOAL for p in plans)
+    return int(is_missed and jax.default_backend() != "cpu")
+
+
+def plan(side: int, num_rows: int, driver: str) -> Plan:
+    """What the compiler needs for so many rows of a side."""
+    shape = (NUM_POLICIES, NUM_SUB_POLICIES, CHAIN_LENGTH)
+    policies = Policies(
+        ops=jax.ShapeDtypeStruct(shape, jnp.int32),
+        magnitudes=jax.ShapeDtypeStruct(shape, jnp.int32),
+        probs=jax.ShapeDtypeStruct(shape, jnp.float32),
+    )
+    images = jax.ShapeDtypeStruct((num_rows // NUM_POLICIES, side, side, 3), jnp.uint8)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    function = jax.jit(functools.partial(augment.large_batch, driver=driver))
+    start = time.perf_counter()
+    compiled: Any = function.lower(key, images, policies).compile()
+    seconds = time.perf_counter() - start
+    memory = compiled.memory_analysis()
+    return Plan(
+        side,
+        num_rows,
+        memory.output_size_in_bytes,
+        memory.temp_size_in_bytes,
+        seconds,
+    )
+
+
+def markdown(plans: Sequence[Plan], driver: str, here: dict[str, str]) -> str:
+    """The page."""
+    lines = [
+        "# Memory of the augmentation",
+        "",
+        f"Made by `python -m benchmarks.augment_memory --driver={driver}`; what is "
+        "measured is said there.",
+        "",
+        *provenance(here, versions()),
+        "",
+        "| side | rows | output, MiB | temporaries, MiB | × the uint8 batch | "
+        f"goal: {GOAL:g} × | compile, s |",
+        "| ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    lines += [
+        f"| {p.side} | {p.num_rows} | {p.output / 2**20:.1f} | "
+        f"{p.temporary / 2**20:.1f} | {p.times_batch:.2f} | "
+        f"{'reached' if p.times_batch <= GOAL else 'missed'} | {p.seconds:.1f} |"
+        for p in plans
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
