@@ -1,7 +1,7 @@
 """What is here to measure on, and what is missing: the first part of the GPU scripts.
 
-    python -m benchmarks.gpu_setup                  one line each: device, packages
-    python -m benchmarks.gpu_setup --require-gpu    and exit code 2 where there is no GPU
+    python -m benchmarks.gpu_setup                  device and packages, a line each
+    python -m benchmarks.gpu_setup --require-gpu    exit code 2 where there is no GPU
 
 Installs nothing.
 """
