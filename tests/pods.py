@@ -103,7 +103,7 @@ class Pod:
                 printed.append("TIMED OUT\n" + process.communicate()[0])
         return [process.returncode for process in self.processes], printed
 
-    def wait_for(self, path, seconds=120):
+    def wait_for(self, path, seconds=300):
         """Until a file or directory is there, while all processes run."""
         deadline = time.monotonic() + seconds
         while not path.exists():

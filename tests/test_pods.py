@@ -125,7 +125,7 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
     with pods.Pod(tmp_path, 2, 4, *LONG, **shared) as pod:
         pod.wait_for(tmp_path / "checkpoints" / "2")
         pod.processes[1].send_signal(signal.SIGTERM)
-        codes, printed = pod.wait(120)
+        codes, printed = pod.wait(240)
     assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
     newest = steps(tmp_path)[-1]
     for text in printed:
@@ -153,7 +153,7 @@ def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
         ]
     }
     with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
-        codes, printed = pod.wait(120)
+        codes, printed = pod.wait(240)
     assert codes == [2, 2], "\n".join(printed)
     for text in printed:
         assert "process 1: optimizer.momentum, seed, --workdir" in text
@@ -247,7 +247,7 @@ def test_a_failed_write_of_the_first_ends_the_other(tmp_path, shared):
         policies = tmp_path / "policies.jsonl"
         policies.rename(tmp_path / "gone")
         policies.mkdir()
-        codes, printed = pod.wait(120)
+        codes, printed = pod.wait(240)
     assert codes == [1, 1], "\n".join(printed)
     assert "policies.jsonl" in printed[0]
     assert "another process of the run died" in printed[1]
