@@ -25,10 +25,16 @@ def failing_in_mid_run() -> Iterator[None]:
     """Tells a failure after the beginning from a command that cannot work.
 
     Raises:
-        RunFailed: for any error of the run directory, the checkpoints or the dataset.
+        RunFailed: for any error of the run directory, the checkpoints, the dataset or
+            the operating system.
     """
     expected = checkpoint.CheckpointError, metrics.RunDirectoryError, data.DatasetError
     try:
         yield
     except expected as error:
         raise RunFailed(str(error)) from error
+    except OSError as error:  # of a file that has no error of its own, of a pipe
+        raise RunFailed(
+            f"{error}. Saved steps are untouched: once it is mended, the same command "
+            "goes on from the newest."
+        ) from error

@@ -19,7 +19,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 import launch
-from aaa_jax import checkpoint, metrics, progress, train
+from aaa_jax import checkpoint, data, endings, metrics, progress, train
 from configs import digits
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -254,6 +254,21 @@ def test_a_disk_that_fails_in_mid_run_costs_nothing_that_was_saved(
     _assert_equal_runs(alone, workdir)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        checkpoint.CheckpointError("cannot save"),
+        metrics.RunDirectoryError("cannot write"),
+        data.BadRecord("record 7 cannot be decoded"),
+        OSError(errno.EIO, "Input/output error", "a/file"),
+    ],
+)
+def test_what_fails_outside_the_run_is_a_named_failure_of_it(error):
+    with pytest.raises(train.RunFailed) as caught, endings.failing_in_mid_run():
+        raise error
+    assert str(error) in str(caught.value)
+
+
 def test_a_failure_in_mid_run_is_exit_code_1_and_one_at_the_start_2(
     tmp_path, monkeypatch, capsys
 ):
@@ -419,19 +434,18 @@ def _wait_until_saved(process, workdir, step) -> None:
 
 def test_a_run_that_hangs_is_ended_and_one_told_twice_to_stop_leaves(tmp_path):
     hanging = ("--config.model.name=tests.hanging:factory",)
-    process = _start(
-        tmp_path, *hanging, "--config.devices.hang_seconds=10", HANG_AT="9"
-    )
-    printed, code = _finish(process)
+    after = "--config.devices.hang_seconds=10"
+    printed, code = _finish(_start(tmp_path, *hanging, after, HANG_AT="4"))
     assert code == 1, printed
     assert "hang: nothing has moved for 10 s, since" in printed
     assert "tests/hanging.py" in printed  # the stacks
-    assert _newest(tmp_path) >= 5
-    process = _start(tmp_path, *hanging, "--config.devices.hang_seconds=0", HANG_AT="5")
-    _wait_until_saved(process, tmp_path, _newest(tmp_path) + 2)
-    time.sleep(1)  # now it waits in C++ for the device
-    process.send_signal(signal.SIGINT)
-    time.sleep(1)
+    saved = _newest(tmp_path)
+    assert saved >= 2
+    never = "--config.devices.hang_seconds=0"
+    process = _start(tmp_path, *hanging, never, HANG_AT="4")
+    _wait_until_saved(process, tmp_path, saved + 3)
+    process.send_signal(signal.SIGINT)  # while it waits in C++ for the device
+    time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     printed, code = _finish(process, seconds=60)
