@@ -237,7 +237,7 @@ def test_every_key_has_a_rule_and_every_rule_a_key():
 def test_a_key_that_nobody_reads_is_refused_with_what_is_like_it():
     config = digits.get_config()  # a preset that misspells a key
     config.policies.num_policy = 4
-    message = r"policies\.num_policy is no key .*mean policies\.num_policies"
+    message = r"policies\.num_policy' is no key .*mean policies\.num_policies"
     with pytest.raises(experiment.ConfigError, match=message):
         experiment.check_config(config)
 
