@@ -40,8 +40,8 @@ PACKAGES = (
     *("tensorflow", "tensorflow-cpu"),
 )
 BUSY = (
-    ": other processes were running, so images/s of the wall are too low and those of a "
-    "CPU second somewhat"
+    ": other processes ran, which lowers images/s of the wall much, and those of a CPU "
+    "second somewhat"
 )
 TF_DATA = "tf.data, linear"
 
