@@ -230,7 +230,14 @@ def _fail_later(fail, monkeypatch, workdir):
 
 
 @pytest.mark.parametrize(
-    "fail", [_no_room, _read_only, _small_files, _no_checkpoints, _no_directory]
+    "fail",
+    [
+        _no_room,
+        _small_files,
+        _no_directory,
+        pytest.param(_read_only, marks=pytest.mark.slow),
+        pytest.param(_no_checkpoints, marks=pytest.mark.slow),
+    ],
 )
 def test_a_disk_that_fails_in_mid_run_costs_nothing_that_was_saved(
     fail, alone, tmp_path, monkeypatch
@@ -432,6 +439,7 @@ def _wait_until_saved(process, workdir, step) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_is_ended_and_one_told_twice_to_stop_leaves(tmp_path):
     hanging = ("--config.model.name=tests.hanging:factory",)
     after = "--config.devices.hang_seconds=10"
