@@ -462,7 +462,7 @@ def test_a_run_that_hangs_is_ended_and_one_told_twice_to_stop_leaves(tmp_path):
 
 
 KILLS = 20
-LONG = ("--config.epochs=80", "--config.evaluation.every_epochs=40")
+EPOCHS = 80
 SELDOM = ("--config.checkpoint.every_steps=50",)  # changes no number
 STREAM = ("--config.data.loader=stream", "--config.data.image_size=32")
 
@@ -472,8 +472,9 @@ STREAM = ("--config.data.loader=stream", "--config.data.image_size=32")
 @pytest.mark.parametrize("num_devices", [1, 4])
 def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_path):
     """SIGKILL, twenty times: while it starts, compiles, steps, writes and saves."""
-    more = (*LONG, *(STREAM if loader == "stream" else ()))
+    more = (f"--config.epochs={EPOCHS}", "--config.evaluation.every_epochs=40")
     more += (f"--config.devices.num_devices={num_devices}",)
+    more += STREAM if loader == "stream" else ()
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     process = _start(alone, *more, *SELDOM, num_devices=num_devices)
     printed, code = _finish(process, 1800)
@@ -496,9 +497,9 @@ def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_p
     assert "going on from the checkpoint" in printed
     _assert_equal_runs(alone, killed)
     steps = [line["step"] for line in metrics.read_lines(killed, "metrics")]
-    assert steps == list(range(5, 401, 5))
+    assert steps == list(range(5, 5 * EPOCHS + 1, 5))
     rounds = [line["step"] for line in metrics.read_lines(killed, "policies")]
-    assert rounds == list(range(3, 400, 3))
+    assert rounds == list(range(3, 5 * EPOCHS + 1, 3))
 
 
 # --- The page itself.
