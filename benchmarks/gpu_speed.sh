@@ -30,7 +30,7 @@ tiny=
 # part -> the seconds it is stopped after, and those it is not begun without.
 limits() {
   case $1 in
-    setup) echo 60 10 ;;
+    setup) echo 60 2 ;;
     parity) echo 180 40 ;;
     memory) echo 120 20 ;;
     augment) echo 240 60 ;;

@@ -22,8 +22,8 @@ RUNS=${RUNS:-runs/table4_cifar10}
 BUDGET=${BUDGET:-530}
 EXTRA=${EXTRA:-}
 ROW=wrn40x2
-NEEDED=120 # seconds without which no cell is begun: it compiles first
-SAVING=40  # seconds before the end at which the running cell is told to save
+NEEDED=${NEEDED:-120} # seconds without which no cell is begun: it compiles first
+SAVING=${SAVING:-40}  # seconds before the end at which a cell is told to save itself
 CORRUPTED=2000 # test images for the error under corruption
 NOTE='CIFAR-10 as a JPEG copy (quality 75): not comparable with published figures.'
 if [ -z "${PYTHON:-}" ]; then
@@ -99,7 +99,7 @@ case ${1:-} in
       --title='CIFAR-10: is Ours better than Random?' --note="$NOTE" ;;
   --tiny)
     RUNS=${TINY_RUNS:-$(mktemp -d)/table4_cifar10}
-    NEEDED=1 CORRUPTED=8
+    NEEDED=1 CORRUPTED=10 # one a class
     for setting in data.name=digits data.num_train_images=64 augment.cutout_size=8 \
       model.name=tests.tiny:factory model.options='{}' batch_size=8 \
       batch_norm.group_size=8 epochs=1 max_steps=2 policies.round_steps=1 \
@@ -134,7 +134,7 @@ for cell in $cells; do
   if [ -n "$stopped" ] || [ "$left" -lt "$NEEDED" ]; then break; fi
   launch "$cell"
   echo "== $cell, $left s: ${command[*]}"
-  timeout --signal=TERM --kill-after=$((SAVING - 10)) --preserve-status "$left" \
+  timeout --signal=TERM --kill-after=$((SAVING * 3 / 4)) --preserve-status "$left" \
     "${command[@]}" &
   child=$!
   wait "$child"
