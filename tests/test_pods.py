@@ -33,7 +33,7 @@ def two_and_one(tmp_path_factory, shared):
     root = tmp_path_factory.mktemp("equal")
     for name, (processes, devices) in {"two": (2, 4), "one": (1, 8)}.items():
         with pods.Pod(root / name, processes, devices, **shared) as pod:
-            codes, printed = pod.wait(240)
+            codes, printed = pod.wait(400)
         assert codes == [0] * processes, "\n".join(printed)
         if name == "two":
             said = printed
@@ -125,7 +125,7 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
     with pods.Pod(tmp_path, 2, 4, *LONG, **shared) as pod:
         pod.wait_for(tmp_path / "checkpoints" / "2")
         pod.processes[1].send_signal(signal.SIGTERM)
-        codes, printed = pod.wait(240)
+        codes, printed = pod.wait(400)
     assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
     newest = steps(tmp_path)[-1]
     for text in printed:
@@ -153,7 +153,7 @@ def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
         ]
     }
     with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
-        codes, printed = pod.wait(240)
+        codes, printed = pod.wait(400)
     assert codes == [2, 2], "\n".join(printed)
     for text in printed:
         assert "process 1: optimizer.momentum, seed, --workdir" in text
@@ -179,13 +179,13 @@ def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
     _, one, _ = two_and_one
     half = tmp_path / "half"
     with pods.Pod(half, 2, 4, "--config.max_steps=4", **shared) as pod:
-        codes, printed = pod.wait(240)
+        codes, printed = pod.wait(400)
     assert codes == [0, 0], "\n".join(printed)
     for processes, devices in ((2, 4), (1, 8), (1, 1)):
         workdir = tmp_path / f"{processes}x{devices}"
         shutil.copytree(half, workdir)
         with pods.Pod(workdir, processes, devices, **shared) as pod:
-            codes, printed = pod.wait(240)
+            codes, printed = pod.wait(400)
         assert codes == [0] * processes, "\n".join(printed)
         assert "going on from the checkpoint at step 4" in printed[0]
         shares = processes * devices
@@ -247,7 +247,7 @@ def test_a_failed_write_of_the_first_ends_the_other(tmp_path, shared):
         policies = tmp_path / "policies.jsonl"
         policies.rename(tmp_path / "gone")
         policies.mkdir()
-        codes, printed = pod.wait(240)
+        codes, printed = pod.wait(400)
     assert codes == [1, 1], "\n".join(printed)
     assert "policies.jsonl" in printed[0]
     assert "another process of the run died" in printed[1]
