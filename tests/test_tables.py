@@ -567,7 +567,7 @@ def test_the_command_runs_a_cell_in_a_process_of_its_own(tmp_path):
 @pytest.mark.slow  # test_a_signal_reaches_… has stand-ins for the cells
 def test_a_table_interrupted_goes_on_where_it_was(tmp_path):
     more = ("--config.seeds=2", "--config.cell.max_steps=60")
-    more += ("--config.cell.checkpoint.every_steps=2",)
+    more += ("--config.cell.epochs=30", "--config.cell.evaluation.every_epochs=30")
     argument = "table4_digits.py:digits/random"
     process = _start(tmp_path, argument, *more)
     first = tmp_path / "digits/random/seed0"
