@@ -154,7 +154,7 @@ RULES: dict[str, Rule] = {
     "data.num_train_images": _whole(0),
     "data.loader": _one_of(("auto", "resident", "stream")),
     "data.image_size": _whole(0, _MOST_PIXELS),
-    "data.resample": _one_of(("area", "bilinear")),
+    "data.resample": _one_of(("area", "supersample", "bilinear")),
     "data.on_bad_image": _one_of(("stop", "skip")),
     "data.num_threads": _whole(0, _MOST_THREADS),
     "data.prefetch": _whole(1, _MOST_THREADS),

@@ -15,6 +15,7 @@ the rounds. Writes JSON and a Markdown table to benchmarks/results/.
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -123,14 +124,11 @@ def parts(stream: data.Stream, options: argparse.Namespace) -> dict[str, float]:
                 pixels[image], box, out, flip=crops.is_flipped(row), resample=resample
             )
 
-    area = _timed(lambda i: cut(i, "area"), some)[1]
-    linear = _timed(lambda i: cut(i, "bilinear"), some)[1]
-    return {
-        "read": read,
-        "parse": parse,
-        "decode": decode,
-        f"{options.policies} crops, area": area,
-        f"{options.policies} crops, bilinear": linear,
+    return {"read": read, "parse": parse, "decode": decode} | {
+        f"{options.policies} crops, {resample}": _timed(
+            functools.partial(cut, resample=resample), some
+        )[1]
+        for resample in crops.RESAMPLINGS
     }
 
 
@@ -161,11 +159,17 @@ def markdown(record: dict[str, Any]) -> str:
             f"| {row['name']} | {row['threads']} | {wall:.0f} | {policies * wall:.0f} "
             f"| {cpu:.0f} | {policies * cpu:.0f} |"
         )
-    total = sum(ms for name, ms in record["parts"].items() if "bilinear" not in name)
+    others = [f"crops, {resample}" for resample in crops.RESAMPLINGS[1:]]
+    counted = {
+        name: ms
+        for name, ms in record["parts"].items()
+        if not name.endswith(tuple(others))
+    }
+    total = sum(counted.values())
     lines += ["", "| part, one thread | ms of CPU per distinct image | share |"]
     lines += ["| --- | ---: | ---: |"]
     for name, ms in record["parts"].items():
-        share = "–" if "bilinear" in name else f"{100 * ms / total:.0f} %"
+        share = f"{100 * ms / total:.0f} %" if name in counted else "–"
         lines.append(f"| {name} | {ms:.2f} | {share} |")
     first = record["candidates"][0]
     reached = GOAL_CORES * first["images_per_cpu_s"]
@@ -206,7 +210,7 @@ def _candidates(
 ) -> dict[tuple[str, int], Callable[[], int]]:
     """(name, threads) -> run, which goes through some batches and counts images."""
     runs: dict[tuple[str, int], Callable[[], int]] = {}
-    for resample in ("area", "bilinear"):
+    for resample in crops.RESAMPLINGS:
         for threads in options.threads:
             name = f"this loader, {resample}"
             runs[name, threads] = _ours(stream, options, resample, threads)

@@ -31,7 +31,9 @@ def get_config() -> ConfigDict:
     # decoded and cropped by the host at every step; "auto": as the dataset asks for.
     c.data.loader = "auto"
     c.data.image_size = 0  # side of streamed rows, pixels; 0: of the dataset
-    c.data.resample = "area"  # Silent: of streamed crops that shrink; or "bilinear"
+    # Silent: of streamed crops that shrink: "area"; "supersample", nearly the same in
+    # three quarters of the host's time; "bilinear", in half of it, which aliases.
+    c.data.resample = "area"
     c.data.on_bad_image = "stop"  # of a stream; or "skip": go on, counted and logged
     c.data.num_threads = 0  # that decode a stream; 0: one for each core
     c.data.prefetch = 2  # batches of a stream made ahead

@@ -306,7 +306,7 @@ def test_a_value_of_another_type_is_refused():
         ("devices.mapping", "xmap", "must be one of auto, jit, pmap, shard_map"),
         ("seed", -1, "seed is -1"),
         ("data.loader", "disk", "must be one of auto, resident, stream"),
-        ("data.resample", "cubic", "must be one of area, bilinear"),
+        ("data.resample", "cubic", "must be one of area, supersample, bilinear"),
         ("data.on_bad_image", "ignore", "must be one of stop, skip"),
         ("data.prefetch", 0, "prefetch is 0; it must be between 1 and"),
         ("scale", 0.0, "scale is 0.0; it must be above 0 and at most 1"),

@@ -270,6 +270,35 @@ def test_area_averages_whole_boxes_and_linear_interpolates_as_pillow_does():
     np.testing.assert_array_equal(linear, centres)
 
 
+def test_supersampling_averages_four_linear_samples():
+    pixels = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
+    samples = interpolated(interpolated(pixels.astype(np.float64), 24, 0), 40, 1)
+    expected = samples.reshape(12, 2, 20, 2, 3).mean((1, 3))
+    found = crops.resize(pixels, 12, 20, resample="supersample")
+    assert np.abs(found - expected).max() <= ROUNDING
+    # Where it would not do, or is not needed, it is "area".
+    for size in ((11, 20), (5, 9), (30, 16), (30, 40)):
+        np.testing.assert_array_equal(
+            crops.resize(pixels, *size, resample="supersample"),
+            crops.resize(pixels, *size),
+        )
+
+
+@pytest.mark.parametrize("factor", [1.3, 1.7, 1.9, 3.5])
+def test_a_fine_grid_aliases_under_bilinear_only(factor):
+    """Stripes too fine for the result leave grey; bilinear turns them into others."""
+    period = 2.1  # old pixels; a new one is `factor` wide
+    stripes = 127.5 + 120 * np.cos(2 * np.pi * np.arange(400) / period)
+    pixels = np.broadcast_to(stripes[None, :, None], (400, 400, 3)).astype(np.uint8)
+    size = int(400 / factor)
+    contrast = {
+        resample: crops.resize(pixels.copy(), size, size, resample=resample).std()
+        for resample in crops.RESAMPLINGS
+    }
+    assert contrast["area"] < 0.75 * contrast["bilinear"]
+    assert contrast["supersample"] < 0.75 * contrast["bilinear"]
+
+
 def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
     write(tmp_path)
     stream = data.open_stream("tiny", "test", data_dir=tmp_path)

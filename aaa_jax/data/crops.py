@@ -13,6 +13,10 @@ import cv2
 import numpy as np
 
 ATTEMPTS = 10  # boxes tried before the fallback
+# Two samples along a new pixel of s old ones answer a frequency f with cos(pi f s / 2),
+# its area with sinc(f s): near each other while f s <= 1, and f is at most 1/2.
+MOST_SUPERSAMPLED = 2
+RESAMPLINGS = ("area", "supersample", "bilinear")
 # Uniform numbers of a row: area and aspect of each attempt, row, column, flip.
 NUMBERS_PER_ROW = 2 * ATTEMPTS + 3
 
@@ -126,11 +130,20 @@ def resize(
         width: of the result.
         resample: "area": along each axis the average over the area of a new pixel
             where the axis shrinks, so that nothing aliases, and linear interpolation
-            where it grows; "bilinear": linear interpolation always.
+            where it grows; "supersample": where both axes shrink, by at most
+            MOST_SUPERSAMPLED, the average of 2 x 2 linear samples in a new pixel's
+            area, which has nearly the response of "area" in two thirds of the time;
+            "bilinear": linear interpolation always.
         out: where the result is written; None: a new array.
     """
     grows = pixels.shape[0] < height, pixels.shape[1] < width
     shrinks = pixels.shape[0] > height, pixels.shape[1] > width
+    factor = max(pixels.shape[0] / height, pixels.shape[1] / width)
+    if resample == "supersample" and all(shrinks) and factor <= MOST_SUPERSAMPLED:
+        # Both steps are vectorised in OpenCV, areas of other sizes than 2 x 2 are not.
+        pixels = cv2.resize(
+            pixels, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR
+        )
     if resample == "bilinear" or not any(shrinks):
         method = cv2.INTER_LINEAR
     else:

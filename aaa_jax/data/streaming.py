@@ -71,7 +71,7 @@ class StreamOptions(NamedTuple):
         image_size: S, height and width of a row in pixels.
         flip: rows are mirrored with probability 1/2.
         shared_crops: the rows of one image in a mini-batch share crop and flip.
-        resample: "area" or "bilinear", see `crops.resize`.
+        resample: one of `crops.RESAMPLINGS`, see `crops.resize`.
         seed: of order, crops and flips.
         on_bad_image: "stop", or "skip": go on without it, counted in
             `Stream.bad_images` and logged.
