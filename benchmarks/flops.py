@@ -26,6 +26,14 @@ PEAKS: dict[str, tuple[float, float | None]] = {
     "TPU v6 lite": (918.0, None),
 }
 
+# Device kind -> bytes of memory read or written in a second, likewise.
+BANDWIDTHS: dict[str, float] = {
+    "NVIDIA B200": 8.0e12,
+    "NVIDIA H200": 4.8e12,
+    "NVIDIA H100": 3.35e12,
+    "NVIDIA A100": 2.04e12,
+}
+
 
 def peak(device_kind: str, dtype: str) -> float | None:
     """The most TFLOP/s of a device, None where the table has no such device."""
@@ -57,6 +65,32 @@ def forward_flops(network: nn.Module, side: int) -> list[float]:
     return _of_jaxpr(jax.make_jaxpr(forward)().jaxpr)
 
 
+def activation_elements(network: nn.Module, side: int) -> float:
+    """Values that the convolutions of a forward pass put out for one image."""
+    images = jnp.zeros((1, side, side, 3), jnp.float32)
+
+    def forward() -> jax.Array:
+        return network.init_with_output(jax.random.key(0), images, train=False)[0]
+
+    def outputs(jaxpr: Any) -> float:
+        count = 0.0
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                count += equation.outvars[0].aval.size
+            count += sum(outputs(inner) for inner in _inner(equation))
+        return count
+
+    return outputs(jax.make_jaxpr(forward)().jaxpr)
+
+
+def _inner(equation: Any) -> list[Any]:
+    """The jaxprs within an equation."""
+    leaves = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
+    )
+    return [leaf.jaxpr for leaf in leaves if hasattr(leaf, "jaxpr")]
+
+
 def _of_jaxpr(jaxpr: Any) -> list[float]:
     counts = []
     for equation in jaxpr.eqns:
@@ -70,9 +104,6 @@ def _of_jaxpr(jaxpr: Any) -> list[float]:
             shape = equation.invars[0].aval.shape
             depth = math.prod(shape[axis] for axis in contracted)
             counts.append(2.0 * depth * equation.outvars[0].aval.size)
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
-        ):
-            if hasattr(inner, "jaxpr"):
-                counts += _of_jaxpr(inner.jaxpr)
+        for inner in _inner(equation):
+            counts += _of_jaxpr(inner)
     return counts

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from aaa_jax import models
-from benchmarks import flops, presets, step_report, train_step
+from benchmarks import floors, flops, presets, step_report, train_step
 
 OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
 
@@ -92,6 +92,23 @@ def test_operations_of_a_training_pass_by_hand():
     assert layers[-1] == 2 * 64 * 7
     expected = 2 * layers[0] + 3 * sum(layers[1:])
     assert flops.training_flops(network, 16) == expected
+
+
+def test_the_activations_of_a_small_network_by_hand():
+    """Wide-ResNet-10-1: stem, three blocks of two convolutions, two shortcuts."""
+    network = models.create("wide_resnet", num_classes=7, depth=10, width=1)
+    stages = [16 * 16 * 16 * 2, (8 * 8 * 32) * 3, (4 * 4 * 64) * 3]
+    assert flops.activation_elements(network, 16) == 16 * 16 * 16 + sum(stages)
+
+
+def test_the_floors_are_operations_and_bytes_over_what_a_device_does():
+    floor = floors.floor("wrn40x2", "NVIDIA H200")
+    assert floor.operations == pytest.approx(1024 * 1.9647e9, rel=1e-3)
+    assert floor.compute == pytest.approx(floor.operations / 989.4e12)
+    # The stem; in each stage 12 convolutions and the shortcut of its first block.
+    values = 16 * 32**2 + 13 * (32 * 32**2 + 64 * 16**2 + 128 * 8**2)
+    assert floor.moved == 14 * 2 * 1024 * values
+    assert floor.memory == pytest.approx(floor.moved / 4.8e12)
 
 
 def test_the_peak_is_of_the_longest_name_that_fits():
