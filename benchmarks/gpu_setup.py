@@ -13,13 +13,20 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
+NO_DATA = "CIFAR-10 cannot be read, which gpu_table4.sh needs"
 OPTIONAL = {  # package -> what lacks without it
+    "tensorflow_datasets": NO_DATA,
+    "array_record": NO_DATA,
+    "skimage": "no error under corruption",
     "torch": "PyTorch's rows are left out",
     "torchvision": "its row of the augmentation's table is left out",
     "kornia": "its row of the augmentation's table is left out",
     "albumentations": "its row of the augmentation's table is left out",
 }
-NEEDED = ("jax", "flax", "optax", "ml_collections", "cv2", "PIL")
+NEEDED = (
+    *("jax", "flax", "optax", "chex", "dm_pix", "ml_collections", "orbax", "absl"),
+    *("etils", "tensorboardX", "scipy", "cv2", "PIL"),
+)
 HINT = (
     "python3 -m venv .venv && .venv/bin/pip install -e '.[cuda13]' "
     "(or '.[cuda12]'), then give PYTHON=.venv/bin/python"
@@ -44,7 +51,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         print(f"{name} {metadata.version(name)}")
     for name, lacks in OPTIONAL.items():
         is_here = util.find_spec(name) is not None
-        print(f"{name} {metadata.version(name) if is_here else f'missing: {lacks}'}")
+        print(f"{name} {'is here' if is_here else f'missing: {lacks}'}")
     if options.require_gpu and devices[0].platform != "gpu":
         print(
             f"no GPU: JAX found {devices[0].platform} devices only. On a GPU machine: "
