@@ -34,7 +34,7 @@ limits() {
     parity) echo 180 40 ;;
     memory) echo 120 20 ;;
     augment) echo 240 60 ;;
-    step_wrn28x10 | step_shake26_2x96d | step_r50) echo 300 120 ;;
+    step_wrn28x10 | step_shake26_2x96d | step_r50) echo 400 120 ;;
     step_pyramidnet) echo 530 300 ;;
     epoch) echo 300 120 ;;
     dispatch) echo 240 90 ;;

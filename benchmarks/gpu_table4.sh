@@ -88,6 +88,18 @@ corruptions() { # of finished runs that have a checkpoint and were not tested ye
     echo "corruptions: not done (exit code $?); next time"
 }
 
+watch() { # process, seconds: asks it to end after these, kills it if it does not
+  local end=$((SECONDS + $2)) signal
+  for signal in TERM KILL; do
+    while [ "$SECONDS" -lt "$end" ]; do
+      sleep 1
+      kill -0 "$1" || return
+    done
+    kill -"$signal" "$1"
+    end=$((end + SAVING * 3 / 4))
+  done
+}
+
 case ${1:-} in
   '' | --list) ;;
   pack | unpack)
@@ -134,9 +146,11 @@ for cell in $cells; do
   if [ -n "$stopped" ] || [ "$left" -lt "$NEEDED" ]; then break; fi
   launch "$cell"
   echo "== $cell, $left s: ${command[*]}"
-  timeout --signal=TERM --kill-after=$((SAVING * 3 / 4)) --preserve-status "$left" \
-    "${command[@]}" &
+  # In a session of its own: Ctrl-C comes once, from here, and not twice. For the same
+  # reason no timeout(1), which signals its child and then the child's group.
+  setsid "${command[@]}" &
   child=$!
+  watch "$child" "$left" >/dev/null 2>&1 &
   wait "$child"
   status=$?
   # A trapped signal ends the first wait, not the run that it was passed on to.

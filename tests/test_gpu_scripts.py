@@ -304,8 +304,13 @@ case "$*" in
     head -c 100 /dev/urandom > $RUNS/$cell/checkpoints/1
     echo $cell >> $RUNS/begun
     if [ $(wc -l < $RUNS/begun) = "$HANGS_AT" ]; then
-      trap 'echo "stopped at step 3 of 9" > $RUNS/$cell/state; exit 143' TERM
-      sleep 60 & wait
+      trap 'echo TERM >> $RUNS/signals' TERM
+      sleep 60 > /dev/null 2>&1 &
+      wait
+      sleep 1  # while a second signal would come
+      kill $!
+      echo "stopped at step 3 of 9" > $RUNS/$cell/state
+      exit 143
     fi
     [ "$cell" = "$FAILS" ] && exit 1
     echo "finished at step 9 of 9" > $RUNS/$cell/state ;;
@@ -353,6 +358,7 @@ def test_a_part_ends_in_its_time_and_the_next_goes_on_with_the_same_cell(table_r
     assert "0 of 40 cells are finished" in done.stdout
     state = runs / "wrn40x2/random/seed0/state"
     assert state.read_text() == "stopped at step 3 of 9\n"
+    assert (runs / "signals").read_text() == "TERM\n"  # a second one would end it
     run()
     assert state.read_text() == "finished at step 9 of 9\n"
 
@@ -380,6 +386,7 @@ def test_a_signal_is_passed_on_and_the_same_command_resumes(table_run, stand_in)
     assert "1 of 40 cells are finished" in printed
     state = runs / "wrn40x2/ours/seed0/state"
     assert state.read_text() == "stopped at step 3 of 9\n"
+    assert (runs / "signals").read_text() == "TERM\n"
     run, _ = table_run
     run()
     assert state.read_text() == "finished at step 9 of 9\n"
