@@ -67,10 +67,13 @@ class Feed(NamedTuple):
         epoch: (root, epoch, first step, last step) -> the data of each step from the
             first to before the last, counted from the start of the run.
         test: train state -> the sums of each batch of the test split.
+        num_bad_images: () -> how many bad training images were met and skipped by this
+            process since it began.
     """
 
     epoch: Callable[[jax.Array, int, int, int], Batches]
     test: Callable[[TrainState], Iterator[Info]]
+    num_bad_images: Callable[[], int] = lambda: 0
 
 
 def open_splits(config: ml_collections.ConfigDict) -> Splits:
@@ -252,7 +255,7 @@ def streamed_feed(
                     variables, program.place_shares((images, marked.astype(np.int32)))
                 )
 
-    return Feed(epoch, test_sums)
+    return Feed(epoch, test_sums, lambda: len(train.bad_images))
 
 
 def _own(run_devices: Sequence[jax.Device], share: int) -> range:

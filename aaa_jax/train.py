@@ -187,6 +187,8 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     seconds["controller_seconds"] = traces.search_seconds(
         run.program, run.experiment, run.root, state, first
     )
+    if run.feed.num_bad_images():
+        seconds["bad_images"] = run.feed.num_bad_images()
     _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
     return state

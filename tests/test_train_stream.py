@@ -112,3 +112,4 @@ def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
     lines = metrics.read_lines(tmp_path / "b", "metrics")
     assert [line["test_images"] for line in lines] == [6, 6]
     assert "left out a bad image" in caplog.text
+    assert metrics.read_lines(tmp_path / "b", "timing")[-1]["bad_images"] == 1
