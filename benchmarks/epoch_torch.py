@@ -117,14 +117,15 @@ def measure(setting: dict[str, Any], data: tuple[Work, np.ndarray]) -> dict[str,
     training = torch_training.make_training(
         setting["model"], setting["options"], setting
     )
-    train = _training_loop(training, work, batches)
+    moments = _moments(work, training.device)
+    train = _training_loop(training, moments, batches)
     started = time.perf_counter()
     train(1)
     first = time.perf_counter() - started
     train(1 + waiting)  # those that were made during compilation
     seconds = [_timed(lambda: train(steps)) / steps for _ in range(epochs)]
     fixed = next(batches)
-    ready = _prepare(training.device, work, fixed)
+    ready = _prepare(moments, fixed)
     without = _timed(lambda: _repeat(training, ready, steps)) / steps
     return {
         "seconds": seconds,
@@ -137,33 +138,36 @@ def measure(setting: dict[str, Any], data: tuple[Work, np.ndarray]) -> dict[str,
 
 
 def _training_loop(
-    training: torch_training.Training, work: Work, batches: Iterator[Any]
+    training: torch_training.Training, moments: torch.Tensor, batches: Iterator[Any]
 ) -> Any:
-    num_policies = len(work.ops)
-    sums = torch.zeros(num_policies, device=training.device)
+    sums = torch.zeros((), device=training.device)
 
     def train(steps: int) -> None:
         for _ in range(steps):
-            images, labels = _prepare(training.device, work, next(batches))
-            losses = training.step(images, labels)
-            sums.add_(losses.view(-1, num_policies).mean(0))  # L_m of the round
+            batch = next(batches)
+            losses = training.step(*_prepare(moments, batch))
+            nonlocal sums
+            sums = sums + losses.view(len(batch[1]), -1).mean(0)  # L_m of the round
         training.wait()
 
     return train
 
 
+def _moments(work: Work, device: torch.device) -> torch.Tensor:
+    """Mean and deviation of the channels on the device, once: [2, 1, 3, 1, 1]."""
+    values = torch.tensor([work.mean, work.std], dtype=torch.float32)
+    return values.view(2, 1, 3, 1, 1).to(device)
+
+
 def _prepare(
-    device: torch.device, work: Work, batch: Sequence[torch.Tensor]
+    moments: torch.Tensor, batch: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 [N, M, H, W, 3] and [N] on the host -> float [N M, 3, H, W], labels."""
-    instances, labels = (leaf.to(device, non_blocking=True) for leaf in batch)
+    instances, labels = (leaf.to(moments.device, non_blocking=True) for leaf in batch)
     rows = instances.flatten(0, 1).permute(0, 3, 1, 2)  # channels last as it lies
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (work.mean, work.std)
-    )
-    images = (rows.float() / 255 - mean) / std
-    return images, labels.repeat_interleave(instances.shape[1])
+    images = (rows.float() / 255 - moments[0]) / moments[1]
+    labels = labels[:, None].expand(instances.shape[:2]).reshape(-1)
+    return images, labels
 
 
 def _repeat(

@@ -244,6 +244,23 @@ def test_pytorchs_instances_are_those_of_pillow_with_standard_augmentation(tmp_p
         assert max(agreements) == pytest.approx(1 - covered, abs=0.01)
 
 
+def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path):
+    torch = pytest.importorskip("torch")
+    import numpy as np
+
+    epoch.save_work(tmp_path / "work.npz", epoch.make_splits(3, ""))
+    work, _ = epoch_torch.load_work(tmp_path / "work.npz")
+    instances = np.random.default_rng(0).integers(0, 256, (3, 8, 5, 5, 3), np.uint8)
+    moments = epoch_torch._moments(work, torch.device("cpu"))
+    batch = torch.from_numpy(instances), torch.tensor([7, 2, 5])
+    images, labels = epoch_torch._prepare(moments, batch)
+    assert labels.tolist() == [7] * 8 + [2] * 8 + [5] * 8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    rows = instances.reshape(24, 5, 5, 3) / 255
+    expected = (rows - np.array(work.mean)) / np.array(work.std)
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
+
+
 @pytest.mark.slow  # a minute of compilation
 def test_an_epoch_is_measured_from_end_to_end(tmp_path):
     words = ("--quick", "--networks=wrn40x2", "--candidates=jit:1,pmap:2,torch")
