@@ -13,7 +13,9 @@
 # runs/table4_cifar10). CIFAR-10 is in TFDS_DATA_DIR. Order: Random and Ours of seeds 0-2,
 # then 3-4; then Guarded, Fixed, TrivialAugment, Baseline, Cutout, AutoAugment of seeds
 # 0-2, then 3-4. At the end of a part finished runs are tested under corruption; `pack`
-# leaves out the checkpoints of those that were. EXTRA: more --config.cell.KEY=VALUE.
+# leaves out the checkpoints of those that were and their controllers' snapshots (7 MB a
+# run, which only policies.replay_selection=resample reads): a copy to go on from, not
+# one to archive. EXTRA: more --config.cell.KEY=VALUE.
 #
 # Exit codes: 0 all went well, finished or not; 1 a cell failed; 2 wrong input or no GPU.
 set -u
@@ -58,11 +60,14 @@ state_of() { grep "^$1 " <<<"$states" | cut -d' ' -f2-; }
 usage() { sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0" >&2; }
 
 pack() {
-  local tested
+  local tested run excluded=()
   mkdir -p "$1" || exit 2
   rm -f "$1"/table4.tar.gz.*
   tested=$(cd "$RUNS" && find . -name corruption.json -printf '%h\n') || exit 2
-  tar -cz -C "$RUNS" $(for run in $tested; do echo "--exclude=$run/checkpoints"; done) . |
+  for run in $tested; do
+    excluded+=("--exclude=$run/checkpoints" "--exclude=$run/controller")
+  done
+  tar -cz -C "$RUNS" "${excluded[@]}" . |
     split -b 15m - "$1/table4.tar.gz." && ls -l "$1"/table4.tar.gz.*
 }
 

@@ -425,6 +425,9 @@ def test_packed_runs_go_on_elsewhere_without_checkpoints_nobody_needs(
     run()
     kept, dropped = runs / "wrn40x2/ours/seed0", runs / "wrn40x2/ours/seed1"
     (kept / "corruption.json").unlink()
+    for path in (kept, dropped):
+        (path / "controller").mkdir()
+        (path / "controller/9.npz").touch()
     pack = tmp_path / "packed"
     assert run("pack", str(pack)).returncode == 0
     assert [path.name for path in pack.iterdir()] == ["table4.tar.gz.aa"]
@@ -434,6 +437,8 @@ def test_packed_runs_go_on_elsewhere_without_checkpoints_nobody_needs(
     assert kept.relative_to(runs) / "checkpoints/1" in again
     assert dropped.relative_to(runs) / "state" in again
     assert dropped.relative_to(runs) / "checkpoints" not in again
+    assert kept.relative_to(runs) / "controller/9.npz" in again
+    assert dropped.relative_to(runs) / "controller" not in again
 
 
 @pytest.mark.slow  # four processes start, one corrupts images
