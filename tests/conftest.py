@@ -1,8 +1,21 @@
-"""Every test runs on 4 virtual CPU devices, with silent broadcasting forbidden."""
+"""Every test runs on 4 virtual CPU devices, with silent broadcasting forbidden.
+
+What one test has compiled, others load, in all workers and child processes, and in the
+next run of the suite: `.pytest_cache/compiled` holds it.
+"""
 
 import os
+import pathlib
+from collections.abc import Iterator
 
+import pytest
+
+# Read when JAX is imported; a cache set after the first compilation is never used.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiled"
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
@@ -10,3 +23,13 @@ os.environ["XLA_FLAGS"] = (
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module")
+def digits_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """The digits are prepared once for all tests, and found by their name."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(shared / "digits"))
+        yield shared / "digits"

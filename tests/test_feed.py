@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax import data, metrics, train
+from aaa_jax import metrics, train
 from aaa_jax.experiment import ConfigError, build, check_config
 from aaa_jax.feed import make_feed, open_splits
 from aaa_jax.program import compile_program, init_run_state
 from configs import digits
+
+pytestmark = pytest.mark.usefixtures("digits_here")
 
 # The digits, streamed: N = 8, M = 2, 5 steps an epoch, 2 epochs, a round of 3 steps.
 STREAMED = {
@@ -31,19 +33,6 @@ STREAMED = {
     "devices.num_devices": 1,
     "compilation_cache": False,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _digits_here(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    data.load("digits", "train")
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    patch.undo()
 
 
 def _config(**changes):

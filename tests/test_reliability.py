@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
@@ -22,6 +21,8 @@ from orbax.checkpoint import v1 as ocp
 import launch
 from aaa_jax import checkpoint, data, endings, metrics, progress, train
 from configs import digits
+
+pytestmark = pytest.mark.usefixtures("digits_here")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # N = 8, M = 2 in four groups of 4: up to four devices. 5 steps an epoch and rounds of
@@ -44,20 +45,6 @@ LINES = ("metrics.jsonl", "policies.jsonl")
 QUICKLY_COMPILED = (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def places(tmp_path_factory):
-    """The digits are prepared once, and a program is compiled once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    patch.undo()
 
 
 def _config(**changes):

@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 
-import jax
 import pytest
 
 import launch
 from aaa_jax import cells, costs, data, experiment, metrics, snapshots, tables
 from aaa_jax.paper_tables import TABLES, Paper
 from configs import cifar10_wrn28x10, imagenet_r50, table
+
+pytestmark = pytest.mark.usefixtures("digits_here")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A cell for a few steps: digits, a tiny network, N = 8; M and source stay the cell's.
@@ -45,20 +46,6 @@ TINY = {
     "optimizer.warmup_epochs": 0.0,
 }
 OVERRIDES = [f"--config.cell.{key}={value}" for key, value in TINY.items()]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _digits_here(tmp_path_factory):
-    """The digits are prepared once, and a program is compiled once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    patch.undo()
 
 
 @pytest.fixture(autouse=True)

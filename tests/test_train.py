@@ -20,6 +20,8 @@ from aaa_jax.feed import open_splits, resident_data
 from aaa_jax.program import compile_program, init_run_state
 from configs import arguments, digits
 
+pytestmark = pytest.mark.usefixtures("digits_here")
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross
 # epochs and checkpoints fall inside both.
@@ -37,20 +39,6 @@ TINY = {
     "devices.num_devices": 1,
     "compilation_cache": False,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _digits_here(tmp_path_factory):
-    """The digits are prepared once, and a program is compiled once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    patch.undo()
 
 
 def _config(argument: str = "ours", **changes):

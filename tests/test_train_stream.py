@@ -2,7 +2,6 @@
 
 import os
 
-import jax
 import numpy as np
 import pytest
 from test_data_streaming import write
@@ -31,15 +30,6 @@ STREAMED = {
     "devices.num_devices": 1,
     "compilation_cache": False,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_once(tmp_path_factory):
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture(scope="module")

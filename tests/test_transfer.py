@@ -10,6 +10,8 @@ import pytest
 from aaa_jax import costs, experiment, metrics, snapshots, train
 from configs import cifar10_wrn28x10, digits, imagenet_r50
 
+pytestmark = pytest.mark.usefixtures("digits_here")
+
 # N = 8, 5 steps an epoch; a round is an epoch, as in the paper.
 TINY = {
     "model.name": "tests.tiny:factory",
@@ -23,19 +25,6 @@ TINY = {
     "devices.num_devices": 1,
     "compilation_cache": False,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _digits_here(tmp_path_factory):
-    """The digits are prepared once, and a program is compiled once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    cache = str(tmp_path_factory.mktemp("compiled"))
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", cache)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    patch.undo()
 
 
 def _config(argument, **changes):
