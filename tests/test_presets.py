@@ -10,7 +10,7 @@ import pytest
 from benchmarks import presets
 
 # Tracing 90 different blocks takes 12 s and more; a shallower one stands for them.
-SLOW = {"cifar10_pyramidnet", "cifar100_pyramidnet"}
+SLOW = {"cifar10_pyramidnet", "cifar100_pyramidnet", "imagenet_r200"}
 # Parameters: published, or of the formulas in the tests of the families.
 PARAMETERS = {
     "cifar10_wrn28x10": 36_479_194,

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax import controller, metrics, policies, replay, snapshots, sources
+from aaa_jax import (
+    controller,
+    diagnostics,
+    metrics,
+    policies,
+    replay,
+    snapshots,
+    sources,
+)
 from aaa_jax.policies import Policies
 
 M, Q, S = 8, 5, 2
@@ -346,3 +354,18 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(ValueError, match=r"text\.json cannot be read"):
         replay.file_source(str(tmp_path / "text.json"))
+
+
+def test_a_round_of_recorded_policies_has_a_summary(run, tmp_path):
+    _write_file(tmp_path / "p.json")
+    for source in (
+        replay.replay_source(str(run[0])),
+        replay.file_source(str(tmp_path / "p.json"), 3),
+    ):
+        sampled = source.sample(KEY, source.init(KEY), 0.5)
+        losses = jnp.arange(1.0, 1.0 + source.num_policies)
+        _, info = source.update(source.init(KEY), sampled, losses)
+        summary = diagnostics.summarize(sampled, losses, losses, info)
+        assert all(np.isfinite(value) for value in summary.values())
+        shares = [v for key, v in summary.items() if key.startswith("op_share/")]
+        np.testing.assert_allclose(sum(shares), 1, rtol=1e-5)

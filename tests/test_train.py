@@ -170,7 +170,7 @@ def _start(workdir, *more):
 
 def test_kill_and_resume_equals_never_stopped(tmp_path):
     """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone."""
-    long = ("--config.epochs=60", "--config.evaluation.every_epochs=60")
+    long = ("--config.epochs=24", "--config.evaluation.every_epochs=24")
     process = _start(tmp_path / "stopped", *long)
     _wait_for_checkpoint(process, tmp_path / "stopped", 8)
     process.send_signal(signal.SIGKILL)

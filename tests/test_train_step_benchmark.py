@@ -14,6 +14,7 @@ from benchmarks import floors, flops, presets, step_report, train_step
 OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
 
 
+@pytest.mark.slow
 def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
     command = ["--quick", "--no-torch", "--networks=wrn28x10"]
     train_step.main([*command, f"--out={tmp_path}"])
