@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.installed
+ORACLES := $(VENV)/.oracles
 # jax.Array reductions spread over threads of their own: two workers fill two cores.
 TEST_WORKERS ?= 2
 
@@ -14,7 +15,7 @@ quickstart: $(ENVIRONMENT)  ## train on the digits with Adversarial AutoAugment
 test: $(ENVIRONMENT)  ## the fast suite
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
-test-all: $(ENVIRONMENT)  ## the fast and the slow suite
+test-all: $(ORACLES)  ## the fast and the slow suite, the slow one against PyTorch
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "slow or not slow"
 
 check: $(ENVIRONMENT)  ## format, lint, types, fast tests
@@ -36,4 +37,8 @@ $(ENVIRONMENT): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+$(ORACLES): $(ENVIRONMENT) requirements-oracles.txt
+	$(BIN)/python -m pip install --quiet -r requirements-oracles.txt
 	touch $@

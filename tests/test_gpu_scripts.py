@@ -14,10 +14,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from aaa_jax import cells, experiment
-from benchmarks import augment_memory, epoch, epoch_torch, gpu_setup, profile_step
+from benchmarks import augment_memory, epoch, gpu_setup, profile_step
 from configs import table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -215,11 +216,19 @@ def test_the_page_of_an_epoch_compares_medians():
     assert "controller update take 5.0 ms" in page
 
 
-def test_pytorchs_instances_are_those_of_pillow_with_standard_augmentation(tmp_path):
-    """Under Identity an instance is a crop of the padded image, but for Cutout."""
-    pytest.importorskip("torch")
-    import numpy as np
+@pytest.fixture
+def epoch_torch():
+    pytest.importorskip(
+        "torch",
+        reason="PyTorch is not installed: pip install -r requirements-oracles.txt",
+    )
+    from benchmarks import epoch_torch
 
+    return epoch_torch
+
+
+def test_pytorchs_instances_are_standard_augmentation_of_pillow(tmp_path, epoch_torch):
+    """Under Identity an instance is a crop of the padded image, but for Cutout."""
     splits = epoch.make_splits(6, "")
     epoch.save_work(tmp_path / "work.npz", splits)
     work, labels = epoch_torch.load_work(tmp_path / "work.npz")
@@ -244,9 +253,8 @@ def test_pytorchs_instances_are_those_of_pillow_with_standard_augmentation(tmp_p
         assert max(agreements) == pytest.approx(1 - covered, abs=0.01)
 
 
-def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path):
-    torch = pytest.importorskip("torch")
-    import numpy as np
+def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path, epoch_torch):
+    import torch
 
     epoch.save_work(tmp_path / "work.npz", epoch.make_splits(3, ""))
     work, _ = epoch_torch.load_work(tmp_path / "work.npz")
@@ -262,7 +270,7 @@ def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path):
 
 
 @pytest.mark.slow  # a minute of compilation
-def test_an_epoch_is_measured_from_end_to_end(tmp_path):
+def test_an_epoch_is_measured_from_end_to_end(tmp_path, epoch_torch):
     words = ("--quick", "--networks=wrn40x2", "--candidates=jit:1,pmap:2,torch")
     epoch.main([*words, f"--out={tmp_path}"])
     [page] = tmp_path.glob("epoch-*.md")

@@ -8,7 +8,9 @@ from models_oracle import random_variables
 
 from aaa_jax import models
 
-pytest.importorskip("torch", reason="PyTorch is not installed: a development extra")
+pytest.importorskip(
+    "torch", reason="PyTorch is not installed: pip install -r requirements-oracles.txt"
+)
 
 import models_torch
 

@@ -39,7 +39,7 @@ def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
 @pytest.mark.slow
 def test_pytorch_runs_side_by_side(tmp_path):
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed: a development extra")
+        pytest.skip("PyTorch is not installed: pip install -r requirements-oracles.txt")
     train_step.main(["--quick", f"--out={tmp_path}"])
     (path,) = tmp_path.glob("train_step-*.json")
     tables = json.loads(path.read_text())["networks"]
