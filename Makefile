@@ -16,7 +16,8 @@ test: $(ENVIRONMENT)  ## the fast suite
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 test-all: $(ORACLES)  ## the fast and the slow suite, the slow one against PyTorch
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "slow or not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 \
+	  $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "slow or not slow"
 
 check: $(ENVIRONMENT)  ## format, lint, types, fast tests
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     pathlib.Path(__file__).resolve().parent.parent / ".pytest_cache" / "compiled"
 )
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
@@ -33,3 +33,23 @@ def digits_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(shared / "digits"))
         yield shared / "digits"
+
+
+@pytest.fixture(scope="module")
+def light_compiler() -> Iterator[None]:
+    """For modules that compile whole runs: half the time, by leaving out LLVM's passes.
+
+    Equal programs stay equal, only the code is slower. Where exactness itself is tested
+    the compiler is the users', and `JAX_DISABLE_MOST_OPTIMIZATIONS=0` makes it so
+    everywhere, as `make test-all` does.
+    """
+    name = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+    if name in os.environ:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, "1")  # for child processes
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # no later module shall find these programs

@@ -12,7 +12,7 @@ from aaa_jax.feed import make_feed, open_splits
 from aaa_jax.program import compile_program, init_run_state
 from configs import digits
 
-pytestmark = pytest.mark.usefixtures("digits_here")
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 # The digits, streamed: N = 8, M = 2, 5 steps an epoch, 2 epochs, a round of 3 steps.
 STREAMED = {

@@ -14,6 +14,8 @@ from models_oracle import random_variables
 from aaa_jax import models
 from aaa_jax.models.batch_norm import GroupBatchNorm
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # The smallest network of each family; a row of MODELS without one fails.
 TINY = {
     "wide_resnet": {"depth": 10, "width": 1},

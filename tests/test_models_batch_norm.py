@@ -7,6 +7,8 @@ import pytest
 
 from aaa_jax.models.batch_norm import GroupBatchNorm
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 EPS = 1e-5
 # float32 sums over up to 200 values of size ~3, and E[x^2] - E[x]^2:
 ROUNDING = 2e-5

@@ -9,6 +9,8 @@ import pytest
 from aaa_jax.models.noise import network_noise, row_noise, scale_rows
 from aaa_jax.models.pyramidnet import shake_drop
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 KEY = jax.random.key(3)
 WRAPPERS = {
     "plain": lambda f: f,

@@ -11,6 +11,8 @@ from models_oracle import NumpyLayers, average_pool, count, double, random_varia
 from aaa_jax import models
 from aaa_jax.models import pyramidnet as module
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # float32 against double over nine normalised layers; logits are of size ~1:
 ROUNDING = 1e-4
 

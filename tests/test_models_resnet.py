@@ -17,6 +17,8 @@ from models_oracle import (
 from aaa_jax import models
 from aaa_jax.models.resnet import Bottleneck
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # float32 against double over at most 17 normalised layers; logits are of size ~1:
 ROUNDING = 1e-4
 

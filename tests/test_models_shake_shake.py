@@ -8,6 +8,8 @@ from models_oracle import NumpyLayers, count, double, random_variables, relu
 from aaa_jax import models
 from aaa_jax.models import shake_shake as module
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # float32 against double over eight normalised layers; logits are of size ~1:
 ROUNDING = 1e-4
 

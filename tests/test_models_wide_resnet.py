@@ -8,6 +8,8 @@ from models_oracle import NumpyLayers, count, double, random_variables
 from aaa_jax import models
 from aaa_jax.models.layers import conv_init, dense_init
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # float32 against double over at most 16 normalised layers; logits are of size ~1:
 ROUNDING = 1e-4
 

@@ -16,6 +16,8 @@ from orbax.checkpoint import v1 as ocp
 from aaa_jax import checkpoint, metrics
 from tests import pods
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 LONG = ("--config.epochs=1000", "--config.max_steps=0", "--config.checkpoint.keep=3")
 QUICK = "--heartbeat_seconds=6"
 

@@ -22,7 +22,7 @@ import launch
 from aaa_jax import checkpoint, data, endings, metrics, progress, train
 from configs import digits
 
-pytestmark = pytest.mark.usefixtures("digits_here")
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # N = 8, M = 2 in four groups of 4: up to four devices. 5 steps an epoch and rounds of

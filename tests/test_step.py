@@ -23,6 +23,8 @@ from aaa_jax.data import epoch_permutation
 from aaa_jax.models.batch_norm import GroupBatchNorm
 from aaa_jax.policies import identity_policies
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 NUM_CLASSES = 4
 IMAGES = 16  # of the split: two steps an epoch
 N, M, SIDE = 8, 4, 12

@@ -18,7 +18,7 @@ from aaa_jax import cells, costs, data, experiment, metrics, snapshots, tables
 from aaa_jax.paper_tables import TABLES, Paper
 from configs import cifar10_wrn28x10, imagenet_r50, table
 
-pytestmark = pytest.mark.usefixtures("digits_here")
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A cell for a few steps: digits, a tiny network, N = 8; M and source stay the cell's.

@@ -20,7 +20,7 @@ from aaa_jax.feed import open_splits, resident_data
 from aaa_jax.program import compile_program, init_run_state
 from configs import arguments, digits
 
-pytestmark = pytest.mark.usefixtures("digits_here")
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross

@@ -9,6 +9,8 @@ from test_data_streaming import write
 from aaa_jax import endings, metrics, train
 from configs import digits
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 # 11 images, N = 2, M = 2: 5 steps an epoch, 2 epochs, a round of 3 steps.
 STREAMED = {
     "model.name": "tests.tiny:factory",

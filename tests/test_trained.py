@@ -11,6 +11,8 @@ import pytest
 from aaa_jax import checkpoint, metrics, probe, train, trained
 from configs import digits
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 TINY = {
     "model.name": "tests.tiny:factory",
     "data.num_train_images": 16,

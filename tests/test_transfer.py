@@ -10,7 +10,7 @@ import pytest
 from aaa_jax import costs, experiment, metrics, snapshots, train
 from configs import cifar10_wrn28x10, digits, imagenet_r50
 
-pytestmark = pytest.mark.usefixtures("digits_here")
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 # N = 8, 5 steps an epoch; a round is an epoch, as in the paper.
 TINY = {
