@@ -12,13 +12,21 @@
 # next call, there or on another machine: the runs are in the folder RUNS (default:
 # runs/table4_cifar10). CIFAR-10 is in TFDS_DATA_DIR. Order: Random and Ours of seeds 0-2,
 # then 3-4; then Guarded, Fixed, TrivialAugment, Baseline, Cutout, AutoAugment of seeds
-# 0-2, then 3-4. At the end of a part finished runs are tested under corruption; `pack`
-# leaves out the checkpoints of those that were and their controllers' snapshots (7 MB a
-# run, which only policies.replay_selection=resample reads): a copy to go on from, not
-# one to archive. EXTRA: more --config.cell.KEY=VALUE.
+# 0-2, then 3-4. EXTRA: more --config.cell.KEY=VALUE.
 #
-# Exit codes: 0 all went well, finished or not; 1 a cell failed; 2 wrong input or no GPU.
-set -u
+# Runs that are finished are tested under corruption first, for at most half of a call
+# (where 150 s are left), and at its end (60 s); what was measured before the time was
+# over is kept in the run, so that the next call goes on there. CORRUPTED: test images
+# for it (2000; 0: none).
+#
+# `pack` leaves out the checkpoints of runs that were tested so, and their controllers'
+# snapshots (7 MB a run, which only policies.replay_selection=resample reads): a copy to
+# go on from, not one to archive. It replaces an older archive only when the new one is
+# whole. `unpack` takes of each run the one that is further, there or here, and says so.
+#
+# Exit codes: 0 all went well, finished or not; 1 a cell or packing failed; 2 wrong input
+# or no GPU.
+set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 2
 RUNS=${RUNS:-runs/table4_cifar10}
 BUDGET=${BUDGET:-530}
@@ -26,7 +34,7 @@ EXTRA=${EXTRA:-}
 ROW=wrn40x2
 NEEDED=${NEEDED:-120} # seconds without which no cell is begun: it compiles first
 SAVING=${SAVING:-40}  # seconds before the end at which a cell is told to save itself
-CORRUPTED=2000 # test images for the error under corruption
+CORRUPTED=${CORRUPTED:-2000}
 NOTE='CIFAR-10 as a JPEG copy (quality 75): not comparable with published figures.'
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
@@ -59,24 +67,83 @@ state_of() { grep "^$1 " <<<"$states" | cut -d' ' -f2-; }
 
 usage() { sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0" >&2; }
 
-pack() {
-  local tested run excluded=()
-  mkdir -p "$1" || exit 2
-  rm -f "$1"/table4.tar.gz.*
-  tested=$(cd "$RUNS" && find . -name corruption.json -printf '%h\n') || exit 2
+fail() { # exit code, why
+  echo "gpu_table4.sh: $2" >&2
+  exit "$1"
+}
+
+pack() { # folder
+  local tested run part excluded=(--exclude='./.unpacked.*')
+  [ -n "$(find "$RUNS" -mindepth 1 -print -quit 2>/dev/null)" ] ||
+    fail 2 "there are no runs in $RUNS (RUNS=FOLDER names another); $1 is as it was"
+  mkdir -p "$1" || exit 1
+  tested=$(cd "$RUNS" && find . -name corruption.json -printf '%h\n') || exit 1
   for run in $tested; do
     excluded+=("--exclude=$run/checkpoints" "--exclude=$run/controller")
   done
-  tar -cz -C "$RUNS" "${excluded[@]}" . |
-    split -b 15m - "$1/table4.tar.gz." && ls -l "$1"/table4.tar.gz.*
+  rm -f "$1"/.new.*
+  if ! { tar -cz -C "$RUNS" "${excluded[@]}" . | split -b 15m - "$1/.new."; } ||
+    ! cat "$1"/.new.* | tar -tz >/dev/null; then
+    rm -f "$1"/.new.*
+    fail 1 "packing $RUNS failed; what was in $1 before is as it was"
+  fi
+  rm -f "$1"/table4.tar.gz.*
+  for part in "$1"/.new.*; do
+    mv "$part" "$1/table4.tar.gz.${part##*.new.}" || exit 1
+  done
+  ls -l "$1"/table4.tar.gz.*
 }
 
-unpack() {
-  mkdir -p "$RUNS" || exit 2
-  cat "$1"/table4.tar.gz.* | tar -xz -C "$RUNS"
+step_of() { # run -> the step it goes on from or ended with; 0 of none
+  local steps
+  steps=$(find "$1/checkpoints" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null |
+    grep -x '[0-9][0-9]*' | sort -n)
+  [ -n "$steps" ] ||
+    steps=$(grep -os '"step": *[0-9]*' "$1/metrics.jsonl" | grep -o '[0-9]*$')
+  tail -n 1 <<<"${steps:-0}"
 }
 
-corruptions() { # of finished runs that have a checkpoint and were not tested yet
+unpack() { # folder
+  local cell here there new
+  mkdir -p "$RUNS" || exit 1
+  new=$(mktemp -d "$RUNS/.unpacked.XXXXXX") || exit 1
+  # shellcheck disable=SC2064
+  trap "rm -rf '$new'" EXIT
+  cat "$1"/table4.tar.gz.* | tar -xz -C "$new" ||
+    fail 1 "$1 has no whole archive; what is in $RUNS is as it was"
+  for cell in $(cd "$new" && find . -mindepth 3 -maxdepth 3 -type d -name 'seed*' |
+    sort); do
+    cell=${cell#./}
+    here=$(step_of "$RUNS/$cell") there=$(step_of "$new/$cell")
+    if [ ! -e "$RUNS/$cell" ]; then
+      mkdir -p "$RUNS/${cell%/*}"
+      mv "$new/$cell" "$RUNS/$cell" || exit 1
+    elif [ "$there" -gt "$here" ]; then
+      rm -rf "${RUNS:?}/$cell" && mv "$new/$cell" "$RUNS/$cell" || exit 1
+      echo "$cell: step $there of $1 instead of step $here here"
+    elif [ "$there" -lt "$here" ]; then
+      echo "$cell: kept as it is here, at step $here; $1 has step $there"
+    elif cmp -s "$new/$cell/metrics.jsonl" "$RUNS/$cell/metrics.jsonl"; then
+      # What lacks here, such as its corruption.json.
+      tar -c -C "$new/$cell" . | tar -x --skip-old-files -C "$RUNS/$cell" || exit 1
+    else
+      echo "$cell: kept as it is here; $1 has another run, at step $there too"
+    fi
+  done
+}
+
+finish() { # waits for the process `child`; its status is in `status`
+  wait "$child"
+  status=$?
+  # A trapped signal ends the first wait, not the process that it was passed on to.
+  while kill -0 "$child" 2>/dev/null; do
+    wait "$child"
+    status=$?
+  done
+  child=
+}
+
+corruptions() { # least seconds left, share: of finished runs with a checkpoint
   local runs=() cell left
   for cell in $cells; do
     [[ $(state_of "$cell") == finished* ]] || continue
@@ -84,13 +151,17 @@ corruptions() { # of finished runs that have a checkpoint and were not tested ye
       runs+=("$RUNS/$cell")
   done
   left=$((BUDGET - SECONDS))
-  [ ${#runs[@]} -eq 0 ] && return
-  if [ "$left" -lt 60 ]; then
-    echo "corruptions: skipped for ${#runs[@]} runs, $left s are left; next time"
+  if [ ${#runs[@]} -eq 0 ] || [ "$CORRUPTED" -eq 0 ]; then return; fi
+  if [ "$left" -lt "$1" ]; then
+    echo "corruptions: not yet for ${#runs[@]} runs, $left s are left"
     return
   fi
-  timeout "$left" "$PYTHON" -m aaa_jax.corruptions --images=$CORRUPTED "${runs[@]}" ||
-    echo "corruptions: not done (exit code $?); next time"
+  timeout $((left / $2)) "$PYTHON" -m aaa_jax.corruptions "--images=$CORRUPTED" \
+    "${runs[@]}" &
+  child=$!
+  finish
+  [ "$status" -eq 0 ] ||
+    echo "corruptions: not done (exit code $status); the next call goes on there"
 }
 
 watch() { # process, seconds: asks it to end after these, kills it if it does not
@@ -145,6 +216,7 @@ fi
 
 child= code=0 stopped=
 trap 'stopped=1; [ -n "$child" ] && kill -TERM "$child"' TERM INT
+corruptions 150 2
 for cell in $cells; do
   [[ $(state_of "$cell") == finished* ]] && continue
   left=$((BUDGET - SAVING - SECONDS))
@@ -156,14 +228,7 @@ for cell in $cells; do
   setsid "${command[@]}" &
   child=$!
   watch "$child" "$left" >/dev/null 2>&1 &
-  wait "$child"
-  status=$?
-  # A trapped signal ends the first wait, not the run that it was passed on to.
-  while kill -0 "$child" 2>/dev/null; do
-    wait "$child"
-    status=$?
-  done
-  child=
+  finish
   case $status in
     0) ;;
     143 | 130) break ;; # saved; so would the next one be, at once
@@ -172,7 +237,7 @@ for cell in $cells; do
   esac
 done
 states=$(states)
-[ -z "$stopped" ] && corruptions
+[ -z "$stopped" ] && corruptions 60 1
 states=$(states)
 echo "== $(grep -c ' finished' <<<"$states") of $(wc -l <<<"$states") cells are finished" \
   "in $RUNS; the same command goes on"

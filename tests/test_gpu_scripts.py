@@ -341,6 +341,8 @@ case "$*" in
     echo "finished at step 9 of 9" > $RUNS/$cell/state ;;
   *corruptions*)
     shift 3
+    echo "$# runs after $(wc -l < $RUNS/begun) cells" >> $RUNS/tests
+    [ -n "$TESTS" ] && exit $TESTS
     for run; do echo {} > $run/corruption.json; done ;;
 esac
 """
@@ -447,6 +449,119 @@ def test_packed_runs_go_on_elsewhere_without_checkpoints_nobody_needs(
     assert dropped.relative_to(runs) / "checkpoints" not in again
     assert kept.relative_to(runs) / "controller/9.npz" in again
     assert dropped.relative_to(runs) / "controller" not in again
+
+
+def _write_cell(run, *, step, mark, checkpoint=True):
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").write_text(f'{{"epoch": 1, "step": {step}}}\n')
+    (run / "mark").write_text(mark)
+    if checkpoint:
+        (run / "checkpoints" / str(step)).mkdir(parents=True)
+
+
+def _contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_archive_stays_until_a_whole_new_one_is_there(table_run, tmp_path):
+    run, runs = table_run
+    _write_cell(runs / "wrn40x2/ours/seed0", step=9, mark="old")
+    pack = tmp_path / "packed"
+    assert run("pack", str(pack)).returncode == 0
+    before = _contents(pack)
+    done = run("pack", str(pack), RUNS=str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert f"there are no runs in {tmp_path / 'nowhere'}" in done.stderr
+    assert _contents(pack) == before
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    tar = programs / "tar"
+    # As of a full disk: half an archive, and an exit code that only pipefail sees.
+    tar.write_text("#!/bin/sh\nhead -c 20 /dev/zero\nexit 2\n")
+    tar.chmod(tar.stat().st_mode | stat.S_IXUSR)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = run("pack", str(pack), PATH=path)
+    assert done.returncode == 1
+    assert "is as it was" in done.stderr
+    assert _contents(pack) == before
+    (runs / "wrn40x2/ours/seed0/mark").write_text("new")
+    assert run("pack", str(pack)).returncode == 0
+    assert _contents(pack) != before
+
+
+def test_unpacking_takes_of_each_run_the_one_that_is_further(table_run, tmp_path):
+    run, runs = table_run
+    there = tmp_path / "there"
+    cells_of = {  # seed -> what is packed, what is here
+        0: ({"step": 9}, {"step": 20}),
+        1: ({"step": 30}, {"step": 20}),
+        2: ({"step": 40, "checkpoint": False}, {"step": 20}),  # finished and tested
+        3: ({"step": 20}, {"step": 20}),
+        4: ({"step": 9}, None),
+    }
+    for seed, (packed, here) in cells_of.items():
+        _write_cell(runs / f"wrn40x2/ours/seed{seed}", mark="packed", **packed)
+        if here is not None:
+            _write_cell(there / f"wrn40x2/ours/seed{seed}", mark="here", **here)
+    (runs / "wrn40x2/ours/seed3/corruption.json").write_text("{}")
+    assert run("pack", str(tmp_path / "packed")).returncode == 0
+    done = run("unpack", str(tmp_path / "packed"), RUNS=str(there))
+    assert done.returncode == 0, done.stderr
+    folder = there / "wrn40x2/ours"
+    marks = {seed: (folder / f"seed{seed}/mark").read_text() for seed in cells_of}
+    assert marks == {0: "here", 1: "packed", 2: "packed", 3: "here", 4: "packed"}
+    assert os.listdir(folder / "seed1/checkpoints") == ["30"]
+    assert (folder / "seed3/corruption.json").exists()  # the same run, tested there
+    assert "wrn40x2/ours/seed0: kept as it is here, at step 20" in done.stdout
+    assert "wrn40x2/ours/seed2: step 40 of" in done.stdout
+    assert [path.name for path in there.iterdir()] == ["wrn40x2"]
+
+
+def test_an_archive_that_is_not_whole_changes_nothing(table_run, tmp_path):
+    run, runs = table_run
+    _write_cell(runs / "wrn40x2/ours/seed0", step=9, mark="here")
+    before = _contents(runs)
+    pack = tmp_path / "packed"
+    pack.mkdir()
+    (pack / "table4.tar.gz.aa").write_bytes(b"cut short")
+    done = run("unpack", str(pack))
+    assert done.returncode == 1
+    assert "has no whole archive" in done.stderr
+    assert _contents(runs) == before
+
+
+def test_finished_runs_are_tested_before_the_next_cell_begins(table_run, tmp_path):
+    """For half of what is left, and at the end for the rest."""
+    run, runs = table_run
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program = programs / "timeout"
+    program.write_text(f'#!/bin/sh\necho $1 >> {tmp_path}/limits\nshift\nexec "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    fails = {"FAILS": "wrn40x2/ours/seed0"}
+    path = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    run(CORRUPTED="0", **fails, **path)
+    assert not (runs / "tests").exists()
+    assert run(**fails, **path).returncode == 1
+    assert (runs / "tests").read_text() == "39 runs after 40 cells\n"
+    assert (runs / "begun").read_text().split()[40:] == ["wrn40x2/ours/seed0"]
+    assert len(list(runs.rglob("corruption.json"))) == 39
+    done = run(BUDGET="149", NEEDED="1", SAVING="3", **path)
+    assert "1 runs after 42 cells" in (runs / "tests").read_text()
+    assert "40 of 40 cells are finished" in done.stdout
+    limits = [int(line) for line in (tmp_path / "limits").read_text().split()]
+    assert limits == [pytest.approx(265, abs=8), pytest.approx(149, abs=16)]
+
+
+def test_tests_that_end_before_their_time_do_not_fail_a_part(table_run):
+    run, runs = table_run
+    run(CORRUPTED="0")
+    started = time.monotonic()
+    done = run(TESTS="9")
+    assert done.returncode == 0
+    assert "corruptions: not done (exit code 9); the next call" in done.stdout
+    assert run(BUDGET="149").returncode == 0
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.slow  # four processes start, one corrupts images
