@@ -5,17 +5,31 @@ Of a table, such as configs/table1.py, it runs every cell, each in a process of 
 
 Flags and one call; Algorithm 1 is `aaa_jax.train.train_and_evaluate`. Exit codes: 0 the
 run is finished; 2 the command cannot work, and one line says why; 1 the run failed, and
-says why; 128 + n the run was saved on signal n, and the same command resumes it.
+says why; 128 + n the run was saved on signal n, and the same command resumes it, or
+there was nothing to save yet.
 
 On a pod the same command is started in every process (docs/pods.md).
 """
 
+import contextlib
 import os
 import pathlib
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+if __name__ == "__main__":  # before the imports that take their time
+
+    def _end(number: int, frame: Any) -> None:
+        """Ends the process in one line, also out of an import."""
+        text = f"launch.py: ended by {signal.Signals(number).name}; nothing was lost\n"
+        os.write(2, text.encode())
+        os._exit(128 + number)
+
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, _end)
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -36,12 +50,16 @@ class Command(NamedTuple):
         workdir: the run's directory.
         processes: arguments of `aaa_jax.processes.initialize`.
         lists: whether a table's cells are to be shown, not run.
+        table: whose cell is to be run; "": an ordinary run.
+        cell: which one.
     """
 
     config: ConfigDict
     workdir: str
     processes: dict[str, Any]
     lists: bool = False
+    table: str = ""
+    cell: str = ""
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -130,10 +148,13 @@ def main(argv: Sequence[str]) -> int:
                 return tables.main(command.config, command.workdir, argv, command.lists)
             [cell] = cells.select_cells(command.config)
             config = cells.cell_config(command.config, cell)
+            table = command.config.table
         except cells.TableError as error:
             return _refuse(error)
         workdir = os.path.join(command.workdir, cell.name)
-        command = command._replace(config=config, workdir=workdir)
+        command = command._replace(
+            config=config, workdir=workdir, table=table, cell=cell.name
+        )
     if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
         os.environ["XLA_FLAGS"] = (
@@ -155,10 +176,12 @@ def _train(command: Command) -> int:
     """The run, and the exit code of how it ended."""
     import jax
 
-    from aaa_jax import checkpoint, data, metrics, processes, train
+    from aaa_jax import checkpoint, data, metrics, processes, signals, train
 
+    as_cell = _as_cell(command) if command.table else contextlib.nullcontext()
     try:
-        train.train_and_evaluate(command.config, command.workdir)
+        with signals.raised_signals(), as_cell:
+            train.train_and_evaluate(command.config, command.workdir)
     except (
         train.ConfigError,
         data.DatasetError,
@@ -170,7 +193,7 @@ def _train(command: Command) -> int:
     except (train.NonFiniteLoss, train.RunFailed) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
-    except train.RunInterrupted as error:
+    except (train.RunInterrupted, signals.EndedEarly) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 128 + error.signal_number
     except jax.errors.JaxRuntimeError as error:
@@ -184,6 +207,26 @@ def _train(command: Command) -> int:
         )
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _as_cell(command: Command) -> Iterator[None]:
+    """On as many devices as can share its groups; its run then says whose cell it is.
+
+    However the run ends: from then on a report finds the table.
+    """
+    import jax
+
+    from aaa_jax import cells, processes
+
+    said = cells.fit_devices(command.config, jax.device_count(), processes.count())
+    if said and processes.is_first():
+        print(f"launch.py: {command.cell} {said}", flush=True)
+    try:
+        yield
+    finally:
+        if processes.is_first():
+            cells.record_table(command.workdir, command.table)
 
 
 def _define_processes(values: flags.FlagValues) -> None:

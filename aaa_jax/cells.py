@@ -4,8 +4,10 @@ A cell is an ordinary run in WORKDIR/ROW/COLUMN/seedS; how far it is is read fro
 directory alone. What a table says is in `paper_tables`, running cells in `tables`.
 """
 
+import contextlib
 import fcntl
 import importlib
+import json
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from etils import epath
 
 from aaa_jax import groups, metrics, scaling, snapshots
 from aaa_jax.experiment import changeable_keys, check_config
-from aaa_jax.paper_tables import TABLES, Table
+from aaa_jax.paper_tables import TABLE_FILE, TABLES, Table
 
 ANY = "*"
 
@@ -130,17 +132,48 @@ def cell_config(
         run.policies.replay_run = config.transfer_from
     _override(run, config.cell)
     try:
-        layout = groups.group_layout(
-            run.batch_size,
-            run.policies.num_policies,
-            run.batch_norm.group_size,
-            run.batch_norm.grouping,
-        )
+        num_groups = _num_groups(run)
     except ValueError as error:
         raise TableError(f"{cell.name}: {error}") from error
     # M differs between cells, so the same number of passes would not divide all.
-    run.num_passes = math.gcd(run.num_passes, layout.num_groups)
+    run.num_passes = math.gcd(run.num_passes, num_groups)
     return run
+
+
+def fit_devices(
+    run: ml_collections.ConfigDict, num_devices: int, num_processes: int = 1
+) -> str:
+    """Sets in a cell's config on how many of the devices here its groups are shared.
+
+    M differs between cells, and a cell of one group cannot use a second device: one
+    command for all of them takes for each as many as divide its groups, and of the
+    passes that were asked for as many as divide what a device then has.
+
+    Args:
+        run: of `cell_config`; changed in place, in what no number depends on.
+        num_devices: that are here, of all processes.
+        num_processes: several use all of their devices, or the run is refused later.
+
+    Returns:
+        What to tell where devices are left over; else nothing.
+    """
+    most = run.devices.num_devices or num_devices
+    if not 1 <= most <= num_devices:
+        return ""  # refused where devices are picked
+    groups_here = _num_groups(run)
+    fitting = most
+    if num_processes == 1:
+        fitting = max(n for n in range(1, most + 1) if groups_here % n == 0)
+        run.devices.num_devices = fitting
+    if groups_here % fitting == 0:
+        run.num_passes = math.gcd(run.num_passes, groups_here // fitting)
+    if fitting == most:
+        return ""
+    return (
+        f"uses {fitting} of {most} devices, num_passes {run.num_passes}: its "
+        f"{groups_here} group{'s' if groups_here > 1 else ''} of BatchNorm cannot be "
+        "shared by more; docs/pods.md says how to run a cell on each device"
+    )
 
 
 def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> None:
@@ -164,6 +197,23 @@ def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> Non
             raise
         except ValueError as error:
             raise TableError(f"{row}/{column}: {error}") from error
+
+
+def record_table(run: epath.PathLike, table: str) -> None:
+    """Writes in a cell's run which table made it, for reports: `TABLE_FILE`.
+
+    Nothing where there is no run, as of one that was refused, or where it says so
+    already (Table 5 counts runs of Table 3). A place that cannot be written is no
+    reason to fail.
+
+    Args:
+        run: its directory.
+        table: a key of `TABLES`.
+    """
+    path = epath.Path(run)
+    with contextlib.suppress(OSError):
+        if (path / "config.json").exists() and not (path / TABLE_FILE).exists():
+            (path / TABLE_FILE).write_text(json.dumps({"table": table}) + "\n")
 
 
 def read_state(
@@ -208,6 +258,16 @@ def _chosen(
             f"{table.name} has no {what} {part!r}; there are {', '.join(known)}{hint}"
         )
     return [part]
+
+
+def _num_groups(run: ml_collections.ConfigDict) -> int:
+    """Of the large batch; devices and passes share out whole ones."""
+    return groups.group_layout(
+        run.batch_size,
+        run.policies.num_policies,
+        run.batch_norm.group_size,
+        run.batch_norm.grouping,
+    ).num_groups
 
 
 def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) -> None:

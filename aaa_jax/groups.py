@@ -104,8 +104,9 @@ def check_shares(layout: GroupLayout, num_devices: int, num_passes: int) -> None
         f"{layout.num_groups} groups (batch_size {layout.num_images} / "
         f"batch_norm.group_size {layout.group_size} x {layout.num_policies} policies) "
         f"do not divide over {num_devices} devices x {num_passes} passes; devices x "
-        f"passes that would do: {_divisors(layout.num_groups)}; or group sizes: "
-        f"{finer or 'none'}"
+        f"passes that would do: {_divisors(layout.num_groups)} (devices.num_devices, "
+        f"num_passes); or group sizes: {finer or 'none'} (batch_norm.group_size, which "
+        "changes the statistics)"
     )
 
 

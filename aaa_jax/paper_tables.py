@@ -9,6 +9,10 @@ never stands here.
 from typing import Any, NamedTuple
 
 
+# In the directory of a cell's run: {"table": NAME}, the table whose cell it is.
+TABLE_FILE = "table.json"
+
+
 class Paper(NamedTuple):
     """The paper's number for a cell.
 

@@ -55,7 +55,8 @@ def test_shares_that_divide_are_accepted():
 
 @pytest.mark.parametrize(("devices", "passes"), [(3, 1), (1, 16), (16, 1), (5, 2)])
 def test_shares_that_do_not_divide_are_refused_with_what_would_do(devices, passes):
-    with pytest.raises(ValueError, match=r"would do: \[1, 2, 4, 8\]; or group sizes"):
+    said = r"would do: \[1, 2, 4, 8\] \(devices\.num_devices, num_passes\); or group"
+    with pytest.raises(ValueError, match=said):
         groups.check_shares(groups.group_layout(128, 8, 128), devices, passes)
 
 

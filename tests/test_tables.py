@@ -1,6 +1,7 @@
 """Tables: their cells, how far each is, running those that are not finished."""
 
 import json
+import math
 import os
 import pathlib
 import re
@@ -14,7 +15,17 @@ import time
 import pytest
 
 import launch
-from aaa_jax import cells, costs, data, experiment, metrics, snapshots, tables
+from aaa_jax import (
+    cells,
+    costs,
+    data,
+    experiment,
+    groups,
+    metrics,
+    snapshots,
+    tables,
+    train,
+)
 from aaa_jax.paper_tables import TABLES, Paper
 from configs import cifar10_wrn28x10, imagenet_r50, table
 
@@ -218,6 +229,49 @@ def test_cells_of_table_5_are_those_of_table_3():
     for cell in cells.select_cells(_table("table5")):
         there = cells.cell_config(_table("table3"), cell)
         assert cells.cell_config(_table("table5"), cell) == there
+
+
+@pytest.mark.parametrize("num_devices", [1, 6, 8])
+@pytest.mark.parametrize("name", ["table1", "table3", "table4", "figure5"])
+def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
+    """One command runs all: nothing is refused, and no device idles that could work."""
+    for cell in cells.select_cells(_table(name, seeds=1)):
+        config = cells.cell_config(_table(name), cell)
+        asked = config.num_passes
+        rows = config.batch_size * config.policies.num_policies
+        num_groups = rows // config.batch_norm.group_size
+        said = cells.fit_devices(config, num_devices)
+        used, passes = config.devices.num_devices, config.num_passes
+        experiment.check_config(config)
+        layout = groups.group_layout(
+            config.batch_size,
+            config.policies.num_policies,
+            config.batch_norm.group_size,
+            config.batch_norm.grouping,
+        )
+        groups.check_shares(layout, used, passes)
+        for more in range(used + 1, num_devices + 1):
+            assert num_groups % more, f"{cell.name} could use {more}"
+        # The rows of a pass do not grow beyond what the preset has on one device.
+        assert num_groups // used % passes == 0
+        assert rows / used / passes <= rows / math.gcd(asked, num_groups)
+        assert (used < num_devices) == bool(said)
+        if said:
+            assert f"uses {used} of {num_devices} devices" in said
+
+
+def test_devices_that_were_asked_for_are_used_as_far_as_groups_divide():
+    config = cells.cell_config(_table("table1"), cells.Cell("wrn28x10", "ours", 0))
+    config.devices.num_devices = 4
+    assert cells.fit_devices(config, 8) == ""
+    assert config.devices.num_devices == 4
+    config.devices.num_devices = 9  # refused, with what is here, when they are picked
+    assert cells.fit_devices(config, 8) == ""
+    assert config.devices.num_devices == 9
+    config.devices.num_devices = 0
+    # Of several processes all devices are used, or none.
+    assert cells.fit_devices(config, 16, num_processes=2) == ""
+    assert config.devices.num_devices == 0
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -510,6 +564,7 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     run = tmp_path / cell
     assert metrics.read_lines(run, "metrics")[-1]["step"] == 2
     assert cells.read_state(run).text == "finished at step 2 of 2"
+    assert json.loads((run / "table.json").read_text()) == {"table": name}
     config = metrics.read_config(run)
     assert config["seed"] == int(cell[-1])
     if name == "figure5":
@@ -517,6 +572,23 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     if name == "table6":
         [policy] = metrics.read_lines(run, "policies")[0]["policies"]
         assert policy == [[["Rotate", 9, 1.0], ["Invert", 0, 1.0]]]
+
+
+def test_a_cell_of_one_group_uses_one_of_several_devices(tmp_path, monkeypatch, capsys):
+    """A baseline has M = 1 and one group; here are four devices."""
+    seen = []
+    monkeypatch.setattr(
+        train, "train_and_evaluate", lambda config, workdir: seen.append(config)
+    )
+    given = [f"--workdir={tmp_path}", *OVERRIDES, "--config.cell.devices.num_devices=0"]
+    for column, used in (("baseline", 1), ("ours", 4)):
+        cell = f"--config=configs/table4_digits.py:digits/{column}/seed0"
+        assert _launch(cell, *given) == 0
+        assert seen[-1].devices.num_devices == used
+        experiment.pick_devices(seen[-1])
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("launch.py: digits/baseline/seed0 uses 1 of 4 devices")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_table_has_a_cell_that_is_run_here():
