@@ -8,7 +8,6 @@ never stands here.
 
 from typing import Any, NamedTuple
 
-
 # In the directory of a cell's run: {"table": NAME}, the table whose cell it is.
 TABLE_FILE = "table.json"
 
