@@ -25,6 +25,8 @@ def summarize(
 ) -> dict[str, float]:
     """Numbers that tell a healthy round from a collapsing one, to be logged.
 
+    What follows from the losses is NaN where they are: of a round that learned nothing.
+
     Args:
         policies: the M policies of the round.
         losses: [M], L̂_m.
@@ -61,7 +63,7 @@ def summarize(
         "top_magnitude_share": magnitude_shares[-1],
         "repeated_ops": repeated_ops(policies),
         "loss_spread": spread,
-        "loss_spread_ratio": spread / error if error > 0 else 0.0,
+        "loss_spread_ratio": 0.0 if error == 0 else spread / error,
         "loss_log_prob_correlation": correlation(losses, arrays["log_probs"]),
         "kl": arrays["kl"],
         "gradient_norm": arrays["gradient_norm"],
@@ -132,7 +134,7 @@ def correlation(losses: ArrayLike, log_probs: ArrayLike) -> float:
     x, y = np.asarray(losses, np.float64), np.asarray(log_probs, np.float64)
     x, y = x - x.mean(), y - y.mean()
     scale = math.sqrt(np.sum(x**2) * np.sum(y**2))
-    return float(np.sum(x * y) / scale) if scale > 0 else 0.0
+    return 0.0 if scale == 0 else float(np.sum(x * y) / scale)
 
 
 def _shares(values: np.ndarray, width: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class TrainState:
         opt_state: the optimiser's state.
         loss_average: the average of L_m over the current round.
         epoch_loss: float32 [2], sum of the large batch's loss over the epoch's steps,
-            and how many steps.
+            and how many steps; those left out do not count.
         first_bad_step: int32 [], the step whose loss was not finite; -1: none.
         skipped_steps: int32 [], updates left out because of such a loss.
     """
@@ -187,7 +187,8 @@ def controller_step(
     """The end of a round of Algorithm 1: lines 8 to 10, Eq. 9.
 
     Every device computes the same from the all-reduced averages. After a loss that was
-    not finite nothing changes, as in `train_step`.
+    not finite nothing changes, as in `train_step`; nor does it after a round of which
+    every step was left out, whose L̂_m nobody knows.
 
     Args:
         state: the policy source's.
@@ -198,14 +199,17 @@ def controller_step(
 
     Returns:
         The source's next state, and its ``info`` with ``losses`` and
-        ``standard_errors`` float32 [M], the round's L̂_m.
+        ``standard_errors`` float32 [M], the round's L̂_m; NaN where nothing is known.
     """
     del axis_name
-    losses = objective.average_losses(train.loss_average)
+    is_known = train.loss_average.weight > 0
+    losses, errors = (
+        jnp.where(is_known, of_round(train.loss_average), jnp.nan)
+        for of_round in (objective.average_losses, objective.standard_errors)
+    )
     updated, info = source.update(state, policies, losses)
-    good = train.first_bad_step < 0
+    good = is_known & (train.first_bad_step < 0)
     updated = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
-    errors = objective.standard_errors(train.loss_average)
     return updated, info | {"losses": losses, "standard_errors": errors}
 
 
@@ -321,8 +325,13 @@ def _apply(
     # An overflowing gradient would poison the parameters one step before the loss.
     good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
     if recipe.skip_nonfinite:
+        # A round or an epoch begins anew with a step that is left out, too.
         kept = replace(
-            state, step=state.step + 1, skipped_steps=state.skipped_steps + 1
+            state,
+            step=state.step + 1,
+            skipped_steps=state.skipped_steps + 1,
+            loss_average=average,
+            epoch_loss=epoch_loss,
         )
     else:
         first = jnp.where(state.first_bad_step < 0, state.step, state.first_bad_step)

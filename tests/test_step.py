@@ -88,10 +88,14 @@ def _optimizer(learning_rate: float = 0.05) -> optax.GradientTransformation:
 
 
 def _init(model, optimizer, recipe) -> step.TrainState:
-    layout = recipe.layout
-    return step.init_train_state(
-        jax.random.key(1), model, optimizer, (SIDE, SIDE, 3), layout.num_policies
+    init = functools.partial(
+        step.init_train_state,
+        model=model,
+        optimizer=optimizer,
+        image_shape=(SIDE, SIDE, 3),
+        num_policies=recipe.layout.num_policies,
     )
+    return jax.jit(init)(jax.random.key(1))
 
 
 def _bound(model, optimizer, recipe, **more):
@@ -100,9 +104,10 @@ def _bound(model, optimizer, recipe, **more):
     )
 
 
-def _policies(num_policies: int = M):
-    source = sources.random_source(num_policies)
-    return source.sample(jax.random.key(5), (), 0.0)
+@functools.cache
+def _policies():
+    source = sources.random_source(M)
+    return jax.jit(source.sample)(jax.random.key(5), (), 0.0)
 
 
 def test_a_step_of_a_linear_model_equals_numpy_sgd():
@@ -153,16 +158,18 @@ def test_losses_are_those_of_each_policy_wherever_its_rows_lie():
     data, policies, root = _data(), _policies(), jax.random.key(3)
     model, tx = Linear(), optax.sgd(0.1)
     state = _init(model, tx, recipe)
-    draws = rows.draw_rows(
-        step.step_key(root, state.step, 2), policies, recipe, SIDE, SIDE
-    )
     layout = recipe.layout
     image, policy = groups.image_of_row(layout), groups.policy_of_row(layout)
+
+    @jax.jit
+    def logits_of(images, policies, params):
+        key = step.step_key(root, jnp.int32(0), 2)
+        draws = rows.draw_rows(key, policies, recipe, SIDE, SIDE)
+        floats = rows.augment_rows(images, policies, jnp.asarray(policy), draws, recipe)
+        return model.apply({"params": params}, floats, train=True)
+
     chosen = data.permutation[image]
-    floats = rows.augment_rows(
-        jnp.asarray(data.images[chosen]), policies, jnp.asarray(policy), draws, recipe
-    )
-    logits = model.apply({"params": state.params}, floats, train=True)
+    logits = logits_of(jnp.asarray(data.images[chosen]), policies, state.params)
     by_policy = np.argsort(policy * N + image)
     sorted_logits = np.asarray(logits)[by_policy].reshape(M, N, NUM_CLASSES)
     expected = objective.per_policy_losses(
@@ -179,6 +186,7 @@ def test_passes_of_accumulation_change_nothing_but_rounding(grouping):
     """Gradients within 1e-6 in 1, 2 and M passes, unrolled and in a scan."""
     layout = groups.group_layout(N, M, 4, grouping)
     model, tx = Convolutional(), optax.sgd(1.0)  # params move by minus the gradient
+    start = _init(model, tx, _recipe(layout=layout)).params
     results = []
     for passes, unroll in [(1, True), (2, True), (M, False)]:
         recipe = _recipe(layout=layout, num_passes=passes, unroll=unroll)
@@ -190,12 +198,16 @@ def test_passes_of_accumulation_change_nothing_but_rounding(grouping):
     (whole, losses), *cut = results
     for state, other in cut:
         np.testing.assert_allclose(other["losses"], losses["losses"], rtol=1e-6)
-        for field in ("params", "batch_stats"):
-            jax.tree.map(
-                functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
-                getattr(state, field),
-                getattr(whole, field),
-            )
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+            state.batch_stats,
+            whole.batch_stats,
+        )
+        gradients = [jax.tree.map(np.subtract, start, s.params) for s in (state, whole)]
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients[1])) > 0.01
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-6), *gradients
+        )
 
 
 def _ten_steps(count: int, mapping: str):
@@ -301,11 +313,22 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
     jax.tree.map(close, state.batch_stats, stats)
 
 
-def _with_bad_label() -> step.ResidentData:
-    """The second step meets a label that no network can predict."""
+def _with_bad_label(of_step: int = 1) -> step.ResidentData:
+    """That step of an epoch meets a label that no network can predict."""
     data = _data()
-    data.labels[data.permutation[N]] = NUM_CLASSES + 3
+    data.labels[data.permutation[of_step * N]] = NUM_CLASSES + 3
     return data
+
+
+def _controller():
+    """A controller that would move also without a loss, and the end of a round."""
+    source = sources.adversarial_source(M, entropy_weight=0.01)
+    close = functools.partial(step.controller_step, source=source, axis_name=None)
+    return jax.jit(source.init)(jax.random.key(0)), jax.jit(close)
+
+
+def _differ(one, other) -> bool:
+    return not np.array_equal(one, other)
 
 
 def test_a_nonfinite_loss_freezes_the_state_before_its_step():
@@ -321,12 +344,11 @@ def test_a_nonfinite_loss_freezes_the_state_before_its_step():
     jax.tree.map(np.testing.assert_array_equal, frozen, same)
     later, _ = run(frozen, *inputs)
     jax.tree.map(np.testing.assert_array_equal, later, same)
-    source = sources.adversarial_source(M)
-    controller = source.init(jax.random.key(0))
-    kept, _ = step.controller_step(
-        controller, _policies(), frozen, source=source, axis_name=None
-    )
+    controller, close_round = _controller()
+    kept, _ = close_round(controller, _policies(), frozen)
     jax.tree.map(np.testing.assert_array_equal, kept, controller)
+    moved, _ = close_round(controller, _policies(), good)
+    assert any(jax.tree.leaves(jax.tree.map(_differ, moved, controller)))
 
 
 def test_a_nonfinite_loss_can_be_skipped_and_counted():
@@ -342,6 +364,39 @@ def test_a_nonfinite_loss_can_be_skipped_and_counted():
     assert (int(state.step), int(state.skipped_steps)) == (3, 1)
     assert int(state.first_bad_step) == -1
     assert np.isfinite(state.epoch_loss).all()
+
+
+def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
+    """Steps 2, 4 and 5 are bad: the second round's first, and the third round whole."""
+    recipe = _recipe(skip_nonfinite=True)
+    model, tx = Linear(), _optimizer()
+    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    rest = _policies(), jax.random.key(0)
+    state = _init(model, tx, recipe)
+    for _ in range(2):
+        state, _ = run(state, _data(), *rest)
+    assert float(state.loss_average.weight) == 2 * N
+    state, result = run(state, _with_bad_label(of_step=0), *rest)
+    assert not np.isfinite(result["loss"])
+    state, result = run(state, _with_bad_label(of_step=0), *rest)
+    np.testing.assert_allclose(
+        objective.average_losses(state.loss_average), result["losses"], rtol=1e-6
+    )
+    assert float(state.loss_average.weight) == N
+    np.testing.assert_allclose(state.epoch_loss, [result["loss"], 1], rtol=1e-6)
+    for bad in range(2):
+        state, _ = run(state, _with_bad_label(of_step=bad), *rest)
+    assert (int(state.step), int(state.skipped_steps)) == (6, 3)
+    np.testing.assert_array_equal(state.epoch_loss, [0, 0])
+    controller, close_round = _controller()
+    kept, info = close_round(controller, rest[0], state)
+    jax.tree.map(np.testing.assert_array_equal, kept, controller)
+    assert np.isnan(info["losses"]).all()
+    assert np.isnan(info["standard_errors"]).all()
+    learned = {"rewards": 0, "kl": 0, "gradient_norm": 0}
+    for name, value in learned.items():
+        np.testing.assert_array_equal(info[name], value)
+    assert np.isfinite(info["op_shares"]).all()
 
 
 def test_the_average_starts_anew_with_every_round():
