@@ -167,12 +167,7 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
         ValueError: names the wrong value, what is allowed and what to do.
     """
     if isinstance(record, str):
-        try:
-            record = json.loads(record)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"saved policies are not JSON ({error}): write them with to_json"
-            ) from error
+        record = parse_json(record)
     if not isinstance(record, Mapping):
         raise ValueError(
             f"saved policies are {type(record).__name__}: a JSON object is needed"
@@ -198,6 +193,20 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
     return SavedPolicies(
         policies, record["ranges"], record["order"], (red, green, blue)
     )
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text of saved policies holds, whatever the text is.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"saved policies are not JSON ({error}): write them with to_json"
+        ) from error
 
 
 def _check_order_and_fill(order: Any, fill: Any) -> None:
