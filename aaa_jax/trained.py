@@ -21,12 +21,31 @@ from etils import epath
 from aaa_jax import augment, checkpoint, data, evaluate, metrics, policies
 from aaa_jax.experiment import FILLS, build_model
 
+STREAM_BATCH = 64  # images that are decoded at a time
 # Where `program.RunState` keeps the network.
 _VARIABLES = {"params": "train.params", "batch_stats": "train.batch_stats"}
 
 
 class TrainedError(RuntimeError):
     """A run directory that no network can be read from; the message says why."""
+
+
+class Testing(NamedTuple):
+    """How a run tests its network on a streamed split.
+
+    Attributes:
+        image_size: side of the centre crop in pixels.
+        resize: short side before it.
+        resample: see `data.StreamOptions`, as the next two.
+        on_bad_image: as there.
+        num_threads: as there.
+    """
+
+    image_size: int
+    resize: int
+    resample: str
+    on_bad_image: str
+    num_threads: int
 
 
 class TrainedRun(NamedTuple):
@@ -41,6 +60,7 @@ class TrainedRun(NamedTuple):
         data_dir: where the dataset lives; None: where it is by default.
         ranges: the run's range table, of the search space's ten magnitudes.
         fill: colour of moved-in pixels.
+        testing: how test images are made of a stream; None: they are as stored.
     """
 
     path: epath.Path
@@ -51,6 +71,7 @@ class TrainedRun(NamedTuple):
     data_dir: str | None
     ranges: str
     fill: tuple[int, int, int]
+    testing: Testing | None = None
 
 
 def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
@@ -73,7 +94,12 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         )
     config = ml_collections.ConfigDict(_with_tuples(metrics.read_config(path)))
     where = data_dir or config.data.dir or None
-    spec = data.describe(config.data.name, data_dir=where)
+    spec = data.describe(
+        config.data.name,
+        data_dir=where,
+        loader=config.data.loader,
+        image_size=config.data.image_size,
+    )
     model = build_model(config, spec.num_classes)
     step, leaves = _newest_checkpoint(path)
     size = spec.image_size
@@ -92,21 +118,63 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         fill=spec.fill
         if config.policies.fill == "alpha"
         else FILLS.get(config.policies.fill, spec.fill),
+        testing=Testing(
+            config.evaluation.image_size or spec.image_size,
+            config.evaluation.resize,
+            config.data.resample,
+            config.data.on_bad_image,
+            config.data.num_threads,
+        )
+        if spec.loader == "stream"
+        else None,
     )
 
 
 def load_images(run: TrainedRun, num_images: int) -> data.Dataset:
-    """A fixed, stratified subset of the run's test split; the whole split if smaller.
+    """A fixed subset of the run's test split, as the run tests on it; all, if smaller.
+
+    It is stratified, but of a streamed split: there it is uniform, since labels are not
+    known before images are read, and without what the run leaves out as bad.
 
     Args:
         run: the run.
-        num_images: how many; at least one a class.
+        num_images: how many; of a stratified subset at least one a class.
+
+    Raises:
+        data.DatasetError: there are no such images.
     """
+    if run.testing is not None:
+        return _streamed_images(run, run.testing, num_images)
     split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
     if num_images >= len(split.labels):
         return split
     kept = data.stratified_subset(split.labels, num_images, seed=0)
     return split._replace(images=split.images[kept], labels=split.labels[kept])
+
+
+def _streamed_images(
+    run: TrainedRun, testing: Testing, num_images: int
+) -> data.Dataset:
+    """Test images resized and cut as `data.evaluation_batches` does for a run."""
+    where = run.spec.name, run.spec.test_split
+    stream = data.open_stream(*where, data_dir=run.data_dir)
+    if num_images < stream.num_images:
+        stream = data.open_stream(*where, data_dir=run.data_dir, num_images=num_images)
+    options = data.StreamOptions(
+        image_size=testing.image_size,
+        resample=testing.resample,
+        on_bad_image=testing.on_bad_image,
+        num_threads=testing.num_threads,
+    )
+    with data.evaluation_batches(
+        stream, options, batch_size=STREAM_BATCH, resize=testing.resize
+    ) as batches:
+        kept = [
+            (images[weights > 0], labels[weights > 0])
+            for images, labels, weights in batches
+        ]
+    images, labels = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    return data.Dataset(images, labels, stream.class_names)
 
 
 def count_correct(

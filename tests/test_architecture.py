@@ -11,14 +11,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Imports point down only; modules of one floor do not import each other.
 FLOORS = [
-    {"processes", "manifests"},
+    {"processes", "manifests", "files"},
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
     | {"groups", "devices", "published", "values", "signals", "watchdog"}
     | {"paper_tables", "snapshots"},
-    {"ops", "costs", "scaling", "followers", "endings"},
+    {"ops", "costs", "scaling", "followers", "endings", "resuming", "damage"},
     {"ranges", "families"},
     {"policies", "standard"},
     {"augment", "controller", "policy_source"},
+    {"recordings"},
     {"replay"},
     {"export_policies"}
     | {"sources", "diagnostics", "evaluate", "rows", "contact_sheet"},

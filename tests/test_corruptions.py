@@ -1,16 +1,18 @@
 """Corrupted images are TFDS's, always the same, and their errors counted right."""
 
 import io
+import json
 import os
 import pathlib
 import stat
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 from tensorflow_datasets.image_classification import corruptions as of_tfds
 
-from aaa_jax import corruptions
+from aaa_jax import corruptions, damage, trained
 from tests.by_hand import COUNT, NUM_CLASSES, make_run, make_split, numpy_answers
 
 IMAGES = make_split().images
@@ -18,19 +20,22 @@ IMAGES = make_split().images
 QUICK = ("gaussian_noise", "shot_noise", "impulse_noise", "contrast", "pixelate")
 
 
-def task(name, severity=1, first=0, images=IMAGES, program=None):
-    return corruptions.Task(name, severity, first, images, program)
+NOTHING = damage.Tools()
+
+
+def task(name, severity=1, first=0, images=IMAGES, tools=NOTHING):
+    return damage.Task(name, severity, first, images, tools)
 
 
 def test_the_names_are_tfds_functions_and_those_of_imagenet_c():
-    assert len(set(corruptions.NAMES)) == len(corruptions.NAMES) == 15
-    for name in corruptions.NAMES:
+    assert len(set(damage.NAMES)) == len(damage.NAMES) == 15
+    for name in damage.NAMES:
         assert callable(getattr(of_tfds, name))
-    for group in (corruptions.AT_224, corruptions.NEEDS_IMAGEMAGICK):
-        assert set(group) < set(corruptions.NAMES)
+    for group in (damage.AT_224, damage.NEEDS_IMAGEMAGICK):
+        assert set(group) < set(damage.NAMES)
 
 
-@pytest.mark.parametrize("severity", corruptions.SEVERITIES)
+@pytest.mark.parametrize("severity", damage.SEVERITIES)
 def test_those_without_random_numbers_equal_pillow_and_numpy(severity):
     quality = [25, 18, 15, 10, 7][severity - 1]
     share = [0.6, 0.5, 0.4, 0.3, 0.25][severity - 1]
@@ -48,34 +53,32 @@ def test_those_without_random_numbers_equal_pillow_and_numpy(severity):
             "contrast": contrast,
         }
         for name, pixels in expected.items():
-            found = corruptions.corrupt(task(name, severity, place, image[None]))
+            found = damage.corrupt(task(name, severity, place, image[None]))
             np.testing.assert_array_equal(found[0], pixels, err_msg=name)
 
 
 def test_noise_grows_as_its_constants_say():
     grey = np.full((40, 32, 32, 3), 128, np.uint8)
-    for severity, sigma in zip(
-        corruptions.SEVERITIES, (8, 12, 18, 26, 38), strict=True
-    ):
-        noisy = corruptions.corrupt(task("gaussian_noise", severity, images=grey))
+    for severity, sigma in zip(damage.SEVERITIES, (8, 12, 18, 26, 38), strict=True):
+        noisy = damage.corrupt(task("gaussian_noise", severity, images=grey))
         # The share within one sigma, far from the clipping at 0 and 255.
         inside = np.abs(noisy.astype(int) - 128) <= 255 * sigma / 100
         assert abs(inside.mean() - 0.6827) < 0.01
-    flipped = corruptions.corrupt(task("impulse_noise", 5, images=grey)) != 128
+    flipped = damage.corrupt(task("impulse_noise", 5, images=grey)) != 128
     assert abs(flipped.mean() - 0.27) < 0.01
 
 
 @pytest.mark.parametrize("name", [*QUICK, "glass_blur", "fog", "elastic_transform"])
 def test_an_image_is_corrupted_alike_in_any_company(name):
-    alone = corruptions.corrupt(task(name, 3, first=4, images=IMAGES[4:5]))
+    alone = damage.corrupt(task(name, 3, first=4, images=IMAGES[4:5]))
     before = np.random.get_state()[1].copy()
-    together = corruptions.corrupt(task(name, 3, first=2, images=IMAGES[2:6]))
+    together = damage.corrupt(task(name, 3, first=2, images=IMAGES[2:6]))
     np.testing.assert_array_equal(alone[0], together[2])
     assert together.dtype == np.uint8
     assert together.shape == (4, 32, 32, 3)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     if "noise" in name:
-        elsewhere = corruptions.corrupt(task(name, 3, first=5, images=IMAGES[4:5]))
+        elsewhere = damage.corrupt(task(name, 3, first=5, images=IMAGES[4:5]))
         assert np.any(elsewhere != alone)
 
 
@@ -86,9 +89,7 @@ def test_enlarging_and_reducing_alone_change_nothing(side, monkeypatch):
         of_tfds, "fog", lambda image, severity: sizes.append(image.shape) or image
     )
     images = np.random.default_rng(side).integers(0, 256, (2, side, side, 3), np.uint8)
-    np.testing.assert_array_equal(
-        corruptions.corrupt(task("fog", images=images)), images
-    )
+    np.testing.assert_array_equal(damage.corrupt(task("fog", images=images)), images)
 
 
 def _program(folder: pathlib.Path, name: str, text: str) -> pathlib.Path:
@@ -103,22 +104,22 @@ def test_imagemagick_is_found_by_what_it_says_of_itself(tmp_path, monkeypatch):
     impostor.mkdir()
     real.mkdir()
     monkeypatch.setenv("PATH", f"{impostor}{os.pathsep}{real}")
-    assert corruptions.find_imagemagick() is None
+    assert damage.find_imagemagick() is None
     _program(impostor, "convert", "echo ImageMagick is not installed here\n")
-    assert corruptions.find_imagemagick() is None
+    assert damage.find_imagemagick() is None
     path = _program(real, "convert", "echo 'Version: ImageMagick 6.9.11-60'\n")
-    assert corruptions.find_imagemagick() == str(path)
+    assert damage.find_imagemagick() == str(path)
 
 
 def test_imagemagick_gets_the_enlarged_image_and_tfds_options(tmp_path):
     """A program that copies its input: motion blur then changes nothing."""
     log = tmp_path / "log"
     text = f'echo "$2 $3" >> {log}\n/bin/cp "$1" "$4"\n'
-    program = _program(tmp_path, "copy", text)
+    tools = damage.Tools(str(_program(tmp_path, "copy", text)))
     path = os.environ["PATH"]
     for severity, said in ((1, "10x3"), (5, "20x15")):
-        found = corruptions.corrupt(
-            task("motion_blur", severity, images=IMAGES[:2], program=str(program))
+        found = damage.corrupt(
+            task("motion_blur", severity, images=IMAGES[:2], tools=tools)
         )
         np.testing.assert_array_equal(found, IMAGES[:2])
         assert log.read_text().splitlines()[-1].startswith(f"-motion-blur {said}")
@@ -127,12 +128,15 @@ def test_imagemagick_gets_the_enlarged_image_and_tfds_options(tmp_path):
 
 
 def test_what_cannot_be_made_is_left_out_by_name():
-    assert set(corruptions.left_out(32, "convert")) == {"frost"}
-    without = corruptions.left_out(32, None)
+    convert = damage.Tools("convert")
+    assert set(damage.left_out(32, convert)) == {"frost"}
+    assert not damage.left_out(32, convert._replace(frost=damage.FROST))
+    without = damage.left_out(32, NOTHING)
     assert set(without) == {"frost", "motion_blur", "snow"}
     assert "ImageMagick, which is not installed" in without["snow"]
-    assert set(corruptions.left_out(256, "convert")) == {"frost", "snow"}
-    assert "224 px only, these have 256 px" in corruptions.left_out(256, "x")["snow"]
+    large = damage.left_out(256, convert)
+    assert set(large) == {"frost", "snow"}
+    assert "224 px only, these have 256 px" in large["snow"]
 
 
 def test_errors_are_those_that_numpy_counts():
@@ -143,15 +147,15 @@ def test_errors_are_those_that_numpy_counts():
     split = split._replace(labels=labels)
     lines = []
     results = corruptions.evaluate_runs(
-        runs, split, imagemagick=None, processes=1, names=QUICK, say=lines.append
+        runs, split, tools=NOTHING, processes=1, names=QUICK, say=lines.append
     )
     for run, result in zip(runs, results, strict=True):
         expected = {
             name: [
                 100 * np.mean(numpy_answers(run, images) != labels)
                 for images in (
-                    corruptions.corrupt(task(name, severity))
-                    for severity in corruptions.SEVERITIES
+                    damage.corrupt(task(name, severity))
+                    for severity in damage.SEVERITIES
                 )
             ]
             for name in QUICK
@@ -172,25 +176,131 @@ def test_errors_are_those_that_numpy_counts():
     assert f"5 corruptions x 5 severities ({COUNT} images)" in summary
 
 
+def test_what_was_measured_before_a_stop_is_not_measured_again(monkeypatch):
+    """The first run has noise already, and both have what the stop came after."""
+    runs, split = [make_run("monotone"), make_run("monotone")], make_split()
+    runs[1].variables["params"]["Dense_0"]["kernel"] *= -1
+    options = {"tools": NOTHING, "processes": 1, "names": QUICK}
+    whole = corruptions.evaluate_runs(runs, split, say=lambda line: None, **options)
+    kept = {}
+
+    def keep(place, errors):
+        kept[place] = dict(errors)
+        if place == 1 and len(errors) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        corruptions.evaluate_runs(
+            runs,
+            split,
+            known=[{QUICK[0]: whole[0]["errors"][QUICK[0]]}, {}],
+            keep=keep,
+            say=lambda line: None,
+            **options,
+        )
+    assert [list(kept[place]) for place in (0, 1)] == [list(QUICK[:2])] * 2
+    made = []
+    corrupt = damage.corrupt
+    monkeypatch.setattr(
+        damage, "corrupt", lambda task: made.append(task.name) or corrupt(task)
+    )
+    again = corruptions.evaluate_runs(
+        runs, split, known=[kept[0], kept[1]], say=lambda line: None, **options
+    )
+    assert again == whole
+    assert set(made) == set(QUICK[2:])
+
+
+def test_a_command_that_was_stopped_goes_on_with_the_next(tmp_path, monkeypatch):
+    run = make_run("monotone")._replace(path=epath.Path(tmp_path))
+    names, made = QUICK[:3], []
+    why = {name: "slow" for name in damage.NAMES if name not in names}
+    corrupt, write = damage.corrupt, trained.write_json
+    monkeypatch.setattr(trained, "load", lambda *_, **__: run)
+    monkeypatch.setattr(trained, "load_images", lambda *_: make_split())
+    monkeypatch.setattr(corruptions, "left_out", lambda *_: why)
+    monkeypatch.setattr(
+        damage, "corrupt", lambda task: made.append(task.name) or corrupt(task)
+    )
+
+    def stopped(path, text):
+        write(path, text)
+        if names[1] in text:
+            raise KeyboardInterrupt
+
+    def measured():
+        made.clear()
+        assert corruptions.main(["run", "--processes=1"]) == 0
+        assert [path.name for path in tmp_path.iterdir()] == [corruptions.FILE]
+        return set(made), (tmp_path / corruptions.FILE).read_text()
+
+    whole = measured()
+    assert whole[0] == set(names)
+    for step, left in ((run.step, {names[2]}), (run.step + 1, set(names))):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trained, "write_json", stopped)
+            corruptions.main(["run", "--processes=1"])
+        part = json.loads((tmp_path / corruptions.PART).read_text())
+        assert set(part["errors"]) == set(names[:2])
+        # What was measured of another checkpoint is not used.
+        (tmp_path / corruptions.PART).write_text(json.dumps(part | {"step": step}))
+        assert measured() == (left, whole[1])
+
+
+def test_frost_is_one_of_the_users_pictures_laid_over_the_image(tmp_path):
+    random = np.random.RandomState(0)
+    for name in damage.FROST:
+        pixels = random.randint(0, 256, (230, 240, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    tools = damage.Tools(frost=damage.find_frost(str(tmp_path)))
+    images = random.randint(0, 256, (3, 224, 224, 3)).astype(np.uint8)
+    weights = [(1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)]
+    for severity, (own, frost) in enumerate(weights, start=1):
+        found = damage.corrupt(
+            task("frost", severity, first=4, images=images, tools=tools)
+        )
+        for place, image in enumerate(images, start=4):
+            draws = np.random.RandomState(
+                (damage.NAMES.index("frost"), severity, place)
+            )
+            path = tmp_path / damage.FROST[draws.randint(5)]
+            top, left = draws.randint(0, 230 - 224), draws.randint(0, 240 - 224)
+            picture = np.asarray(Image.open(path).convert("RGB"))
+            cut = picture[top : top + 224, left : left + 224].astype(float)
+            mixed = np.around(np.clip(own * image + frost * cut, 0, 255))
+            # OpenCV and Pillow may decode JPEG by a level apart.
+            most = 1 if path.suffix == ".jpg" else 0
+            assert np.abs(found[place - 4] - mixed).max() <= most
+
+
+def test_pictures_that_frost_cannot_use_are_named(tmp_path, capsys):
+    assert corruptions.main([f"--frost={tmp_path}", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/frost1.png is not there: --frost needs" in error
+    Image.fromarray(IMAGES[0]).save(tmp_path / "frost1.png")
+    assert corruptions.main([f"--frost={tmp_path}", str(tmp_path)]) == 2
+    assert "frost1.png is too small" in capsys.readouterr().err
+
+
 @pytest.mark.slow  # two processes start; chunks are tested above
 def test_processes_share_the_work_and_change_nothing(monkeypatch):
-    monkeypatch.setattr(corruptions, "CHUNK", 10)
+    monkeypatch.setattr(damage, "CHUNK", 10)
     one, two = (
-        list(corruptions.corrupted_splits(IMAGES, ("shot_noise", "fog"), None, count))
+        list(damage.corrupted_splits(IMAGES, ("shot_noise", "fog"), NOTHING, count))
         for count in (1, 2)
     )
     assert [entry[:2] for entry in one] == [entry[:2] for entry in two]
     for (name, severity, a), (_, _, b) in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(a, corruptions.corrupt(task(name, severity)))
+        np.testing.assert_array_equal(a, damage.corrupt(task(name, severity)))
 
 
 def test_chunks_are_put_together_in_order(monkeypatch):
-    monkeypatch.setattr(corruptions, "CHUNK", 10)
-    sets = list(corruptions.corrupted_splits(IMAGES, ("contrast",), None, 1))
+    monkeypatch.setattr(damage, "CHUNK", 10)
+    sets = list(damage.corrupted_splits(IMAGES, ("contrast",), NOTHING, 1))
     assert [entry[:2] for entry in sets] == [("contrast", s) for s in range(1, 6)]
     for _, severity, images in sets:
-        expected = corruptions.corrupt(task("contrast", severity))
+        expected = damage.corrupt(task("contrast", severity))
         np.testing.assert_array_equal(images, expected)
 
 

@@ -1,12 +1,14 @@
 """A streamed run, whole: resumed in mid-epoch, on more devices, with bad images."""
 
 import os
+import shutil
 
 import numpy as np
+import optax
 import pytest
 from test_data_streaming import write
 
-from aaa_jax import endings, metrics, train
+from aaa_jax import augment, data, endings, metrics, train, trained
 from configs import digits
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -105,3 +107,29 @@ def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
     assert [line["test_images"] for line in lines] == [6, 6]
     assert "left out a bad image" in caplog.text
     assert metrics.read_lines(tmp_path / "b", "timing")[-1]["bad_images"] == 1
+
+
+def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
+    never_stopped, tmp_path
+):
+    """Resized and cut as in the run; so does whatever else the config says."""
+    run = trained.load(never_stopped)
+    split = trained.load_images(run, 1000)
+    assert split.images.shape == (7, 16, 16, 3)
+    floats = augment.normalize(split.images, run.spec.mean, run.spec.std)
+    logits = run.model.apply(run.variables, floats, train=False)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
+    line = metrics.read_lines(never_stopped, "metrics")[-1]
+    np.testing.assert_allclose(losses.mean(), line["test_loss"], rtol=1e-5)
+    right = trained.count_correct(run, run.variables, split.images, split.labels)
+    assert 100 * (1 - int(right) / 7) == pytest.approx(line["test_error"])
+    few, again = (trained.load_images(run, 3).images for _ in range(2))
+    np.testing.assert_array_equal(few, again)
+    assert all((image == split.images).all((1, 2, 3)).any() for image in few)
+    larger = config_of(run.data_dir, **{"evaluation.image_size": 24})
+    larger.evaluation.resize = 28
+    shutil.copytree(never_stopped / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "config.json").write_text(larger.to_json())
+    assert trained.load_images(trained.load(tmp_path), 9).images.shape[1:3] == (24, 24)
+    with pytest.raises(data.DatasetError, match="0 images cannot be taken"):
+        trained.load_images(run, 0)
