@@ -11,10 +11,12 @@ from aaa_jax.policies import RANGES, Policies
 from aaa_jax.sources import (
     PolicySource,
     adversarial_source,
+    file_source,
     fixed_source,
     published_source,
     randaugment_source,
     random_source,
+    replay_source,
     schedule_source,
     trivialaugment_source,
 )
@@ -29,6 +31,7 @@ __all__ = [
     "apply_ops",
     "apply_policies",
     "draw",
+    "file_source",
     "fixed_source",
     "large_batch",
     "normalize_losses",
@@ -36,6 +39,7 @@ __all__ = [
     "published_source",
     "randaugment_source",
     "random_source",
+    "replay_source",
     "schedule_source",
     "standard_augment",
     "trivialaugment_source",

@@ -1,26 +1,22 @@
-"""What must be equal in all processes of a run, checked before the first step.
+"""What must be equal in all processes of a run, and in all starts of it.
 
-How processes talk to each other is the business of `processes`.
+Checked before the first step. How processes talk to each other is the business of
+`processes`.
 """
 
 import os
 import time
-import zlib
-from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 from etils import epath
 
-from aaa_jax import data, processes
-from aaa_jax.data.errors import BadRecord
+from aaa_jax import processes
 from aaa_jax.experiment import flat_values
-from aaa_jax.feed import Splits
+from aaa_jax.feed import Splits, fingerprint
+from aaa_jax.resuming import require_data
 
 SECONDS = 20.0
-
-_RECORDS = 16  # of a streamed split that are read for its fingerprint
 
 
 def require_alike(
@@ -37,9 +33,23 @@ def require_alike(
     del values["data.dir"]  # may be another path on each host
     values["--workdir"] = os.fspath(workdir)
     values["the jax version"] = jax.__version__
-    values |= _fingerprint("train", splits.train)
-    values |= _fingerprint("test", splits.test)
+    values |= fingerprint(splits)
     processes.require_equal(values)
+
+
+def require_same_data(workdir: epath.PathLike, splits: Splits) -> dict[str, int]:
+    """Refuses other data than those that the run in a directory began with.
+
+    Returns:
+        Their fingerprint, for `traces.write_facts`; nothing but in process 0.
+
+    Raises:
+        metrics.RunDirectoryError: naming what differs.
+        processes.ProcessError: in the other processes.
+    """
+    found = fingerprint(splits) if processes.is_first() else {}
+    processes.from_first(lambda: require_data(epath.Path(workdir), found))
+    return found
 
 
 def require_shared(workdir: epath.PathLike, seconds: float = SECONDS) -> None:
@@ -65,28 +75,3 @@ def require_shared(workdir: epath.PathLike, seconds: float = SECONDS) -> None:
             f"and process {jax.process_index()} "
             + ("sees it, another does not" if written.exists() else "does not see it")
         )
-
-
-def _fingerprint(name: str, split: Any) -> dict[str, Any]:
-    """CRC-32 of what a split holds; of a streamed one, of some records."""
-    if isinstance(split, data.Dataset):
-        arrays = {"images": split.images, "labels": split.labels}
-    else:
-        chosen = np.linspace(0, len(split.kept) - 1, _RECORDS).astype(np.int64)
-        content = b"".join(_read(split.records, int(split.kept[k])) for k in chosen)
-        arrays = {
-            "number of images": np.asarray(split.num_images),
-            "choice of images": split.kept,
-            "records": np.frombuffer(content, np.uint8),
-        }
-    return {
-        f"the {what} of the {name} split": zlib.crc32(np.ascontiguousarray(array).data)
-        for what, array in arrays.items()
-    }
-
-
-def _read(records: Any, index: int) -> bytes:
-    try:
-        return records.read(index)
-    except BadRecord:
-        return b""  # the loader's business

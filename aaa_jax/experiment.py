@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from aaa_jax import data, devices, groups, models, optim, sources
+from aaa_jax import data, devices, groups, models, optim, sources, values
+from aaa_jax.policies import NUM_MAGNITUDES, RANGES
 from aaa_jax.rows import Recipe
 from aaa_jax.schema import FILLS, ConfigError, check_values
 
@@ -31,7 +32,11 @@ MAY_CHANGE = (
     ),
     *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
 )
+# An epoch of so many steps tells every warm-up from the training's end.
+STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+T = TypeVar("T")
 
 
 class Experiment(NamedTuple):
@@ -57,6 +62,10 @@ class Experiment(NamedTuple):
     planned_steps: int
     scale: float = 1.0
 
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch is over after so many steps; the last may be cut short."""
+        return step == self.total_steps or step % self.recipe.steps_per_epoch == 0
+
 
 def check_config(config: ml_collections.ConfigDict) -> None:
     """Refuses values that cannot work, before any device or file is touched.
@@ -66,9 +75,10 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     """
     check_values(config)
     _named(build_model, config, 2)
+    _check_ranges(config)
     _named(build_source, config)
     _named(_layout, config)
-    _named(_build_optimizer, config, 100)
+    _check_warmup(config)
 
 
 def build(
@@ -86,7 +96,7 @@ def build(
             f"batch_size {config.batch_size} is larger than the {num_images} training "
             f"images of {config.data.name}; set batch_size to at most {num_images}"
         )
-    _check_test_size(config, info)
+    _check_sizes(config, info)
     planned = steps_per_epoch * config.epochs
     if planned >= 2**31:
         raise ConfigError(
@@ -95,14 +105,8 @@ def build(
             f"{2**31 // steps_per_epoch}"
         )
     source = build_source(config)
-    if info.loader == "stream" and "policy_first" in (
-        source.order or config.policies.order,
-    ):
-        raise ConfigError(
-            "policies.order is 'policy_first', but the images of a stream are cropped "
-            "before they reach the device; use 'standard_first'"
-        )
-    schedule, optimizer = _build_optimizer(config, steps_per_epoch)
+    _check_order(config, info, source)
+    schedule, optimizer = _named(_build_optimizer, config, steps_per_epoch)
     return Experiment(
         model=build_model(config, info.num_classes),
         optimizer=optimizer,
@@ -115,14 +119,78 @@ def build(
     )
 
 
-def _check_test_size(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:
+def _check_sizes(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:
+    """Refuses sizes of images that do not fit together, or that nobody would read."""
+    _named(values.check_size, info.image_size, info.image_size)
+    if info.loader != "stream":
+        for key in ("data.image_size", "evaluation.image_size"):
+            part, name = key.split(".")
+            if config[part][name] not in (0, info.image_size):
+                raise ConfigError(
+                    f"{key} is {config[part][name]}, but the images of "
+                    f"{config.data.name} are kept in memory as they are stored, with "
+                    f"{info.image_size} pixels: set it to 0, or data.loader=stream"
+                )
+        return
     side = config.evaluation.image_size or info.image_size
-    if info.loader == "stream" and config.evaluation.resize < side:
+    if config.evaluation.resize < side:
         raise ConfigError(
             f"evaluation.resize is {config.evaluation.resize}, smaller than the "
             f"{side} pixels that are cut from the middle: set it to at least {side}, "
             f"such as {round(side * 256 / 224)}"
         )
+
+
+def _check_order(
+    config: ml_collections.ConfigDict,
+    info: data.DatasetSpec,
+    source: sources.PolicySource,
+) -> None:
+    """Refuses policies before crops where the host makes the crops."""
+    order = source.order or config.policies.order
+    if info.loader != "stream" or order != "policy_first":
+        return
+    why = "the images of a stream are cropped before they reach the device"
+    if source.order is None:
+        raise ConfigError(
+            f"policies.order is 'policy_first', but {why}; use 'standard_first'"
+        )
+    helps = {
+        "published": "set policies.published=imagenet, which comes after the crop",
+        "schedule": "PBA's schedule is for images that are kept in memory",
+        "replay": "replay a run that was recorded with 'standard_first'",
+        "file": "give a file whose order is 'standard_first'",
+    }
+    raise ConfigError(
+        f"policies.source {config.policies.source!r} has the order 'policy_first' of "
+        f"its own, whatever policies.order says, but {why}: "
+        f"{helps[config.policies.source]}; or choose another source, or, if the images "
+        "are of one size, data.loader=resident"
+    )
+
+
+def _check_ranges(config: ml_collections.ConfigDict) -> None:
+    """Refuses a range table of other magnitudes than a source draws."""
+    p = config.policies
+    fitting = [n for n, r in RANGES.items() if r.num_magnitudes == NUM_MAGNITUDES]
+    if p.source in ("adversarial", "random") and p.ranges not in fitting:
+        raise ConfigError(
+            f"policies.ranges is {p.ranges!r}, which has "
+            f"{RANGES[p.ranges].num_magnitudes} magnitudes, but policies.source "
+            f"{p.source!r} draws {NUM_MAGNITUDES}, 0 to {NUM_MAGNITUDES - 1}: use one "
+            f"of {', '.join(fitting)}"
+        )
+
+
+def _check_warmup(config: ml_collections.ConfigDict) -> None:
+    """Refuses what is wrong with the optimiser however many steps an epoch has."""
+    o = config.optimizer
+    if o.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"optimizer.warmup_epochs is {o.warmup_epochs:g}, not shorter than the "
+            f"training of {config.epochs} epochs: set it below epochs"
+        )
+    _named(_build_optimizer, config, STEPS_TO_CHECK)
 
 
 def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
@@ -143,6 +211,16 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
 def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
     """Every dotted key of which `MAY_CHANGE` names the beginning."""
     return [key for key in flat_values(config) if f"{key}.".startswith(MAY_CHANGE)]
+
+
+def require_steps_left(experiment: Experiment, step: int) -> None:
+    """Refuses to end a run before the step that it has done already."""
+    total = experiment.total_steps
+    if step > total:
+        raise ConfigError(
+            f"max_steps is {total}, but the run is at step {step} already: set it to "
+            f"at least {step}, or to 0"
+        )
 
 
 def flat_values(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -272,8 +350,8 @@ def _build_optimizer(
     return schedule, optimizer
 
 
-def _named(build_part: Callable[..., Any], *args: Any) -> None:
+def _named(build_part: Callable[..., T], *args: Any) -> T:
     try:
-        build_part(*args)
+        return build_part(*args)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ConfigError(" ".join(str(error).split())) from error

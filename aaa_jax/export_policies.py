@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import policies, replay, snapshots
+from aaa_jax import policies, recordings, replay, snapshots
 
 SELECTIONS = ("policies", "best5", "all")
 
@@ -42,7 +42,7 @@ def export(
     Raises:
         ValueError: in one line, what there is not.
     """
-    recording = replay.read_recording(run, finished=False)
+    recording = recordings.read_recording(run, finished=False)
     number = _round(run, recording, epoch, round_number)
     if selection == "policies":
         chosen = recording.policies
@@ -55,13 +55,13 @@ def export(
         order=recording.order,
         fill=recording.fill,
     )
-    if recording.config["policies"]["fill"] == "alpha":
+    if recording.fill_name == "alpha":
         record["alpha"] = True
     losses = [None if np.isneginf(x) else float(x) for x in recording.losses[number]]
     record["origin"] = {
         "round": number,
         "step": int(recording.steps[number]),
-        "source": recording.config["policies"]["source"],
+        "source": recording.source,
         "selection": selection,
         "losses": losses,
     }
@@ -69,7 +69,7 @@ def export(
 
 
 def _round(
-    run: str, recording: replay.Recording, epoch: int | None, number: int | None
+    run: str, recording: recordings.Recording, epoch: int | None, number: int | None
 ) -> int:
     last = recording.num_rounds - 1
     if epoch is not None and number is not None:

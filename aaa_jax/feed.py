@@ -15,9 +15,12 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import data, evaluate, groups
+from aaa_jax.data.errors import BadRecord
 from aaa_jax.experiment import flips
 from aaa_jax.program import Info, Program
 from aaa_jax.step import Data, ResidentData, StreamedRows, TrainState
+
+_RECORDS = 16  # of a streamed split that are read for its fingerprint
 
 
 class Splits(NamedTuple):
@@ -95,20 +98,36 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
 
 
 def fingerprint(splits: Splits) -> dict[str, int]:
-    """What must be equal in all processes of a run.
+    """What the data of a run are, in numbers: other data under the same name differ.
 
-    CRC-32 of every array; of a stream, its length, subset and class names.
+    Returns:
+        By what it is of, CRC-32 of the images and labels; of a streamed split, of which
+        images it holds, of its class names and of some records as they are stored.
     """
     values: dict[str, int] = {}
-    for name, split in (("train split", splits.train), ("test split", splits.test)):
+    for name, split in (("train", splits.train), ("test", splits.test)):
         if isinstance(split, data.Stream):
-            arrays = {"records": split.kept, "classes": np.array(split.class_names)}
+            places = np.linspace(0, len(split.kept) - 1, _RECORDS).astype(np.int64)
+            content = b"".join(_read(split, int(split.kept[k])) for k in places)
+            names = "\n".join(split.class_names)
+            arrays = {
+                "choice of images": split.kept,
+                "class names": np.frombuffer(names.encode(), np.uint8),
+                "records": np.frombuffer(content, np.uint8),
+            }
         else:
             arrays = {"images": split.images, "labels": split.labels}
-        for field, array in arrays.items():
-            content = np.ascontiguousarray(array).tobytes()
-            values[f"{field} of the {name}"] = zlib.crc32(content)
+        for what, array in arrays.items():
+            place = f"the {what} of the {name} split"
+            values[place] = zlib.crc32(np.ascontiguousarray(array).data)
     return values
+
+
+def _read(stream: data.Stream, index: int) -> bytes:
+    try:
+        return stream.records.read(index)
+    except BadRecord:
+        return b""  # the loader's business
 
 
 def make_feed(

@@ -26,14 +26,17 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 from etils import epath
 
+from aaa_jax import files
+
 FILES = ("metrics", "timing", "policies")
 
+IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
 
 
@@ -118,7 +121,9 @@ class RunDirectory:
         """Writes the policies of a round with whatever belongs to them."""
         self._write("policies", step, values)
 
-    def truncate_after(self, step: int | None) -> dict[str, int]:
+    def truncate_after(
+        self, step: int | None, *, is_stale: IsStale = lambda *_: False
+    ) -> dict[str, int]:
         """Makes the files what they were when the checkpoint of `step` was saved.
 
         Drops the lines of later steps and a last line that was cut off, so that a run
@@ -126,25 +131,35 @@ class RunDirectory:
         steps are marked for TensorBoard to hide.
 
         Args:
-            step: the step resumed from; None for a start from the beginning.
+            step: the step resumed from; None for a start from the beginning: a file
+                with lines is then set aside, as `NAME.jsonl.before-N`.
+            is_stale: (name of the file, record) -> whether an earlier line goes too.
 
         Returns:
-            The number of complete lines dropped from each file that lost some.
+            The number of complete lines that each file lost, of those that lost some.
         """
         last = -1 if step is None else step
-        dropped = {}
+        found = {}
         for name in FILES:
             path = self.path / f"{name}.jsonl"
             with _clear_errors("resume", path):
-                if not path.exists():
-                    continue
-                content = path.read_bytes()
-                lines = _complete_lines(path, content)
-                kept = [line for line, record in lines if record["step"] <= last]
-                if b"".join(kept) != content:
-                    _write_whole(path, b"".join(kept))
-                if len(kept) < len(lines):
-                    dropped[name] = len(lines) - len(kept)
+                if path.exists():
+                    content = path.read_bytes()
+                    found[name] = path, content, _complete_lines(path, content)
+        dropped = {}  # only now: a damaged line anywhere leaves all as it was
+        for name, (path, content, lines) in found.items():
+            kept = [
+                line
+                for line, record in lines
+                if record["step"] <= last and not is_stale(name, record)
+            ]
+            with _clear_errors("resume", path):
+                if step is None and lines:
+                    files.set_aside(path)
+                elif b"".join(kept) != content:
+                    files.write_whole(path, b"".join(kept))
+            if len(kept) < len(lines):
+                dropped[name] = len(lines) - len(kept)
         self._close_events()
         self._purge_step = last + 1
         return dropped
@@ -169,7 +184,7 @@ class RunDirectory:
         record = _plain(values)
         line = json.dumps({"step": int(step), **record}, allow_nan=False) + "\n"
         with _clear_errors("write", path):
-            _append(path, line.encode())
+            files.append(path, line.encode())
         return record
 
     def _write_events(self, step: int, record: Mapping[str, Any]) -> None:
@@ -254,8 +269,27 @@ def _settle_config(
             raise ConfigChangedError(workdir, refused)
         if not differences:
             return
+    else:
+        _refuse_without_config(workdir)
     text = json.dumps(_plain(config), indent=2, sort_keys=True, allow_nan=False)
-    _write_whole(path, text.encode() + b"\n")
+    files.write_whole(path, text.encode() + b"\n")
+
+
+def _refuse_without_config(workdir: epath.Path) -> None:
+    """Refuses what a run left, where nothing says with which config."""
+    left = [f"{name}.jsonl" for name in FILES if _size(workdir / f"{name}.jsonl")]
+    saved = workdir / "checkpoints"
+    left += ["checkpoints"] if saved.is_dir() and any(saved.iterdir()) else []
+    if left:
+        raise RunDirectoryError(
+            f"{workdir} has {', '.join(left)} of a run, but its config.json is missing:"
+            " whether that run had this configuration cannot be told. Put its"
+            " config.json back, or choose another --workdir"
+        )
+
+
+def _size(path: epath.Path) -> int:
+    return path.stat().length if path.is_file() else 0
 
 
 def _acquire_lock(path: epath.Path) -> int | None:
@@ -304,37 +338,6 @@ def _complete_lines(
             ) from error
         lines.append((line, record))
     return lines
-
-
-def _append(path: epath.Path, line: bytes) -> None:
-    """Adds a line, whole or not at all, and waits until it is on disk."""
-    size = path.stat().length if path.exists() else 0
-    try:
-        with path.open("ab") as file:
-            file.write(line)
-            _flush(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.truncate(path, size)
-        raise
-
-
-def _write_whole(path: epath.Path, content: bytes) -> None:
-    """Replaces a file in one step: it is the old or the new one at any moment."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        _flush(file)
-    new.replace(path)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    try:
-        descriptor = file.fileno()
-    except (AttributeError, OSError):
-        return  # a bucket has none
-    os.fsync(descriptor)
 
 
 def _open_events(directory: epath.Path, purge_step: int | None) -> Any:

@@ -3,20 +3,21 @@
 A run records every round's policies with their losses, range table, order and fill, and
 snapshots of its controller; `replay_source` trains something else with them, by
 progress: target epoch e of E_t uses source epoch floor(e * E_s / E_t). What is recorded
-is applied as it was, or refused. Where files lie in a run directory is the business of
-`metrics` and `snapshots`.
+is applied as it was, or refused. Reading it from a run directory is the business of
+`recordings`.
 """
 
-import json
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from aaa_jax import controller, metrics, policies, snapshots
+from aaa_jax import controller, policies, snapshots
 from aaa_jax.policies import RANGES, Policies, SavedPolicies
 from aaa_jax.policy_source import (
     PolicySource,
@@ -25,87 +26,19 @@ from aaa_jax.policy_source import (
     describe_given,
     no_state,
 )
+from aaa_jax.recordings import Recording, read_recording, setting
 
 # Silent: which of an epoch's M policies a transferred run uses. Sec. 3.2: "the 5 best
 # policies are concatenated to form a single policy with 25 sub-policies".
 SELECTIONS = ("best5", "all", "resample")
 NUM_BEST = 5
+MOST_UNITS = 4096  # of a controller
 # Config names that leave ranges, order and fill to what was recorded: the defaults.
 AS_RECORDED = {
     "ranges": "monotone",
     "order": "standard_first",
     "fill": "dataset",
 }
-
-
-class Recording(NamedTuple):
-    """The policies of every round of a run, on the host.
-
-    Attributes:
-        policies: int32 and float32 [R, M, Q, S], of R rounds; NumPy arrays.
-        losses: float64 [R, M], the average loss under each policy; -inf where unknown.
-        steps: int [R], steps done when the round was over.
-        ranges: name of the range table.
-        order: of `policies.ORDERS`.
-        fill: colour (red, green, blue) of moved-in pixels.
-        config: the run's configuration.
-    """
-
-    policies: Policies
-    losses: np.ndarray
-    steps: np.ndarray
-    ranges: str
-    order: str
-    fill: tuple[int, int, int]
-    config: dict[str, Any]
-
-    @property
-    def num_rounds(self) -> int:
-        """The number of rounds, R."""
-        return len(self.steps)
-
-
-def read_recording(run: str, *, finished: bool = True) -> Recording:
-    """Reads the policies of a run from its directory.
-
-    Args:
-        run: the directory.
-        finished: refuse a run that has rounds to go.
-
-    Raises:
-        ValueError: in one line, what is missing or contradicts itself.
-    """
-    check(
-        bool(run),
-        "no run is given: set policies.replay_run to the directory of a finished one",
-    )
-    check(pathlib.Path(run).is_dir(), f"{run} is not a directory: give that of a run")
-    try:
-        config = metrics.read_config(run)
-        lines = metrics.read_lines(run, "policies")
-        facts = snapshots.load_facts(run)
-    except metrics.RunDirectoryError as error:
-        raise ValueError(f"{run} cannot be replayed: {error}") from error
-    rounds = [line for line in lines if "round" in line]
-    check(bool(rounds), f"{run} has no round in policies.jsonl: no run, or too short")
-    check(
-        all("policies" in line for line in rounds),
-        f"{run} does not record its policies, since they follow from its config "
-        f"(source {config['policies']['source']!r}): use that preset argument instead",
-    )
-    numbers = [line["round"] for line in rounds]
-    check(
-        numbers == list(range(len(rounds))),
-        f"{run}/policies.jsonl does not hold the rounds 0 to {len(rounds) - 1} in "
-        "order: it is incomplete",
-    )
-    if facts and finished:
-        planned = facts["total_steps"] // facts["round_steps"]
-        check(
-            len(rounds) >= planned,
-            f"{run} is not finished ({len(rounds)} of {planned} rounds): finish it",
-        )
-    return _stack(run, rounds, config)
 
 
 def replay_source(
@@ -136,10 +69,9 @@ def replay_source(
     check_shape(num_policies, 1)
     check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
     recording = read_recording(run)
-    recorded_fill = str(recording.config["policies"]["fill"])
     _check_honoured(run, "ranges", ranges, recording.ranges)
     _check_honoured(run, "order", order, recording.order)
-    _check_fill(run, fill, recorded_fill, recording.fill)
+    _check_fill(run, fill, recording.fill_name, recording.fill)
     if selection == "resample":
         init, sample = _resampled(run, recording, num_policies)
     else:
@@ -210,10 +142,13 @@ def read_policies(path: str) -> tuple[SavedPolicies, bool]:
     """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
     check(bool(path), "no file is given: set policies.file to a JSON file of policies")
     try:
-        record = json.loads(pathlib.Path(path).read_text())
-        return policies.from_json(record), bool(record.get("alpha", False))
+        record = policies.parse_json(pathlib.Path(path).read_text())
+        saved = policies.from_json(record)
+        alpha = record.get("alpha", False)
+        check(isinstance(alpha, bool), f"alpha is {str(alpha)[:40]!r}: true or false")
     except (OSError, ValueError) as error:
         raise ValueError(f"the policies of {path} cannot be read: {error}") from error
+    return saved, alpha
 
 
 def select(recording: Recording, selection: str) -> Policies:
@@ -248,40 +183,6 @@ def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
     return jnp.clip(place.astype(jnp.int32), 0, num_rounds - 1)
 
 
-def _stack(run: str, rounds: list[dict[str, Any]], config: dict[str, Any]) -> Recording:
-    """Lines of `policies.jsonl` as arrays."""
-    try:
-        saved = [policies.from_json(line) for line in rounds]
-    except ValueError as error:
-        raise ValueError(f"{run}/policies.jsonl: {error}") from error
-    first = saved[0]
-    for number, other in enumerate(saved):
-        for key in ("ranges", "order", "fill"):
-            was, now = getattr(first, key), getattr(other, key)
-            check(
-                was == now, f"{run}: {key} is {was!r} in round 0, {now!r} in {number}"
-            )
-        check(
-            other.policies.ops.shape == first.policies.ops.shape,
-            f"{run}: round {number} has policies of another shape than round 0",
-        )
-    losses = [
-        [-np.inf if loss is None else loss for loss in line["losses"]]
-        for line in rounds
-    ]
-    return Recording(
-        policies=jax.tree.map(
-            lambda *leaves: np.stack(leaves), *[one.policies for one in saved]
-        ),
-        losses=np.asarray(losses, np.float64),
-        steps=np.asarray([line["step"] for line in rounds]),
-        ranges=first.ranges,
-        order=first.order,
-        fill=first.fill,
-        config=config,
-    )
-
-
 def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
     """`init` and `sample` of fixed choices; the state is what every round applies."""
     chosen = select(recording, selection)
@@ -302,7 +203,7 @@ def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
 
 def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
     """`init` and `sample` of draws; the state is the controllers that drew them."""
-    module = _recorded_controller(run, recording.config)
+    module = _recorded_controller(run, recording)
     begins = np.concatenate([[0], recording.steps[:-1]])
     steps = np.asarray(snapshots.snapshot_steps(run))
     check(
@@ -312,7 +213,7 @@ def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
     )
     places = np.searchsorted(steps, begins, side="right") - 1
     used, place_of_round = np.unique(places, return_inverse=True)
-    loaded = [snapshots.load_snapshot(run, steps[place])["params"] for place in used]
+    loaded = [_recorded_params(run, steps[place], module) for place in used]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *loaded)
     state = {"params": stacked, "place": place_of_round.astype(np.int32)}
     shape = (num_policies, NUM_BEST * module.num_sub_policies, controller.CHAIN_LENGTH)
@@ -326,26 +227,48 @@ def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
         place = state["place"][round_at(progress, recording.num_rounds)]
         params = {"params": jax.tree.map(lambda leaf: leaf[place], state["params"])}
         drawn = controller.sample(key, params, module, num_policies * NUM_BEST)
-        return jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
+        shaped = jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
+        return dataclasses.replace(shaped, ranges=recording.ranges)
 
     return init, sample
 
 
-def _recorded_controller(run: str, config: Mapping[str, Any]) -> controller.Controller:
+def _recorded_controller(run: str, recording: Recording) -> controller.Controller:
     check(
-        config["policies"]["source"] == "adversarial",
-        f"{run} has no controller (its source is {config['policies']['source']!r}): "
+        recording.source == "adversarial",
+        f"{run} has no controller (its source is {recording.source!r}): "
         "use replay_selection=best5 or all",
     )
-    options = config["controller"]
+    of_run = functools.partial(setting, run, recording.config)
     return controller.Controller(
-        num_sub_policies=config["policies"]["num_sub_policies"],
-        hidden_size=options["hidden_size"],
-        embedding_size=options["embedding_size"],
-        tanh_constant=options["tanh_constant"] or None,
-        temperature=options["temperature"],
-        reset_per_sub_policy=options["reset_per_sub_policy"],
+        num_sub_policies=of_run("policies.num_sub_policies", int, 1, MOST_UNITS),
+        hidden_size=of_run("controller.hidden_size", int, 1, MOST_UNITS),
+        embedding_size=of_run("controller.embedding_size", int, 1, MOST_UNITS),
+        tanh_constant=of_run("controller.tanh_constant", float) or None,
+        temperature=of_run("controller.temperature", float, 1e-30),
+        reset_per_sub_policy=of_run("controller.reset_per_sub_policy", bool),
     )
+
+
+def _recorded_params(
+    run: str, step: int, module: controller.Controller
+) -> dict[str, np.ndarray]:
+    """The parameters of a snapshot, of the shapes that the run's config says."""
+    init = functools.partial(controller.init, module=module, tx=optax.identity())
+    expected = jax.eval_shape(init, jax.random.key(0)).params["params"]
+    loaded = snapshots.load_snapshot(run, step).get("params", {})
+    for name, leaf in expected.items():
+        found = loaded.get(name) if isinstance(loaded, dict) else None
+        there = "nothing"
+        if isinstance(found, np.ndarray):
+            there = f"{found.dtype}{list(found.shape)}"
+        check(
+            there == f"{leaf.dtype}{list(leaf.shape)}",
+            f"{run}/{snapshots.FOLDER}/{step}.npz has {there} for params/{name}, where "
+            f"the controller of its config.json has {leaf.dtype}{list(leaf.shape)}: "
+            "they are of different runs; use replay_selection=best5 or all",
+        )
+    return {name: loaded[name] for name in expected}
 
 
 def _check_honoured(where: str, key: str, given: str, recorded: str) -> None:

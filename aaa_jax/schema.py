@@ -18,9 +18,12 @@ FILLS = {
 }
 
 _MOST = 2**31 - 1  # int32, as counted on the devices
-_MOST_PIXELS = 4096  # of a side
+_MOST_PIXELS = 4096  # of a side, and of what is put round it
 _MOST_THREADS = 4096
-_MOST_POLICIES = 4096  # of a large batch, and of anything a policy is made of
+_MOST_POLICIES = 1024  # of a large batch, and of anything a policy is made of
+_MOST_IMAGES = 2**20  # of a mini-batch: a thousand times what anybody trains with
+_MOST_SECONDS = 1e6  # eleven days; what a timer of the system takes
+_LARGEST, _SMALLEST = 1e37, 1e-37  # that float32 holds with room to multiply
 
 
 class ConfigError(ValueError):
@@ -85,7 +88,7 @@ def _whole(low: int, high: int = _MOST) -> Rule:
 
 def _number(low: float, high: float = math.inf, *, note: str = "") -> Rule:
     """Finite, from low to below high."""
-    span = f"at least {low:g}" + ("" if high == math.inf else f" and below {high:g}")
+    span = f"at least {low:g} and below {min(high, _LARGEST):g}"
     return Rule(
         lambda value: _is_number(value) and low <= value < high,
         f"{span}{note}, a finite number",
@@ -94,8 +97,8 @@ def _number(low: float, high: float = math.inf, *, note: str = "") -> Rule:
 
 def _above_zero(note: str = "") -> Rule:
     return Rule(
-        lambda value: _is_number(value) and value > 0,
-        f"above 0{note}, a finite number",
+        lambda value: _is_number(value) and value >= _SMALLEST,
+        f"above 0{note}, a finite number, at most {_LARGEST:g}",
     )
 
 
@@ -114,7 +117,7 @@ def _is_whole(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) <= _MOST
+    return abs(value) <= (_LARGEST if isinstance(value, float) else _MOST)
 
 
 def _is_list_of_numbers(value: Any) -> bool:
@@ -130,8 +133,8 @@ _FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
 _TEXT = Rule(lambda value: isinstance(value, str), "text in quotes")
 _NAME = Rule(lambda value: isinstance(value, str) and value != "", "a name, not empty")
 _EVEN = Rule(
-    lambda value: _is_whole(value) and 0 <= value <= _MOST and value % 2 == 0,
-    "an even number of pixels, 0 for none",
+    lambda value: _is_whole(value) and 0 <= value <= _MOST_PIXELS and value % 2 == 0,
+    f"an even number of pixels up to {_MOST_PIXELS}, 0 for none",
 )
 _MILESTONES = Rule(_is_list_of_numbers, "a tuple of epochs, such as (60, 120, 160)")
 _OPTIONS = Rule(
@@ -141,7 +144,7 @@ _OPTIONS = Rule(
 
 RULES: dict[str, Rule] = {
     "seed": _whole(0, 2**32 - 1),
-    "batch_size": _whole(1),
+    "batch_size": _whole(1, _MOST_IMAGES),
     "epochs": _whole(1),
     "max_steps": _whole(0),
     "num_passes": _whole(1),
@@ -163,7 +166,7 @@ RULES: dict[str, Rule] = {
     "model.dtype": _one_of(models.DTYPES),
     "batch_norm.group_size": _whole(1),
     "batch_norm.grouping": _one_of(groups.GROUPINGS),
-    "augment.padding": _whole(0),
+    "augment.padding": _whole(0, _MOST_PIXELS),
     "augment.flip": _one_of(("dataset", "yes", "no")),
     "augment.crops": _one_of(("independent", "shared")),
     "augment.cutout_size": _EVEN,
@@ -180,8 +183,8 @@ RULES: dict[str, Rule] = {
     "policies.replay_run": _TEXT,
     "policies.replay_selection": _one_of(replay.SELECTIONS),
     "policies.file": _TEXT,
-    "controller.hidden_size": _whole(1),
-    "controller.embedding_size": _whole(1),
+    "controller.hidden_size": _whole(1, replay.MOST_UNITS),
+    "controller.embedding_size": _whole(1, replay.MOST_UNITS),
     "controller.learning_rate": _number(0),
     "controller.entropy_weight": _number(0),
     "controller.reset_per_sub_policy": _FLAG,
@@ -203,13 +206,13 @@ RULES: dict[str, Rule] = {
     "optimizer.warmup_epochs": _number(0),
     "devices.num_devices": _whole(0),
     "devices.mapping": _one_of(devices.MAPPINGS),
-    "devices.steps_in_flight": _whole(1),
-    "devices.hang_seconds": _number(0, note=", 0 for never"),
-    "evaluation.batch_size": _whole(1),
+    "devices.steps_in_flight": _whole(1, _MOST_THREADS),
+    "devices.hang_seconds": _number(0, _MOST_SECONDS, note=", 0 for never"),
+    "evaluation.batch_size": _whole(1, _MOST_IMAGES),
     "evaluation.every_epochs": _whole(1),
     "evaluation.resize": _whole(1, _MOST_PIXELS),
     "evaluation.image_size": _whole(0, _MOST_PIXELS),
     "checkpoint.every_steps": _whole(0),
     "checkpoint.keep": _whole(1),
-    "log.every_seconds": _number(0),
+    "log.every_seconds": _number(0, _MOST_SECONDS),
 }

@@ -1,7 +1,7 @@
 """Snapshots of a learned policy source, and the facts of a run, in its directory.
 
     controller/STEP.npz   the source's arrays after STEP steps, by name; no pickle
-    run.json              how long the run is and what it runs on
+    run.json              how long the run is, what it runs on and with which data
 
 Equal arrays give equal bytes. A snapshot of a step must be written before the
 checkpoint of that step: `truncate_after` relies on it, as in `metrics`. Any NumPy reads
@@ -10,14 +10,20 @@ a snapshot with `numpy.load(path)`.
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
+from aaa_jax import files
+
 FOLDER = "controller"
 FACTS = "run.json"
+LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
+
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class SnapshotError(ValueError):
@@ -40,7 +46,7 @@ def save_snapshot(
     content = io.BytesIO()
     named = {name: np.asarray(leaf) for name, leaf in _flatten(arrays).items()}
     np.savez(content, allow_pickle=False, **named)
-    _write_whole(path, content.getvalue())
+    files.write_whole(path, content.getvalue())
     return path
 
 
@@ -68,24 +74,32 @@ def load_snapshot(workdir: epath.PathLike, step: int) -> dict[str, Any]:
 def snapshot_steps(workdir: epath.PathLike) -> list[int]:
     """The steps of which there is a snapshot, in order."""
     folder = epath.Path(workdir) / FOLDER
-    if not folder.exists():
+    if not folder.is_dir():
         return []
     stems = [path.stem for path in folder.iterdir() if path.suffix == ".npz"]
-    return sorted(int(stem) for stem in stems if stem.isdecimal())
+    return sorted(int(stem) for stem in stems if _STEP.fullmatch(stem))
 
 
 def truncate_after(workdir: epath.PathLike, step: int | None) -> None:
-    """Removes the snapshots of later steps; `None` removes all (a fresh start)."""
+    """Removes the snapshots of later steps.
+
+    Before a fresh start (`None`) none is left: those of a run that got somewhere are
+    set aside with their folder, as `controller.before-N`.
+    """
+    folder = epath.Path(workdir) / FOLDER
     last = -1 if step is None else step
-    for later in snapshot_steps(workdir):
-        if later > last:
-            (epath.Path(workdir) / FOLDER / f"{later}.npz").unlink(missing_ok=True)
+    later = [number for number in snapshot_steps(workdir) if number > last]
+    if step is None and any(later):
+        files.set_aside(folder)
+        return
+    for number in later:
+        (folder / f"{number}.npz").unlink(missing_ok=True)
 
 
 def save_facts(workdir: epath.PathLike, facts: Mapping[str, Any]) -> None:
     """Writes `run.json`: numbers and strings that say what run this is."""
     text = json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False)
-    _write_whole(epath.Path(workdir) / FACTS, text.encode() + b"\n")
+    files.write_whole(epath.Path(workdir) / FACTS, text.encode() + b"\n")
 
 
 def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
@@ -98,11 +112,19 @@ def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        facts = json.loads(path.read_text())
-    except ValueError as error:
+        facts = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{path} is not JSON ({error}): remove it") from error
+    except OSError as error:
+        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
     if not isinstance(facts, dict):
         raise SnapshotError(f"{path} holds no JSON object: remove it")
+    for name in LENGTHS:
+        if name in facts and not (type(facts[name]) is int and facts[name] > 0):
+            raise SnapshotError(
+                f"{path} has {name} {str(facts[name])[:40]!r}, where a whole number "
+                "above 0 is needed: remove the file, or put the right one back"
+            )
     return facts
 
 
@@ -116,9 +138,3 @@ def _flatten(arrays: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _write_whole(path: epath.Path, content: bytes) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(content)
-    new.replace(path)

@@ -265,6 +265,55 @@ def test_a_test_image_cannot_be_cut_to_more_than_it_is_resized_to():
         experiment.build(config, info, 4096)
 
 
+def test_policies_before_the_crop_cannot_be_streamed_and_the_source_is_named():
+    info = data.describe("imagenet2012")
+    for argument, key, value, message in (
+        (
+            "pba",
+            "policies.order",
+            "standard_first",
+            "'schedule' has the order .* of its",
+        ),
+        (
+            "autoaugment",
+            "policies.published",
+            "cifar10",
+            r"policies\.published=imagenet",
+        ),
+        ("ours", "policies.order", "policy_first", "use 'standard_first'"),
+    ):
+        config = imagenet_r50.get_config(argument)
+        config.update_from_flattened_dict({key: value})
+        experiment.check_config(config)
+        with pytest.raises(experiment.ConfigError, match=message):
+            experiment.build(config, info, 4096)
+
+
+def test_sizes_that_would_not_be_read_or_cannot_be_augmented_are_refused():
+    resident, streamed = data.describe("digits"), data.describe("imagenet2012")
+    for key in ("data.image_size", "evaluation.image_size"):
+        for value in (0, 32):
+            config = digits.get_config()
+            config.update_from_flattened_dict({key: value})
+            experiment.build(config, resident, 300)
+        config.update_from_flattened_dict({key: 64})
+        message = f"{key} is 64, but the images of digits are kept .* 32 pixels"
+        with pytest.raises(experiment.ConfigError, match=message):
+            experiment.build(config, resident, 300)
+    config = imagenet_r50.get_config()
+    with pytest.raises(experiment.ConfigError, match="4096 x 4096: at most 4194304"):
+        experiment.build(config, streamed._replace(image_size=4096), 4096)
+
+
+def test_a_warm_up_is_measured_with_the_steps_that_there_are():
+    config = digits.get_config()
+    config.epochs, config.optimizer.warmup_epochs = 1, 0.99
+    experiment.check_config(config)
+    message = "a warm-up of 18 steps .* shorter than the training of 18 steps"
+    with pytest.raises(experiment.ConfigError, match=message):
+        experiment.build(config, data.describe("digits"), 300)
+
+
 FREE_TEXT = ("data.dir", "data.name", "policies.replay_run", "policies.file")
 
 
@@ -286,13 +335,28 @@ def test_a_value_of_another_type_is_refused():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("batch_size", True, "batch_size is True; it must be at least 1, a whole"),
+        ("batch_size", True, "batch_size is True; it must be between 1 and 1048576, a"),
         ("epochs", 2.5, "epochs is 2.5; it must be at least 1, a whole number"),
         ("optimizer.nesterov", 1, "nesterov is 1; it must be True or False"),
         ("optimizer.learning_rate", float("inf"), "above 0, a finite number"),
         ("optimizer.milestones", ("a",), "a tuple of epochs"),
         ("devices.hang_seconds", -1.0, "hang_seconds is -1.0; it must be at least 0"),
-        ("batch_size", 0, "batch_size is 0; it must be at least 1"),
+        ("batch_size", 0, "batch_size is 0; it must be between 1 and"),
+        ("batch_size", 2**31 - 1, "batch_size is 2147483647; it must be between 1 and"),
+        ("devices.hang_seconds", 1e10, r"at least 0 and below 1e\+06, 0 for never"),
+        ("log.every_seconds", 1e300, r"log\.every_seconds is 1e\+300"),
+        ("devices.steps_in_flight", 10**6, "steps_in_flight is 1000000"),
+        ("augment.padding", 2 * 10**9, "padding is 2000000000; .* between 0 and 4096"),
+        ("augment.cutout_size", 2**20, "an even number of pixels up to 4096"),
+        ("controller.hidden_size", 2**20, "hidden_size is 1048576; .* 1 and 4096"),
+        ("controller.embedding_size", 2**20, "embedding_size .* between 1 and 4096"),
+        ("policies.num_policies", 4096, "between 1 and 1024"),
+        ("evaluation.batch_size", 2**31 - 1, "between 1 and 1048576"),
+        ("optimizer.learning_rate", 1e300, r"finite number, at most 1e\+37"),
+        ("controller.temperature", 1e-300, "above 0, a finite number"),
+        ("policies.ranges", "trivial_wide", "31 magnitudes, .* one of monotone, mono"),
+        ("policies.ranges", "randaugment", "'adversarial' draws 10, 0 to 9: use one"),
+        ("optimizer.warmup_epochs", 200.0, "is 200, not shorter .* of 200 epochs"),
         ("batch_norm.group_size", 100, "does not divide batch_size 128"),
         ("policies.source", "evil", "must be one of adversarial, random, fixed"),
         ("policies.ranges", "wide", "must be one of monotone"),

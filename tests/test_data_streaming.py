@@ -416,6 +416,16 @@ def test_tfrecords_are_read_at_random_by_an_index_kept_beside_them(tmp_path):
     before = [file.stat().st_mtime_ns for file in kept]
     data.open_stream("tiny", "train", data_dir=tmp_path / "a")
     assert [file.stat().st_mtime_ns for file in kept] == before
+    # Whatever is wrong with a kept index, it is found anew.
+    sound = np.load(kept[0])
+    for damage in (sound[:0], sound + 1, sound[1:], sound[::-1], sound[:, :1]):
+        np.save(kept[0], damage)
+        again = data.open_stream("tiny", "train[3:]", data_dir=tmp_path / "a")
+        np.testing.assert_array_equal(np.load(kept[0]), sound)
+    kept[0].write_bytes(b"PK\x03\x04 not NumPy's")
+    data.open_stream("tiny", "train", data_dir=tmp_path / "a")
+    for one, other in zip(batches(again), batches(streams[1]), strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
     # Another file of that name has another size, so its index is found anew.
     records = next(path.glob("*train*00000-of-00002"))
     records.write_bytes(records.read_bytes()[:-4])

@@ -190,13 +190,42 @@ def test_a_reader_skips_the_line_being_written(tmp_path):
     ["{]", '{"loss": 3}', '{"step": "3"}', "[]", "", '{"step": 2}\r{"step": 2}', "\r"],
 )
 def test_a_damaged_line_is_named_and_nothing_is_dropped(tmp_path, line):
-    path = tmp_path / "metrics.jsonl"
+    RunDirectory(tmp_path, CONFIG).close()
+    path, sound = tmp_path / "timing.jsonl", tmp_path / "metrics.jsonl"
     path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+    sound.write_text('{"step": 2}\n')
     with RunDirectory(tmp_path, CONFIG) as run:
-        before = path.read_bytes()
-        with pytest.raises(RunDirectoryError, match=r"line 2 of .*metrics\.jsonl"):
-            run.truncate_after(1)
-        assert path.read_bytes() == before
+        before = path.read_bytes(), sound.read_bytes()
+        for step in (None, 1):
+            with pytest.raises(RunDirectoryError, match=r"line 2 of .*timing\.jsonl"):
+                run.truncate_after(step)
+            assert (path.read_bytes(), sound.read_bytes()) == before
+
+
+def test_lines_without_a_checkpoint_are_kept_aside(tmp_path):
+    for number in (1, 2):
+        with RunDirectory(tmp_path, CONFIG) as run:
+            _train(run, 0, 5 * number)
+            lost = dict.fromkeys(("metrics", "timing", "policies"), number)
+            assert run.truncate_after(None) == lost
+            assert run.truncate_after(None) == {}
+        for name in ("metrics", "timing", "policies"):
+            assert not (tmp_path / f"{name}.jsonl").exists()
+            kept = (tmp_path / f"{name}.jsonl.before-{number}").read_text()
+            assert kept.count("\n") == number
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "policies.jsonl", "checkpoints/7"])
+def test_what_a_run_left_is_not_taken_over_without_its_config(tmp_path, left):
+    RunDirectory(tmp_path / "new", CONFIG).close()
+    (tmp_path / "new" / "config.json").unlink()
+    RunDirectory(tmp_path / "new", CONFIG).close()  # nothing had happened
+    path = tmp_path / "old" / left
+    path.parent.mkdir(parents=True)
+    path.write_text('{"step": 1}\n')
+    with pytest.raises(RunDirectoryError, match=r"has .* its config\.json is missing"):
+        RunDirectory(tmp_path / "old", CONFIG)
+    assert not (tmp_path / "old" / "config.json").exists()
 
 
 @contextlib.contextmanager

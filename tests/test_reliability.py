@@ -19,7 +19,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 import launch
-from aaa_jax import checkpoint, data, endings, metrics, progress, train
+from aaa_jax import checkpoint, data, endings, files, metrics, progress, train
 from configs import digits
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
@@ -167,7 +167,7 @@ def _no_room(monkeypatch, workdir):
     def flush(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(metrics, "_flush", flush)
+    monkeypatch.setattr(files, "flush", flush)
     return "No space left"
 
 

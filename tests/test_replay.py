@@ -13,6 +13,7 @@ import pytest
 from aaa_jax import (
     controller,
     diagnostics,
+    export_policies,
     metrics,
     policies,
     replay,
@@ -262,6 +263,73 @@ def test_a_run_that_is_missing_empty_or_unfinished_is_named(tmp_path, run):
     assert replay.replay_source(str(tmp_path / "short"))
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"losses": None}, "round 0 has losses 'None', where a list of 8 numbers"),
+        ({"losses": 3}, "has losses '3', where a list of 8 numbers is needed"),
+        ({"losses": ["a"] * 8}, "where a list of 8 numbers"),
+        ({"losses": [1.0] * 7}, "where a list of 8 numbers"),
+        ({"losses": [10**400] + [1.0] * 7}, "where a list of 8 numbers"),
+        ({"version": 9}, r"policies\.jsonl: round 0: .* version 9"),
+    ],
+)
+def test_a_line_that_no_run_writes_is_refused_by_its_round(line, message, tmp_path):
+    _write_run(tmp_path, rounds=2, **line)
+    with pytest.raises(ValueError, match=message) as caught:
+        replay.replay_source(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def _change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_files_of_a_run_that_say_nothing_sensible_are_named(tmp_path, capsys):
+    _write_run(tmp_path)
+    for text, message in (
+        ("{}", r"config\.json has policies\.source 'None', where text is needed"),
+        ('{"policies": 3}', r"policies\.source 'None'"),
+        ('{"policies": {"source": "x", "fill": []}}', r"policies\.fill '\[\]', where"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            replay.replay_source(str(tmp_path))
+        assert export_policies.main([str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert str(tmp_path / "config.json") in error
+    shutil.rmtree(tmp_path)
+    _write_run(tmp_path)
+    snapshots.save_facts(tmp_path, {"total_steps": 18, "round_steps": 0})
+    with pytest.raises(ValueError, match=r"run\.json has round_steps '0'"):
+        replay.replay_source(str(tmp_path))
+    (tmp_path / "run.json").unlink()
+    _change(tmp_path / "policies.jsonl", '"step": 6', '"step": 3')
+    with pytest.raises(ValueError, match="end at steps that do not increase"):
+        replay.replay_source(str(tmp_path))
+
+
+def test_a_controller_of_another_config_is_not_resampled(tmp_path):
+    _write_run(tmp_path)
+    _write_snapshots(tmp_path, (0,))
+    config = tmp_path / "config.json"
+    _change(config, '"hidden_size": 10', '"hidden_size": 11')
+    message = r"0\.npz has float32\[.*\] for params/.* config\.json has float32\["
+    with pytest.raises(ValueError, match=message):
+        replay.replay_source(str(tmp_path), selection="resample")
+    _change(config, '"hidden_size": 11', '"hidden_size": -1')
+    with pytest.raises(ValueError, match=r"hidden_size '-1', where a whole number"):
+        replay.replay_source(str(tmp_path), selection="resample")
+    snapshots.save_snapshot(tmp_path, 0, {"params": {}, "entropy_weight": 0.0})
+    _change(config, '"hidden_size": -1', '"hidden_size": 10')
+    with pytest.raises(ValueError, match=r"0\.npz has nothing for params/"):
+        replay.replay_source(str(tmp_path), selection="resample")
+
+
 def test_a_recording_that_contradicts_itself_is_refused(tmp_path):
     path = tmp_path / "policies.jsonl"
     _write_run(tmp_path)
@@ -338,6 +406,7 @@ def test_a_file_of_several_policies_needs_as_many(tmp_path):
         ({"policies": []}, {}, "a list that is not empty"),
         ({}, {"fill": "black"}, "policies.fill is 'black'"),
         ({"alpha": True}, {}, "policies.fill is 'dataset', but .* 'alpha'"),
+        ({"alpha": "no"}, {}, r"p\.json cannot be read: alpha is 'no': true or false"),
     ],
 )
 def test_a_wrong_file_is_refused(changes, options, message, tmp_path):
@@ -351,9 +420,10 @@ def test_a_missing_file_is_named(tmp_path):
         replay.file_source("")
     with pytest.raises(ValueError, match=r"none\.json cannot be read"):
         replay.file_source(str(tmp_path / "none.json"))
-    (tmp_path / "text.json").write_text("{")
-    with pytest.raises(ValueError, match=r"text\.json cannot be read"):
-        replay.file_source(str(tmp_path / "text.json"))
+    for text in ("{", "[" * 10**5, "[]", "3"):
+        (tmp_path / "text.json").write_text(text)
+        with pytest.raises(ValueError, match=r"text\.json cannot be read"):
+            replay.file_source(str(tmp_path / "text.json"))
 
 
 def test_a_round_of_recorded_policies_has_a_summary(run, tmp_path):

@@ -1,5 +1,7 @@
 """Snapshots of a controller: what is written comes back, later ones can be dropped."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -40,8 +42,23 @@ def test_steps_are_in_order_and_later_ones_are_dropped(tmp_path):
     assert snapshots.snapshot_steps(tmp_path) == [0, 20, 100]
     snapshots.truncate_after(tmp_path, 20)
     assert snapshots.snapshot_steps(tmp_path) == [0, 20]
-    snapshots.truncate_after(tmp_path, None)
+    snapshots.truncate_after(tmp_path, None)  # of a run that begins anew
     assert snapshots.snapshot_steps(tmp_path) == []
+    kept = sorted(path.name for path in (tmp_path / "controller.before-1").iterdir())
+    assert kept == ["0.npz", "20.npz", "30.npz.new"]
+    snapshots.save_snapshot(tmp_path, 0, ARRAYS)
+    snapshots.truncate_after(tmp_path, None)  # nothing is lost with what comes first
+    assert snapshots.snapshot_steps(tmp_path) == []
+    assert not (tmp_path / "controller.before-2").exists()
+
+
+def test_what_returned_is_on_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+    path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+    snapshots.save_facts(tmp_path, {"total_steps": 20})
+    sizes = [os.stat(p).st_size for p in (path, tmp_path / "run.json")]
+    assert synced == sizes
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a zip", None])
@@ -62,7 +79,13 @@ def test_facts_come_back_and_are_empty_where_there_are_none(tmp_path):
     assert snapshots.load_facts(tmp_path) == {}
     snapshots.save_facts(tmp_path, {"total_steps": 20, "device": "cpu"})
     assert snapshots.load_facts(tmp_path) == {"total_steps": 20, "device": "cpu"}
-    for damage in ("{", "[]"):
+    for damage in (
+        "{",
+        "[]",
+        "[" * 10**5,
+        '{"round_steps": 0}',
+        '{"total_steps": "9"}',
+    ):
         (tmp_path / "run.json").write_text(damage)
         with pytest.raises(snapshots.SnapshotError, match=r"run\.json"):
             snapshots.load_facts(tmp_path)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import aaa_jax
 from aaa_jax import metrics, ops, policies, published, sources
 from aaa_jax.policies import ORDERS, RANGES, Policies, check_policies, identity_policies
 
@@ -41,6 +42,12 @@ def needed(name):
     with metrics.RunDirectory(folder, config) as run:
         run.write_policies(1, {"round": 0, "losses": [1.0]} | record)
     return {"run": str(folder)}
+
+
+def test_every_source_is_offered_by_the_package():
+    for make in sources.SOURCES.values():
+        assert getattr(aaa_jax, make.__name__) is make
+        assert make.__name__ in aaa_jax.__all__
 
 
 class Round:

@@ -6,6 +6,7 @@ written to. What the bytes mean does not belong here.
 """
 
 import bisect
+import io
 import os
 import resource
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 
 from aaa_jax.data.errors import BadRecord, DatasetError
 from aaa_jax.data.records import split_info
-from aaa_jax.data.tfrecord import index_tfrecords
+from aaa_jax.data.tfrecord import FOOTER, HEADER, index_tfrecords
 
 SPARE_FILES = 256  # for everything else that the process opens
 OPENING_THREADS = 32  # waiting for disks, not computing
@@ -183,16 +184,16 @@ def _spans(path: Path) -> np.ndarray:
     """Where the records of a TFRECORD file lie, int64 [n, 2]: start and length.
 
     Kept in NAME.spans.npy beside the file, which counts while it is newer than the
-    file and says the same size.
+    file and can be that file's; a damaged one is made anew.
     """
     kept = path.with_name(f"{path.name}.spans.npy")
     size = path.stat().st_size
     try:
         if kept.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-            spans = np.load(kept)
-            if spans.ndim == 2 and spans[-1].tolist() == [size, 0]:
+            spans = np.load(io.BytesIO(kept.read_bytes()), allow_pickle=False)
+            if _can_be_spans(spans, size):
                 return spans[:-1]
-    except (OSError, ValueError, EOFError):
+    except Exception:  # NumPy raises many kinds on a damaged file
         pass
     spans = index_tfrecords(path)
     partial = kept.with_name(f"{kept.name}.{os.getpid()}.part")
@@ -203,6 +204,20 @@ def _spans(path: Path) -> np.ndarray:
     except OSError:  # a folder that only others write to: found anew each time
         partial.unlink(missing_ok=True)
     return spans
+
+
+def _can_be_spans(spans: np.ndarray, size: int) -> bool:
+    """Whether kept spans cover a file of that size, record after record."""
+    if spans.dtype != np.int64 or spans.shape[1:] != (2,) or len(spans) == 0:
+        return False
+    starts, lengths = spans[:-1].T
+    ends = np.concatenate([[0], starts + lengths + FOOTER.size])
+    return bool(
+        spans[-1].tolist() == [size, 0]
+        and (lengths >= 0).all()
+        and (starts == ends[:-1] + HEADER.size).all()
+        and ends[-1] == size
+    )
 
 
 def _check_count(path: Path, wanted: int, present: int) -> None:
