@@ -9,7 +9,7 @@ from configs import digits
 
 STEPS_PER_EPOCH = 6
 ROUNDS_PER_EPOCH = 2
-RESTS = {"step": 24, "num_images": 50, "version": 1}
+RESTS = {"num_images": 50, "version": 1}
 
 
 def write_run(
@@ -51,16 +51,23 @@ def write_run(
     return path
 
 
-def write_probe(path, accuracy):
+def write_probe(path, accuracy, **more):
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
-    record = RESTS | {"clean_accuracy": 0.9, "ops": names, "accuracy": accuracy}
-    (path / "probe.json").write_text(json.dumps(record))
+    record = {"clean_accuracy": 0.9, "ops": names, "accuracy": accuracy}
+    _write_extra(path, "probe", record | more)
 
 
-def write_corruption(path, errors):
+def write_corruption(path, errors, **more):
     mean = float(np.mean(list(errors.values())))
-    record = RESTS | {"clean_error": 5.0, "mean_error": mean, "errors": errors}
-    (path / "corruption.json").write_text(json.dumps(record))
+    record = {"clean_error": 5.0, "mean_error": mean, "errors": errors}
+    _write_extra(path, "corruption", record | more)
+
+
+def _write_extra(path, name, record):
+    """Measured after the run's last step, if `record` does not say otherwise."""
+    last = json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])
+    record = RESTS | {"step": last["step"]} | record
+    (path / f"{name}.json").write_text(json.dumps(record))
 
 
 def _round(random, step, entropy, count, learned):

@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from aaa_jax import ops, paper_tables, policies
+from aaa_jax import cells, ops, paper_tables, policies
 from aaa_jax.report import (
     ReportError,
     accounts,
@@ -18,6 +18,7 @@ from aaa_jax.report import (
     papers,
     pictures,
     records,
+    robustness,
     runs,
     series,
     sheets,
@@ -318,8 +319,6 @@ def test_a_damaged_file_is_named(tmp_path, name, text, message):
 
 
 def test_a_probe_of_another_shape_is_refused(tmp_path):
-    from aaa_jax.report import robustness
-
     run = write_run(tmp_path / "run")
     write_probe(run, [[0.5] * 9] * 16)
     (family,) = groups.make_families(runs.read_runs([run]))
@@ -366,15 +365,99 @@ def test_wrong_input_ends_with_2_and_says_why(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_corruptions_that_cannot_be_compared_are_refused(tmp_path):
-    from aaa_jax.report import robustness
+def _row(family, column, measure="mean_corruption_error"):
+    rows = [
+        dict(zip(records.HEADER, line, strict=True))
+        for line in records.family_records(family)
+    ]
+    return next(r for r in rows if (r["column"], r["measure"]) == (column, measure))
 
-    for argument, names in (("ours", ("fog", "snow")), ("random", ("fog",))):
-        run = write_run(tmp_path / argument, argument)
-        write_corruption(run, {name: [9.0] * 5 for name in names})
+
+def test_corruptions_that_not_all_runs_have_are_left_out_by_name(tmp_path):
+    """Means are over what all have, and what is left out stands on the page."""
+    of_ours = {"fog": [10.0] * 5, "snow": [90.0] * 5, "pixelate": [4.0] * 5}
+    sides = {"fog": 224, "snow": 224, "pixelate": 32}
+    ours = write_run(tmp_path / "ours", "ours")
+    write_corruption(ours, of_ours, side=sides, left_out={"frost": "why"})
+    random = write_run(tmp_path / "random", "random")
+    of_random = {"fog": [8.0] * 5, "pixelate": [2.0] * 5, "contrast": [3.0] * 5}
+    sides = {"fog": 224, "pixelate": 224, "contrast": 32}
+    write_corruption(random, of_random, side=sides, left_out={"frost": "", "snow": ""})
     (family,) = groups.make_families(runs.read_runs([tmp_path]))
-    with pytest.raises(ReportError, match=r"ours/corruption\.json has 2 corrupt"):
+    assert _row(family, "ours")["mean"] == "10"
+    assert _row(family, "ours")["difference_to_random"] == "2"
+    said = [
+        "Not measured alike in all runs, and left out: pixelate, contrast, snow.",
+        "Not measured: frost.",
+    ]
+    picture = robustness.corruption_bars(family)
+    sheet = sheets.results(family)
+    for text in said:
+        assert text in picture.caption
+        assert any(text in note for note in sheet.notes)
+    assert "over 1 corruptions of 5 severities, 50 test images" in " ".join(sheet.notes)
+    write_corruption(ours, {"fog": [9.0] * 4})
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    with pytest.raises(ReportError, match=r"corruption\.json has 4 severities of fog"):
         robustness.corruption_bars(family)
+
+
+def test_measurements_on_other_images_or_steps_are_named_and_not_averaged(tmp_path):
+    measured = ((10.0, {}), (20.0, {}), (90.0, {"num_images": 9}), (80.0, {"step": 6}))
+    for seed, (error, more) in enumerate(measured):
+        run = write_run(tmp_path / f"ours{seed}", seed=seed)
+        write_corruption(run, {"fog": [error] * 5}, **more)
+        write_probe(run, [[error / 100] * 10] * 16, **more)
+    (run,) = (tmp_path / "ours4",)
+    write_run(run, seed=4, errors=(50.0,), epochs=2)  # not finished
+    write_probe(run, [[1.0] * 10] * 16)
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    line = _row(family, "ours")
+    assert (line["n"], line["seeds"], line["mean"]) == ("2", "0 1", "15")
+    bars = robustness.corruption_bars(family)
+    heat = robustness.probe_map(family, family.groups[0])
+    assert "the lowest is 15.0 %" in heat.alternative
+    for caption in (bars.caption, heat.caption):
+        assert "Measured before the last step, and in no mean: ours3." in caption
+        assert "On other numbers of images, and in no mean: ours2 (9)." in caption
+    assert "50 test images under one op each, after step 12; n = 2, seeds 0, 1" in (
+        heat.caption
+    )
+    assert "ours (n = 2, seeds 0, 1)" in bars.svg.decode()
+    assert "50 test images;" in bars.caption
+
+
+def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
+    for seed in range(3):
+        run = write_run(tmp_path / f"ours{seed}", seed=seed)
+        if seed != 1:
+            write_corruption(run, {"fog": [9.0] * 5})
+        if seed == 0:
+            (run / "timing.jsonl").write_text("")
+    (family,) = groups.make_families(runs.read_runs([tmp_path]))
+    assert _row(family, "ours")["seeds"] == "0 2"
+    assert _row(family, "ours", "search_and_training_time")["seeds"] == "1 2"
+    assert _row(family, "ours", "final_entropy")["seeds"] == "0 1 2"
+    assert _row(family, "ours", "test_error")["seeds"] == "0 1 2"
+
+
+def test_a_table_is_known_by_what_its_runs_recorded(tmp_path, capsys):
+    """`resnet50/baseline` is a cell of Tables 3 and 4."""
+    path = tmp_path / "mine"
+    run = write_run(path / "resnet50" / "baseline" / "seed0", "baseline")
+    assert main([str(path), f"--output={tmp_path / 'out'}"]) == 0
+    said = "may be cells of table3, table4. Give the folder a name that begins"
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "out" / "results.md").read_text()
+    cells.record_table(run, "table4")
+    members = runs.read_runs([path])
+    assert papers.identify(path, members) is paper_tables.TABLES["table4"]
+    assert papers.unclear(path, members) == ""
+    # What a run says counts more than a folder's name.
+    assert papers.identify(tmp_path / "table3", members).name == "table4"
+    (run / "table.json").write_text("[]")
+    with pytest.raises(ReportError, match=r"table\.json is not .*: remove it"):
+        runs.read_runs([path])
 
 
 def test_table_5_counts_the_hours_of_the_runs_that_are_there(tmp_path):

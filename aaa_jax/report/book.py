@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from aaa_jax import diagnostics
@@ -61,6 +62,10 @@ def write_report(
     data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
     title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
     remarks = [*([note] if note else []), *_warnings(runs)]
+    for path, members in grouped_by_table(runs).items():
+        if said := papers.unclear(path, members):
+            remarks.append(said)
+            print(f"report: {said}", file=sys.stderr)
     page = render(title, _lead(runs), remarks, sections)
     markdown = _markdown(title, [*remarks, *_lead(runs)], sections)
     drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]

@@ -1,7 +1,8 @@
 """The paper's tables, filled with what ran in their directories.
 
-A table's directory is TABLE/ROW/COLUMN/seedS; which table it is says its name, or its
-rows and columns where they fit one table alone. A cell holds the paper's number, ours
+A table's directory is TABLE/ROW/COLUMN/seedS; which table it is its runs say, which
+recorded it, else its name, else its rows and columns where they fit one table alone. A
+cell holds the paper's number, ours
 over the finished seeds, and the difference; what did not run stays empty.
 """
 
@@ -47,24 +48,43 @@ class Filled(NamedTuple):
 
 
 def identify(path: pathlib.Path, runs: Sequence[Run]) -> Table | None:
-    """The table that a directory belongs to; None if it is none of ours.
+    """The table that a directory belongs to; None if it is none of ours, or unclear.
 
     Args:
         path: the directory.
         runs: those that lie in it, with their cells.
     """
+    fitting = candidates(runs)
+    recorded = [run.table for run in runs if run.table in fitting]
+    if recorded:  # of several, the one that most runs were made for
+        return TABLES[max(dict.fromkeys(recorded), key=recorded.count)]
+    alike = [name for name in fitting if path.name.startswith(name)]
+    if alike:
+        return TABLES[max(alike, key=len)]
+    return TABLES[fitting[0]] if len(fitting) == 1 else None
+
+
+def candidates(runs: Sequence[Run]) -> list[str]:
+    """The tables that have the rows and columns of all cells."""
     cells = [run.cell for run in runs if run.cell is not None]
-    fitting = {
-        name: table
+    return [
+        name
         for name, table in TABLES.items()
         if all(
             cell.row in table.rows and cell.column in table.columns for cell in cells
         )
-    }
-    alike = [table for table in fitting.values() if path.name.startswith(table.name)]
-    if alike:
-        return max(alike, key=lambda table: len(table.name))
-    return next(iter(fitting.values())) if len(fitting) == 1 else None
+    ]
+
+
+def unclear(path: pathlib.Path, runs: Sequence[Run]) -> str:
+    """What to say of a directory that may be one of several tables; else nothing."""
+    fitting = candidates(runs)
+    if len(fitting) < 2 or identify(path, runs) is not None:
+        return ""
+    return (
+        f"The paper's table is left out: the runs in {path.name} may be cells of "
+        f"{', '.join(fitting)}. Give the folder a name that begins with the table's."
+    )
 
 
 def fill(table: Table, runs: Sequence[Run]) -> list[Filled]:

@@ -16,33 +16,44 @@ HEADER = (
 )
 PERCENT = "percent"
 Record = tuple[str, ...]
+# Name, unit, value, difference to random, the runs that gave the value.
+_Measure = tuple[str, str, Estimate | None, Difference | None, Sequence[Run]]
 
 
 def family_records(family: Family) -> list[Record]:
     """The measures of every group of a family."""
     records = []
     for group in family.groups:
-        measures: list[tuple[str, str, Estimate | None, Difference | None]] = [
+        tested = robustness.tested(family)
+        measures: list[_Measure] = [
             (
                 *("test_error", PERCENT, comparisons.final_error(group)),
                 comparisons.to_reference(family, group),
+                group.finished,
             ),
             (
-                "mean_corruption_error",
-                PERCENT,
-                robustness.mean_corruption_error(group),
+                *("mean_corruption_error", PERCENT),
+                robustness.mean_corruption_error(family, group),
                 sheets.corruption_to_reference(family, group),
+                tested.of(group) if tested else (),
             ),
-            ("final_entropy", "fraction", sheets.final_entropy(group), None),
-            ("training_time", "device hours", efficiency.device_hours(group), None),
+            (
+                *("final_entropy", "fraction", sheets.final_entropy(group), None),
+                sheets.learned_runs(group),
+            ),
+            (
+                *("search_and_training_time", "device hours"),
+                *(efficiency.device_hours(group), None),
+                efficiency.timed_runs(group),
+            ),
         ]
-        for name, unit, value, difference in measures:
+        for name, unit, value, difference, runs in measures:
             if value is None and name != "test_error":
                 continue
             records.append(
                 (
                     *("", family.title, group.label, name, unit),
-                    *_estimated(value, group.finished),
+                    *_estimated(value, runs),
                     *("", "", ""),
                     *_compared(difference),
                     _seeds(group.unfinished),
@@ -57,12 +68,13 @@ def table_records(table: Table, filled: Sequence[Filled]) -> list[Record]:
     for cell in filled:
         finished = [run for run in cell.runs if run.is_finished]
         for place, own in enumerate(cell.ours):
+            tested = [r for r in finished if r.final.get(ERRORS[place]) is not None]
             paper = cell.paper
             stds = paper.stds if paper else ()
             records.append(
                 (
                     *(table.name, cell.row, cell.column, ERRORS[place], PERCENT),
-                    *_estimated(own, finished),
+                    *_estimated(own, tested),
                     _number(paper.errors[place] if paper else None),
                     _number(stds[place] if place < len(stds) else None),
                     _number(cell.differences[place]),
@@ -74,6 +86,7 @@ def table_records(table: Table, filled: Sequence[Filled]) -> list[Record]:
 
 
 def _estimated(value: Estimate | None, runs: Sequence[Run]) -> Record:
+    """n, the seeds of the runs that gave the values, mean, standard deviation."""
     if value is None:
         return ("0", "", "", "")
     numbers = _number(value.mean), _number(value.std)

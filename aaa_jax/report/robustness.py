@@ -1,7 +1,7 @@
 """What clean error hides: which changes destroy the label, and corrupted test sets."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,63 @@ from aaa_jax.report.style import Picture
 SEVERITIES = 5
 
 
+class Tested(NamedTuple):
+    """What of a family's corruption.json files can be averaged.
+
+    Attributes:
+        names: the corruptions that all of them have, applied at the same size.
+        num_images: test images of each.
+        runs: the finished runs whose files are used.
+        notes: what is left out and why, sentences.
+    """
+
+    names: tuple[str, ...]
+    num_images: int
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...]
+
+    def of(self, group: Group) -> list[Run]:
+        """Those of a group."""
+        return [run for run in group.finished if run in self.runs]
+
+
+def tested(family: Family) -> Tested | None:
+    """Measurements that are alike: one number of images, corruptions that all have.
+
+    Used are those of finished runs, after their last step, on as many images as most
+    have (the most, of equally many). None where there is none.
+    """
+    finished = [run for group in family.groups for run in group.finished]
+    runs, notes = _alike(finished, "corruption")
+    if not runs:
+        return None
+    found = [_corruption(run) for run in runs]
+    sides = [record.get("side", {}) for record in found]
+    some = dict.fromkeys(name for record in found for name in record["errors"])
+    names = tuple(
+        name
+        for name in some
+        if all(name in record["errors"] for record in found)
+        and len({side.get(name) for side in sides}) == 1
+    )
+    lost = [name for name in some if name not in names]
+    if lost:
+        notes.append(f"Not measured alike in all runs, and left out: {_words(lost)}.")
+    never = {name for record in found for name in record.get("left_out") or {}}
+    never -= some.keys()
+    if never:
+        notes.append(f"Not measured: {_words(sorted(never))}.")
+    if not names:
+        return None
+    return Tested(names, int(found[0]["num_images"]), tuple(runs), tuple(notes))
+
+
 def probe_map(family: Family, group: Group) -> Picture | None:
-    """Accuracy under each (op, magnitude) as a heat map, over the runs with a probe."""
-    runs = [run for run in group.runs if run.probe is not None]
+    """Accuracy under each (op, magnitude) as a heat map, over the runs with a probe.
+
+    Over finished runs, probed alike; None where there is none.
+    """
+    runs, notes = _alike(group.finished, "probe")
     if not runs:
         return None
     tables = [_probe_table(run) for run in runs]
@@ -59,7 +113,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
                 f"images under one op each, after step {probes[0]['step']}; "
                 f"{seeds_in_words(runs)}. Dark: this network cannot tell the class. "
                 "Where no training helps, a controller that maximises the loss gains "
-                "for ever."
+                f"for ever.{_sentences(notes)}"
             ),
             alternative=(
                 f"Heat map of 16 ops by 10 magnitudes. Clean accuracy {clean:.1f} %; "
@@ -71,12 +125,12 @@ def probe_map(family: Family, group: Group) -> Picture | None:
 
 def corruption_bars(family: Family) -> Picture | None:
     """Error per corruption of every group that was tested so, means over severities."""
-    groups = [group for group in family.groups if tested_runs(group)]
-    if not groups:
+    found = tested(family)
+    if found is None:
         return None
-    first = _check_alike([run for group in groups for run in tested_runs(group)])
-    tables = [_corruption_table(tested_runs(group)) for group in groups]
-    names = list(tables[0])
+    groups = [group for group in family.groups if found.of(group)]
+    tables = [_corruption_table(found, group) for group in groups]
+    names = found.names
     chosen = style.looks([group.method for group in groups])
     height = 1.6 + 0.28 * len(names) * max(1, 0.55 * len(groups))
     bar = 0.8 / len(groups)
@@ -95,7 +149,7 @@ def corruption_bars(family: Family) -> Picture | None:
                 color=look.color,
                 hatch=style.OP_HATCHES[place % 8],
                 edgecolor="white",
-                label=f"{group.label} ({seeds_in_words(tested_runs(group))})",
+                label=f"{group.label} ({seeds_in_words(found.of(group))})",
             )
         axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
@@ -107,42 +161,83 @@ def corruption_bars(family: Family) -> Picture | None:
             name=f"{family.prefix}corruptions",
             title="Error on corrupted test images",
             caption=(
-                f"{first['num_images']} test images; mean over the five severities and "
+                f"{found.num_images} test images; mean over the five severities and "
                 "the seeds. The table of results has the mean corruption error: over "
                 f"all {len(names)} corruptions and severities, not divided by another "
-                f"network's.{_left_out(first)}"
+                f"network's.{_sentences(found.notes)}"
             ),
             alternative="Mean corruption error in percent: "
             + "; ".join(
-                f"{group.label} {estimates.show_estimate(mean_corruption_error(group))}"
+                f"{group.label} "
+                f"{estimates.show_estimate(mean_corruption_error(family, group))}"
                 for group in groups
             ),
         )
 
 
-def _left_out(record: Mapping[str, Any]) -> str:
-    """Which corruptions were not measured, in words."""
-    names = record.get("left_out") or {}
-    return f" Not measured: {', '.join(sorted(names))}." if names else ""
-
-
-def tested_runs(group: Group) -> list[Run]:
-    """The finished runs that have a corruption.json."""
-    return [run for run in group.finished if run.corruption is not None]
-
-
-def corruption_errors(group: Group) -> dict[int, float]:
-    """Seed -> mean corruption error in percent."""
+def corruption_errors(family: Family, group: Group) -> dict[int, float]:
+    """Seed -> mean corruption error in percent, over what all of the family have."""
+    found = tested(family)
+    if found is None:
+        return {}
     return {
-        run.seed: float(run.corruption["mean_error"])
-        for run in tested_runs(group)
-        if run.corruption is not None
+        run.seed: float(np.mean([_corruption(run)["errors"][n] for n in found.names]))
+        for run in found.of(group)
     }
 
 
-def mean_corruption_error(group: Group) -> estimates.Estimate | None:
+def mean_corruption_error(family: Family, group: Group) -> estimates.Estimate | None:
     """Mean corruption error in percent over the runs that have one."""
-    return estimates.estimate(list(corruption_errors(group).values()))
+    return estimates.estimate(list(corruption_errors(family, group).values()))
+
+
+def _alike(
+    runs: Sequence[Run], kind: Literal["probe", "corruption"]
+) -> tuple[list[Run], list[str]]:
+    """The runs whose files of a kind may be averaged, and why others may not."""
+    records = {run.name: getattr(run, kind) for run in runs}
+    with_file = [run for run in runs if records[run.name] is not None]
+    last, early = [], []
+    for run in with_file:
+        is_last = records[run.name]["step"] == run.final["step"]
+        (last if is_last else early).append(run)
+    notes = []
+    if early:
+        names = _words([run.name for run in early])
+        notes.append(f"Measured before the last step, and in no mean: {names}.")
+    if not last:
+        return [], notes
+    counts = [int(records[run.name]["num_images"]) for run in last]
+    chosen = max(counts, key=lambda count: (counts.count(count), count))
+    others = [
+        f"{run.name} ({count})"
+        for run, count in zip(last, counts, strict=True)
+        if count != chosen
+    ]
+    if others:
+        notes.append(f"On other numbers of images, and in no mean: {_words(others)}.")
+    kept = [run for run, n in zip(last, counts, strict=True) if n == chosen]
+    return kept, notes
+
+
+def _corruption(run: Run) -> Mapping[str, Any]:
+    """A run's corruption.json, five severities each."""
+    record: Mapping[str, Any] = run.corruption or {}
+    for name, values in record["errors"].items():
+        if len(values) != SEVERITIES:
+            raise ReportError(
+                f"{run.path / 'corruption.json'} has {len(values)} severities of "
+                f"{name}, not {SEVERITIES}: write it again"
+            )
+    return record
+
+
+def _words(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return "".join(f" {note}" for note in notes)
 
 
 def _probe_table(run: Run) -> np.ndarray:
@@ -159,25 +254,10 @@ def _probe_table(run: Run) -> np.ndarray:
     return table[[probe["ops"].index(name) for name in names]]
 
 
-def _check_alike(runs: Sequence[Run]) -> dict[str, Any]:
-    """Refuses corruption.json files that cannot be compared; returns the first."""
-    first = runs[0].corruption or {}
-    for run in runs:
-        found = run.corruption or {}
-        lengths = {len(values) for values in found["errors"].values()}
-        is_alike = found["errors"].keys() == first["errors"].keys()
-        if not is_alike or lengths != {SEVERITIES}:
-            raise ReportError(
-                f"{run.path / 'corruption.json'} has {len(found['errors'])} "
-                f"corruptions of {sorted(lengths)} severities, {runs[0].name} has "
-                f"{len(first['errors'])} of 5: test the runs again alike"
-            )
-    return first
-
-
-def _corruption_table(runs: Sequence[Run]) -> dict[str, np.ndarray]:
-    """Corruption -> errors in percent [5], averaged over the runs."""
-    found = [run.corruption["errors"] for run in runs if run.corruption is not None]
+def _corruption_table(found: Tested, group: Group) -> dict[str, np.ndarray]:
+    """Corruption -> errors in percent [5], averaged over the group's runs."""
+    records = [_corruption(run)["errors"] for run in found.of(group)]
     return {
-        name: np.mean([errors[name] for errors in found], axis=0) for name in found[0]
+        name: np.mean([errors[name] for errors in records], axis=0)
+        for name in found.names
     }

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aaa_jax import costs, diagnostics, metrics, ops, policies, snapshots
+from aaa_jax.paper_tables import TABLE_FILE
 
 DEEPEST = 3  # levels below a folder at which runs are looked for: ROW/COLUMN/seedS
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -80,6 +81,7 @@ class Run(NamedTuple):
         probe: probe.json, or None.
         corruption: corruption.json, or None.
         cell: its place in a table's directory, or None.
+        table: the table that it was made for, where the run recorded it; else "".
     """
 
     path: pathlib.Path
@@ -92,6 +94,7 @@ class Run(NamedTuple):
     probe: dict[str, Any] | None
     corruption: dict[str, Any] | None
     cell: Cell | None
+    table: str = ""
 
     @property
     def seed(self) -> int:
@@ -227,7 +230,20 @@ def _read(path: pathlib.Path, name: str, cell: Cell | None) -> Run:
             path / "corruption.json", ("errors", "mean_error", "clean_error")
         ),
         cell=cell,
+        table=_read_table(path / TABLE_FILE),
     )
+
+
+def _read_table(path: pathlib.Path) -> str:
+    """The name in a cell's table.json; nothing where there is none."""
+    try:
+        return str(json.loads(path.read_text())["table"])
+    except FileNotFoundError:
+        return ""
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(
+            f'{path} is not {{"table": NAME}} ({error!r}): remove it'
+        ) from error
 
 
 def _read_extra(path: pathlib.Path, keys: Sequence[str]) -> dict[str, Any] | None:

@@ -46,7 +46,7 @@ def results(family: Family) -> Sheet:
             to_reference(family, group)
         ),
         "mean corruption error (%)": lambda group: show_estimate(
-            robustness.mean_corruption_error(group)
+            robustness.mean_corruption_error(family, group)
         ),
         f"its difference to {REFERENCE}": lambda group: show_difference(
             corruption_to_reference(family, group)
@@ -77,8 +77,18 @@ def results(family: Family) -> Sheet:
             "Entropy: of the controller's type and magnitude heads together, as a "
             "fraction of the maximum."
         )
+    found = robustness.tested(family)
+    if found is not None:
+        notes.append(
+            f"Mean corruption error: over {len(found.names)} corruptions of "
+            f"{robustness.SEVERITIES} severities, {found.num_images} test images. "
+            + " ".join(found.notes)
+        )
     if "device hours" in kept:
-        notes.append("Device hours: training alone, without evaluation.")
+        notes.append(
+            "Device hours: of training and of the search in the run itself, summed "
+            "over its devices, without evaluation."
+        )
     return Sheet(
         family.title,
         tuple(kept),
@@ -154,19 +164,26 @@ def corruption_to_reference(
     if reference is None:
         return None
     return estimates.paired_difference(
-        robustness.corruption_errors(group), robustness.corruption_errors(reference)
+        robustness.corruption_errors(family, group),
+        robustness.corruption_errors(family, reference),
     )
 
 
 def final_entropy(group: Group) -> estimates.Estimate | None:
     """Entropy after the last update, over the finished learned runs."""
-    learned = [run for run in group.finished if run.is_learned]
-    return estimates.estimate([run.rounds.numbers["entropy"][-1] for run in learned])
+    return estimates.estimate(
+        [run.rounds.numbers["entropy"][-1] for run in learned_runs(group)]
+    )
+
+
+def learned_runs(group: Group) -> list[Run]:
+    """The finished runs in which a controller learned."""
+    return [run for run in group.finished if run.is_learned]
 
 
 def final_states(group: Group) -> str:
     """`3 narrowing, 2 ok`, over the finished learned runs."""
-    states = [state_at_end(run) for run in group.finished if run.is_learned]
+    states = [state_at_end(run) for run in learned_runs(group)]
     return ", ".join(f"{states.count(name)} {name}" for name in sorted(set(states)))
 
 
