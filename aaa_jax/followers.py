@@ -34,6 +34,8 @@ class SilentRunDirectory(metrics.RunDirectory):
     def write_policies(self, step: int, values: Mapping[str, Any]) -> None:
         """Nothing."""
 
-    def truncate_after(self, step: int | None) -> dict[str, int]:
+    def truncate_after(
+        self, step: int | None, *, is_stale: metrics.IsStale = lambda *_: False
+    ) -> dict[str, int]:
         """Nothing."""
         return {}

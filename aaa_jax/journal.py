@@ -5,7 +5,7 @@ how lines are written is `metrics.py`'s business, when is `train.py`'s.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -71,7 +71,8 @@ def epoch_line(
 
     Returns:
         Losses in nats, errors in percent, entropies as fractions of the maximum. What
-        is not known yet (no test in this epoch, no round over) is left out.
+        is not known yet (no test in this epoch, no round over) is left out; the
+        training loss of an epoch whose steps were all left out is None.
     """
     step = int(state.train.step)
     total, count = (float(value) for value in state.train.epoch_loss)
@@ -80,14 +81,22 @@ def epoch_line(
         **({"scale": experiment.scale} if experiment.scale < 1 else {}),
         "learning_rate": float(experiment.schedule(np.int32(step - 1))),
     }
-    if count:
-        line["train_loss"] = total / count
+    line["train_loss"] = total / count if count else None
     line |= tested
     if int(state.train.skipped_steps):
         line["skipped_steps"] = int(state.train.skipped_steps)
     if step >= experiment.recipe.round_steps:
         line |= _diagnosis(state.last_round, experiment)
     return line
+
+
+def entropy(closed: Round) -> float:
+    """What the source of a round's policies expects, as a fraction of the maximum.
+
+    Of ops and magnitudes together; the round may still be on the device.
+    """
+    heads = (closed.info[name] for name in ("op_entropy", "magnitude_entropy"))
+    return diagnostics.joint_entropy(*(float(head) for head in heads))
 
 
 def beginning(
@@ -99,8 +108,8 @@ def beginning(
     device = used[0]
     count = len({used_by.process_index for used_by in used})
     together = f", {count} processes" if count > 1 else ""
-    exact = device.platform == "cpu" or "deterministic" in os.environ.get(
-        "XLA_FLAGS", ""
+    exact = device.platform == "cpu" or is_deterministic(
+        os.environ.get("XLA_FLAGS", "")
     )
     return (
         f"{_scaled(experiment.scale)}"
@@ -111,6 +120,51 @@ def beginning(
         f"jax {jax.__version__}; "
         f"a resumed run equals one never stopped {'bit for bit' if exact else NEARLY}"
     )
+
+
+def is_deterministic(xla_flags: str) -> bool:
+    """Whether XLA is told to repeat bit for bit on GPUs; the last word counts.
+
+    Args:
+        xla_flags: of the environment; a flag without a value is true.
+    """
+    told = False
+    for flag in xla_flags.split():
+        name, _, value = flag.partition("=")
+        if name.lstrip("-") == "xla_gpu_deterministic_ops":
+            told = value.lower() in ("", "true", "1")
+    return told
+
+
+def stale_lines(
+    step: int, experiment: Experiment, is_tested: bool
+) -> Callable[[str, Mapping[str, Any]], bool]:
+    """Which lines up to a checkpoint's step a run never stopped would not have.
+
+    Those of policies under which the loss was not finite, since that step is done
+    again. Of results, the line of an epoch that is not over: it was the last one while
+    ``max_steps`` said so; and the checkpoint's own, which is written again, where it
+    was tested for that reason only, or is to be tested for it.
+
+    Args:
+        step: of the checkpoint that the run goes on from.
+        experiment: the run's.
+        is_tested: whether an epoch that ends with that step is evaluated.
+
+    Returns:
+        (file, line) -> whether it is such a line.
+    """
+
+    def is_stale(name: str, line: Mapping[str, Any]) -> bool:
+        if name == "policies":
+            return bool(line.get("nonfinite_loss"))
+        if name != "metrics":
+            return False
+        is_own = line["step"] == step
+        is_wrong = is_own and ("test_error" in line) != is_tested
+        return is_wrong or not experiment.ends_epoch(line["step"])
+
+    return is_stale
 
 
 def resumed(step: int, experiment: Experiment) -> str:
@@ -127,6 +181,8 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
         was_finished: whether it was finished before this call.
     """
     state = f", controller {line['state']}" if "state" in line else ""
+    if line.get("skipped_steps"):
+        state += f", skipped {line['skipped_steps']} steps"
     return (
         f"{_scaled(line.get('scale', 1.0))}"
         f"{'this run is finished already' if was_finished else 'finished'}: "

@@ -80,7 +80,8 @@ class Progress:
         Args:
             step: steps done since the beginning of the run.
             loss: mean training loss of a late step; the last one given is shown.
-            entropy: the controller's, in nats over all decisions; likewise.
+            entropy: what the policy source expects, of ops and magnitudes together, as
+                a fraction of the maximum; likewise.
         """
         now = self._clock()
         self._step = step
@@ -109,23 +110,26 @@ class Progress:
         self,
         epoch: int,
         *,
-        train_loss: float,
+        train_loss: float | None,
         test_error: float | None = None,
         op_entropy: float | None = None,
         magnitude_entropy: float | None = None,
         state: str | None = None,
+        skipped: int = 0,
     ) -> None:
         """Prints the line that sums up an epoch.
 
         Args:
             epoch: epochs done, 1 after the first.
-            train_loss: mean over the epoch.
+            train_loss: mean over the epoch, nats; None when every step was left out.
             test_error: fraction of test images, 0 to 1; None when not evaluated.
-            op_entropy: nats, mean over the decisions on ops.
-            magnitude_entropy: nats, mean over the decisions on magnitudes.
+            op_entropy: mean over the decisions on ops, as a fraction of the maximum.
+            magnitude_entropy: the same of the decisions on magnitudes.
             state: of the controller, how far it has collapsed; None: nothing learns.
+            skipped: steps left out since the beginning of the run; shown if any were.
         """
-        parts = [f"epoch {epoch}/{self._num_epochs()}", f"train loss {train_loss:.4f}"]
+        loss = "n/a" if train_loss is None else f"{train_loss:.4f}"
+        parts = [f"epoch {epoch}/{self._num_epochs()}", f"train loss {loss}"]
         if test_error is not None:
             parts.append(f"test error {100 * test_error:.2f} %")
         if op_entropy is not None:
@@ -134,6 +138,8 @@ class Progress:
             parts.append(f"magnitude entropy {magnitude_entropy:.3f}")
         if state is not None:
             parts.append(f"controller {state}")
+        if skipped:
+            parts.append(f"skipped {skipped}")
         self.message("  ".join(parts))
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ are written, and what they hold; how is the business of `snapshots`. Process 0 w
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import jax
@@ -15,6 +15,7 @@ from etils import epath
 from aaa_jax import metrics, processes, snapshots
 from aaa_jax.experiment import Experiment
 from aaa_jax.program import Program, RunState
+from aaa_jax.resuming import DATA
 
 
 def begin(path: epath.Path, experiment: Experiment, state: RunState) -> None:
@@ -23,15 +24,17 @@ def begin(path: epath.Path, experiment: Experiment, state: RunState) -> None:
     Raises:
         metrics.RunDirectoryError: it cannot be written; as of all functions here.
     """
-    go_back(path, None)
+    _truncate_after(path, None)
     keep(path, experiment, state)
 
 
-def go_back(path: epath.Path, step: int | None) -> None:
-    """Makes the snapshots what they were when the checkpoint of `step` was saved."""
-    if processes.is_first():
-        with _clear_errors(path):
-            snapshots.truncate_after(path, step)
+def go_back(path: epath.Path, experiment: Experiment, step: int) -> None:
+    """Makes the snapshots those of a run never stopped at the checkpoint of `step`.
+
+    One of that step itself, within an epoch, is of a run that ended there by its
+    ``max_steps``, and was since told to go on.
+    """
+    _truncate_after(path, step if experiment.ends_epoch(step) else step - 1)
 
 
 def keep(path: epath.Path, experiment: Experiment, state: RunState) -> None:
@@ -44,9 +47,12 @@ def keep(path: epath.Path, experiment: Experiment, state: RunState) -> None:
 
 
 def write_facts(
-    path: epath.Path, experiment: Experiment, used: Sequence[jax.Device]
+    path: epath.Path,
+    experiment: Experiment,
+    used: Sequence[jax.Device],
+    fingerprint: Mapping[str, int],
 ) -> None:
-    """How long the run is and what it runs on, in ``run.json``."""
+    """How long the run is, what it runs on and with which data, in ``run.json``."""
     recipe = experiment.recipe
     facts = {
         "total_steps": experiment.total_steps,
@@ -55,6 +61,7 @@ def write_facts(
         "num_devices": len(used),
         "device": used[0].device_kind,
         "jax": jax.__version__,
+        DATA: dict(fingerprint),
     }
     if processes.is_first():
         with _clear_errors(path):
@@ -75,7 +82,7 @@ def search_seconds(
     often as rounds ended.
 
     Args:
-        program: of the run, both functions compiled.
+        program: of the run.
         experiment: of the run; a source that learns nothing searches nothing.
         root: of the run.
         state: of the run, ready.
@@ -85,10 +92,18 @@ def search_seconds(
     rounds = int(state.train.step) // round_steps - first // round_steps
     if not experiment.source.is_learned or rounds == 0:
         return 0.0
+    # Of a run that goes on within a round, the first call, which compiles.
+    jax.block_until_ready(program.sample(state.source, root, np.int32(0)))
     started = time.monotonic()
     policies = program.sample(state.source, root, np.int32(0))
     jax.block_until_ready(program.close_round(state.source, policies, state.train))
     return rounds * (time.monotonic() - started)
+
+
+def _truncate_after(path: epath.Path, step: int | None) -> None:
+    if processes.is_first():
+        with _clear_errors(path):
+            snapshots.truncate_after(path, step)
 
 
 @contextmanager

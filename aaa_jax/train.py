@@ -18,7 +18,7 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import checkpoint, devices, evaluate, journal, metrics, processes, traces
-from aaa_jax.agreement import require_alike, require_shared
+from aaa_jax.agreement import require_alike, require_same_data, require_shared
 from aaa_jax.endings import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
 from aaa_jax.experiment import (
     ConfigError,
@@ -27,11 +27,13 @@ from aaa_jax.experiment import (
     changeable_keys,
     check_config,
     pick_devices,
+    require_steps_left,
 )
 from aaa_jax.feed import Feed, make_feed, open_splits
 from aaa_jax.followers import SilentRunDirectory
 from aaa_jax.program import Program, Round, RunState, compile_program, init_run_state
 from aaa_jax.progress import Progress
+from aaa_jax.resuming import lost, require_lines
 from aaa_jax.signals import RunInterrupted, noted_signals
 from aaa_jax.step import Data, controller_step, train_step
 from aaa_jax.watchdog import Watchdog
@@ -127,6 +129,7 @@ def train_and_evaluate(
         noted_signals() as signals,
     ):
         require_shared(directory.path)
+        fingerprint = require_same_data(directory.path, splits)
         program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
         run = Run(
             config=config,
@@ -149,7 +152,7 @@ def train_and_evaluate(
         first = int(state.train.step)
         epochs = _epochs_left(run, first)
         if epochs:
-            traces.write_facts(directory.path, experiment, used)
+            traces.write_facts(directory.path, experiment, used, fingerprint)
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)
@@ -232,28 +235,33 @@ def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
         run.progress.update(done)
         return
     first_round_over = done >= run.experiment.recipe.round_steps
-    info = state.last_round.info
     run.progress.update(
         done,
         loss=float(loss),
-        entropy=float(info["op_entropy"]) if first_round_over else None,
+        entropy=journal.entropy(state.last_round) if first_round_over else None,
     )
 
 
 def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
     """The newest sound checkpoint, or the state before the first step."""
-    with run.watchdog.pause():
+    with run.watchdog.pause():  # it compiles; what it computes is waited for below
         fresh = init_run_state(run.experiment, run.root, image_shape)
-        state = run.program.place(fresh)
+    state = run.program.place(fresh)
+    run.watchdog.beat("the initial state")
     restored = run.checkpoints.restore_latest(state)
     if restored is None:
-        run.directory.truncate_after(None)
+        if dropped := run.directory.truncate_after(None):
+            run.progress.message(lost(dropped, None))
         traces.begin(run.directory.path, run.experiment, state)
         return state
     step, state = restored
-    run.directory.truncate_after(step)
-    traces.go_back(run.directory.path, step)
-    run.progress.message(journal.resumed(step, run.experiment))
+    require_steps_left(run.experiment, step)
+    is_stale = journal.stale_lines(step, run.experiment, _is_test_due(run, step))
+    lengths = run.experiment.recipe.steps_per_epoch, run.experiment.recipe.round_steps
+    processes.from_first(lambda: require_lines(run.directory.path, step, *lengths))
+    dropped = run.directory.truncate_after(step, is_stale=is_stale)
+    traces.go_back(run.directory.path, run.experiment, step)
+    run.progress.message(journal.resumed(step, run.experiment) + lost(dropped, step))
     return state
 
 
@@ -324,8 +332,7 @@ def _write_epoch(
     step = int(state.train.step)
     tested: dict[str, float] = {}
     started = time.monotonic()
-    every = run.config.evaluation.every_epochs
-    if (epoch + 1) % every == 0 or step == run.experiment.total_steps:
+    if _is_test_due(run, step):
         with run.progress.pause():
             sums = _test(run, state)
         if sums is None:
@@ -342,11 +349,12 @@ def _write_epoch(
     )
     run.progress.epoch_line(
         epoch + 1,
-        train_loss=line.get("train_loss", float("nan")),
+        train_loss=line["train_loss"],
         test_error=tested["test_error"] / 100 if tested else None,
         op_entropy=line.get("op_entropy"),
         magnitude_entropy=line.get("magnitude_entropy"),
         state=line.get("state"),
+        skipped=line.get("skipped_steps", 0),
     )
 
 
@@ -369,12 +377,7 @@ def _epochs_left(run: Run, step: int) -> range:
     """The epochs still to train; first one whose test or lines were interrupted."""
     total = run.experiment.total_steps
     per_epoch = run.experiment.recipe.steps_per_epoch
-    if step > total:
-        raise ConfigError(
-            f"max_steps is {total}, but the run is at step {step} already: set it to "
-            f"at least {step}, or to 0"
-        )
-    owed = step > 0 and (step % per_epoch == 0 or step == total)
+    owed = step > 0 and run.experiment.ends_epoch(step)
     if owed:
         path = run.directory.path
         owed = processes.from_first(
@@ -383,6 +386,12 @@ def _epochs_left(run: Run, step: int) -> range:
     if step == total and not owed:
         return range(0)
     return range((step - owed) // per_epoch, -(-total // per_epoch))
+
+
+def _is_test_due(run: Run, step: int) -> bool:
+    """Whether the epoch that is over after so many steps is evaluated."""
+    steps = run.config.evaluation.every_epochs * run.experiment.recipe.steps_per_epoch
+    return step % steps == 0 or step == run.experiment.total_steps
 
 
 def _is_save_due(run: Run, done: int) -> bool:

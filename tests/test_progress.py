@@ -38,13 +38,13 @@ def test_plain_lines_come_at_intervals_and_say_everything():
     progress, clock, lines = _progress(bar)
     for step in range(1, 25):
         clock.now += 4.0
-        progress.update(step, loss=10.0 / step, entropy=46.0)
+        progress.update(step, loss=10.0 / step, entropy=0.9)
     shown = bar.getvalue().splitlines()
     # The first step is shown at once, then every 30 s: 8 steps of 4 s.
     assert [re.search(r"step (\d+)/40", line)[1] for line in shown] == ["1", "9", "17"]
     assert shown[2] == (
         f"epoch 2/4  step 17/40  {1024 / 4:.0f} img/s  0:01:32 left"
-        f"  loss {10 / 17:.3f}  entropy 46.000"
+        f"  loss {10 / 17:.3f}  entropy 0.900"
     )
     assert lines.getvalue() == ""
     assert "\x1b" not in bar.getvalue()
@@ -130,15 +130,15 @@ def test_the_epoch_line_has_loss_error_and_entropies():
         3,
         train_loss=1.23456,
         test_error=0.0265,
-        op_entropy=2.7726,
-        magnitude_entropy=2.3026,
+        op_entropy=0.7726,
+        magnitude_entropy=0.3026,
         state="narrowing",
     )
-    progress.epoch_line(4, train_loss=1.0)
+    progress.epoch_line(4, train_loss=None, skipped=12)
     assert lines.getvalue() == (
-        "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 2.773"
-        "  magnitude entropy 2.303  controller narrowing\n"
-        "epoch 4/4  train loss 1.0000\n"
+        "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 0.773"
+        "  magnitude entropy 0.303  controller narrowing\n"
+        "epoch 4/4  train loss n/a  skipped 12\n"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -157,11 +158,10 @@ def _wait_for_checkpoint(process, workdir, step):
 
 
 def _start(workdir, *more):
-    environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         _command(workdir, "--config.model.options={}", *more),
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -169,22 +169,24 @@ def _start(workdir, *more):
 
 
 def test_kill_and_resume_equals_never_stopped(tmp_path):
-    """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone."""
-    long = ("--config.epochs=24", "--config.evaluation.every_epochs=24")
-    process = _start(tmp_path / "stopped", *long)
+    """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone.
+
+    What is killed are processes; what they are compared with runs in this one.
+    """
+    long = {"epochs": 16, "evaluation.every_epochs": 16}
+    train.train_and_evaluate(_config(**long), tmp_path / "alone")
+    more = [f"--config.{key}={value}" for key, value in long.items()]
+    process = _start(tmp_path / "stopped", *more)
     _wait_for_checkpoint(process, tmp_path / "stopped", 8)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    process = _start(tmp_path / "stopped", *long)
-    _wait_for_checkpoint(process, tmp_path / "stopped", 40)
+    process = _start(tmp_path / "stopped", *more)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 24)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, printed
     assert "The same command goes on from there" in printed
-    for workdir in ("stopped", "alone"):
-        process = _start(tmp_path / workdir, *long)
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, printed
+    train.train_and_evaluate(_config(**long), tmp_path / "stopped")
     for name in ("metrics.jsonl", "policies.jsonl"):
         stopped, alone = (tmp_path / w / name for w in ("stopped", "alone"))
         assert stopped.read_bytes() == alone.read_bytes()
@@ -223,8 +225,22 @@ def test_the_loop_runs_every_source_without_knowing_which(argument, tmp_path):
     assert ("state" in line) is (argument == "guarded")
 
 
-@pytest.mark.parametrize("mapping", ["jit", "pmap"])
-def test_nothing_is_compiled_after_the_first_round(mapping):
+@pytest.fixture
+def compiled():
+    """Grows with every function that is compiled, here by its number in order."""
+    durations = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield durations
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("mapping", ["jit", "pmap", "shard_map"])
+def test_every_function_is_compiled_at_its_first_call_only(mapping, compiled):
     count = 1 if mapping == "jit" else 2
     config = _config(**{"devices.num_devices": count})
     experiment, split = _experiment(config)
@@ -233,29 +249,42 @@ def test_nothing_is_compiled_after_the_first_round(mapping):
     root = program.place(jax.random.key(0))
     state = program.place(init_run_state(experiment, root, (32, 32, 3)))
     batches = resident_data(program, split.images, split.labels)
-    compiled = []
+    called = set()
 
-    def listen(event, duration, **_):
-        if event.endswith("backend_compile_duration"):
-            compiled.append(duration)
+    def call(name, *arguments):
+        compiled.clear()
+        result = getattr(program, name)(*arguments)
+        assert bool(compiled) is (name not in called), name
+        called.add(name)
+        return result
 
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        for epoch in range(2):
-            order = program.order(root, np.int32(epoch))
-            batches = batches._replace(permutation=order)
-            sampled = program.sample(state.source, root, np.int32(epoch))
-            trained = state.train
-            for _ in range(2):
-                trained, _ = program.step(trained, batches, sampled, root)
-            source, closed = program.close_round(state.source, sampled, trained)
-            state = state.replace(train=trained, source=source, last_round=closed)
-            if epoch == 0:
-                assert compiled
-                compiled.clear()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    assert not compiled
+    for epoch in range(2):
+        order = call("order", root, np.int32(epoch))
+        batches = batches._replace(permutation=order)
+        sampled = call("sample", state.source, root, np.int32(epoch))
+        trained = state.train
+        for _ in range(2):
+            trained, _ = call("step", trained, batches, sampled, root)
+        source, closed = call("close_round", state.source, sampled, trained)
+        state = state.replace(train=trained, source=source, last_round=closed)
+
+
+def test_a_run_compiles_nothing_after_its_first_epochs(tmp_path, monkeypatch, compiled):
+    """Of four: the second is the first that is tested."""
+    seen = []
+    epoch_of_a_run = train.train_epoch
+
+    def train_epoch(*args):
+        compiled.clear()
+        state = epoch_of_a_run(*args)
+        seen.append(len(compiled))
+        return state
+
+    monkeypatch.setattr(train, "train_epoch", train_epoch)
+    train.train_and_evaluate(_config(), tmp_path)
+    assert seen[0] > 0
+    assert seen[1] > 0
+    assert seen[2:] == [0, 0]
 
 
 def test_policies_of_a_round_are_equal_on_any_number_of_devices():
@@ -288,15 +317,43 @@ def test_a_diverging_run_stops_before_the_bad_step_and_names_it(tmp_path):
         assert saved.steps()[-1] == step
     state = _final_state(config, tmp_path)[1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.train.params))
+    before = (tmp_path / "policies.jsonl").read_bytes()
+    with pytest.raises(train.NonFiniteLoss, match=f"after step {step};"):
+        train.train_and_evaluate(config, tmp_path)  # tried again, and written once
+    assert (tmp_path / "policies.jsonl").read_bytes() == before
 
 
-def test_bad_steps_can_be_left_out_and_are_counted(tmp_path):
-    config = _config(
-        **{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0},
-        **{"checkpoint.every_steps": 0, "max_steps": 5, "on_nonfinite_loss": "skip"},
-    )
+def test_bad_steps_can_be_left_out_and_are_counted(tmp_path, capsys):
+    """A run that diverges at once, told to go on, says what it does not know."""
+    diverging = {"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0}
+    diverging |= {"checkpoint.every_steps": 0, "max_steps": 10}
+    with pytest.raises(train.NonFiniteLoss):
+        train.train_and_evaluate(_config(**diverging), tmp_path)
+    step = metrics.read_lines(tmp_path, "policies")[-1]["step"]
+    assert step < 3
+    config = _config(**diverging, on_nonfinite_loss="skip")
+    capsys.readouterr()
     line = train.train_and_evaluate(config, tmp_path)
-    assert 1 <= line["skipped_steps"] <= 5
+    printed = capsys.readouterr().out
+    first, second = metrics.read_lines(tmp_path, "metrics")
+    assert second == line
+    assert (first["skipped_steps"], second["skipped_steps"]) == (5 - step, 10 - step)
+    assert np.isfinite(first["train_loss"])
+    assert second["train_loss"] is None
+    assert (
+        f"epoch 2/2  train loss n/a  test error {line['test_error']:.2f} %" in printed
+    )
+    assert re.search(rf"epoch 2/2 .*  skipped {10 - step}\n", printed)
+    assert f", skipped {10 - step} steps\nmetrics, policies" in printed
+    rounds = metrics.read_lines(tmp_path, "policies")
+    assert [entry["step"] for entry in rounds] == [3, 6, 9]  # none of the first try
+    assert np.isfinite(rounds[0]["losses"]).all()
+    for entry in rounds[1:]:
+        assert entry["losses"] == entry["standard_errors"] == [None, None]
+        assert entry["rewards"] == [0, 0]
+        assert entry["loss_spread"] is None
+    one, other = (tmp_path / "controller" / f"{step}.npz" for step in (5, 10))
+    assert one.read_bytes() == other.read_bytes()  # which learns nothing of them
 
 
 def test_groups_that_do_not_divide_are_refused_before_anything_is_read(tmp_path):
