@@ -197,7 +197,8 @@ def _alike(
     """The runs whose files of a kind may be averaged, and why others may not."""
     records = {run.name: getattr(run, kind) for run in runs}
     with_file = [run for run in runs if records[run.name] is not None]
-    last, early = [], []
+    last: list[Run] = []
+    early: list[Run] = []
     for run in with_file:
         is_last = records[run.name]["step"] == run.final["step"]
         (last if is_last else early).append(run)
