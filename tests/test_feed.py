@@ -8,7 +8,7 @@ import pytest
 
 from aaa_jax import metrics, train
 from aaa_jax.experiment import ConfigError, build, check_config
-from aaa_jax.feed import make_feed, open_splits
+from aaa_jax.feed import fingerprint, make_feed, open_splits
 from aaa_jax.program import compile_program, init_run_state
 from configs import digits
 
@@ -104,6 +104,30 @@ def test_a_streamed_evaluation_equals_the_resident_one():
     assert results[0]["count"] == results[1]["count"] == 599
     assert results[0]["top1"] == results[1]["top1"]
     np.testing.assert_allclose(results[0]["loss"], results[1]["loss"], rtol=1e-5)
+
+
+def test_a_fingerprint_tells_what_of_the_data_is_other():
+    def differing(one, other):
+        one, other = fingerprint(one), fingerprint(other)
+        assert one.keys() == other.keys()
+        return {name for name in one if one[name] != other[name]}
+
+    streamed = open_splits(_config())
+    assert not differing(streamed, open_splits(_config()))
+    subset = differing(streamed, open_splits(_config(seed=1)))
+    assert subset == {"the choice of images of the train split"} | {
+        "the records of the train split"
+    }
+    renamed = streamed.test._replace(class_names=("other",))
+    assert differing(streamed, streamed._replace(test=renamed)) == {
+        "the class names of the test split"
+    }
+    resident = open_splits(_config(**{"data.loader": "resident"}))
+    for field in ("images", "labels"):
+        array = getattr(resident.test, field).copy()
+        array.flat[-1] ^= 1
+        changed = resident._replace(test=resident.test._replace(**{field: array}))
+        assert differing(resident, changed) == {f"the {field} of the test split"}
 
 
 def test_a_streamed_run_resumed_in_an_epoch_equals_one_never_stopped(tmp_path):

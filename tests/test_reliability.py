@@ -19,7 +19,16 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 import launch
-from aaa_jax import checkpoint, data, endings, files, metrics, progress, train
+from aaa_jax import (
+    checkpoint,
+    data,
+    endings,
+    files,
+    metrics,
+    progress,
+    snapshots,
+    train,
+)
 from configs import digits
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
@@ -331,6 +340,46 @@ def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
     assert "Read-only file system" in done.stderr
     assert "Traceback" not in done.stderr
     _assert_equal_runs(tmp_path / "undisturbed", tmp_path / "result")
+
+
+# --- What was lost, or is not the same, between two starts.
+
+
+def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
+    alone, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(alone, workdir)
+    for step in range(8, 21):
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    before = (workdir / "policies.jsonl").read_bytes()
+    (workdir / "policies.jsonl").write_bytes(b"")
+    message = (
+        r"policies\.jsonl has lines of 0 of the 2 rounds .* the checkpoint of step 7"
+    )
+    with pytest.raises(metrics.RunDirectoryError, match=message):
+        train.train_and_evaluate(_config(), workdir)
+    (workdir / "policies.jsonl").write_bytes(before)
+    facts = snapshots.load_facts(workdir)
+    assert all(
+        f"the images of the {s} split" in facts["data"] for s in ("train", "test")
+    )
+    others = facts["data"] | {"the images of the test split": 5}
+    snapshots.save_facts(workdir, facts | {"data": others})
+    message = r"other data .*the images of the test split \(5 then, [0-9]+ now\) differ"
+    with pytest.raises(metrics.RunDirectoryError, match=message):
+        train.train_and_evaluate(_config(), workdir)
+    # Without any checkpoint it begins anew, on whatever data.
+    shutil.rmtree(workdir / "checkpoints")
+    lines = [(workdir / name).read_bytes() for name in LINES]
+    train.train_and_evaluate(_config(), workdir)
+    _assert_equal_runs(alone, workdir)
+    assert lines == [(workdir / f"{name}.before-1").read_bytes() for name in LINES]
+    assert (workdir / "controller.before-1" / "20.npz").exists()
+    assert "no checkpoint (4 of metrics.jsonl, 4 of timing.jsonl, 6 of policies" in (
+        capsys.readouterr().out
+    )
+    assert snapshots.load_facts(workdir) == facts
 
 
 # --- Another number of devices.
