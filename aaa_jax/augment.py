@@ -10,23 +10,24 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import families
 from aaa_jax import ops as image_ops
-from aaa_jax.policies import Policies, check_policies, check_range, range_table
+from aaa_jax.policies import Policies, check_policies, refuse, whole
+from aaa_jax.ranges import coefficient_rows as coefficient_rows
+from aaa_jax.ranges import range_table
 from aaa_jax.standard import Crops as Crops
 from aaa_jax.standard import apply_crops as apply_crops
-from aaa_jax.standard import below
+from aaa_jax.standard import apply_crops_with_validity as apply_crops_with_validity
+from aaa_jax.standard import below, check_images
 from aaa_jax.standard import draw_centers as draw_centers
 from aaa_jax.standard import draw_crops as draw_crops
 from aaa_jax.standard import fixed_cutout as fixed_cutout
 from aaa_jax.standard import normalize as normalize
 from aaa_jax.standard import standard_augment as standard_augment
-from aaa_jax.values import Coefficients
 
 FILL = (125, 123, 114)
 
@@ -67,7 +68,7 @@ def large_batch(
     images: jax.Array,
     policies: Policies,
     *,
-    ranges: str = "monotone",
+    ranges: str | None = None,
     fill: Sequence[int] = FILL,
     driver: str | None = None,
 ) -> jax.Array:
@@ -78,16 +79,18 @@ def large_batch(
         images: uint8 [N, H, W, 3], or [M, N, H, W, 3] where each policy has its own
             instances, say independent crops.
         policies: M policies; for each row one of its sub-policies is drawn.
-        ranges: name of the range table.
+        ranges: name of the range table; None: the policies' own, which those of a
+            published source have, else "monotone".
         fill: colour of moved-in pixels and of the Cutout patch.
         driver: see `apply_policies`.
 
     Returns:
         uint8 [M, N, H, W, 3]; SamplePairing's partners are of the same policy.
     """
-    chex.assert_rank(images, {4, 5})
+    policies = check_policies(policies, ranges)
     num_policies = policies.num_policies
-    if images.ndim == 4:
+    if getattr(images, "ndim", None) != 5:
+        check_images("images", images)
         images = jnp.broadcast_to(images[None], (num_policies, *images.shape))
     if images.shape[0] != num_policies:
         raise ValueError(
@@ -95,6 +98,7 @@ def large_batch(
             f"there are {num_policies}: give [N, H, W, 3] or [{num_policies}, N, H, W, "
             "3]"
         )
+    check_images("images", images[0])
     num_images, height, width = images.shape[1:4]
     policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
     size = {"height": height, "width": width, "group_size": num_images}
@@ -105,7 +109,6 @@ def large_batch(
         policies,
         policy_of_row,
         group_size=num_images,
-        ranges=ranges,
         fill=fill,
         driver=driver,
     )
@@ -119,7 +122,7 @@ def draw(
     *,
     height: int,
     width: int,
-    group_size: int,
+    group_size: int | None = None,
 ) -> Draws:
     """Draw everything that is random about the policies, for all rows.
 
@@ -129,23 +132,26 @@ def draw(
         policy_of_row: int32 [B], which policy each row is under.
         height: of the images, in pixels.
         width: of the images, in pixels.
-        group_size: rows are in groups of this many; partners come from the group.
+        group_size: rows are in groups of this many, partners come from the group;
+            None: all rows are one.
 
     Returns:
         Draws of B rows. A device that holds a share of the rows takes its slice.
     """
-    chex.assert_rank(policy_of_row, 1)
-    num_rows, chain_length = policy_of_row.shape[0], policies.chain_length
-    _check_groups(num_rows, group_size)
-    uniform = jax.random.uniform(key, (num_rows, 1 + 5 * chain_length))
+    num_rows, chain_length = np.shape(policy_of_row)[0], policies.chain_length
+    policy_of_row = _policy_of_row(policy_of_row, num_rows, policies)
+    group_size = _check_groups(num_rows, group_size)
+    shape = (num_rows, 1 + 5 * chain_length)
+    uniform = jax.random.uniform(key, shape, jnp.float32)
     applied, sign, y, x, partner = jnp.split(uniform[:, 1:], 5, axis=1)
     sub_policy = below(policies.num_sub_policies, uniform[:, 0])
+    probs = jnp.asarray(policies.probs).astype(jnp.float32)
     own = jnp.arange(num_rows, dtype=jnp.int32)[:, None] % group_size
     step = 1 + below(max(group_size - 1, 1), partner)
     return Draws(
         sub_policy=sub_policy,
-        applied=applied < jnp.asarray(policies.probs)[policy_of_row, sub_policy],
-        sign=jnp.where(sign < 0.5, 1, -1),
+        applied=applied < probs[policy_of_row, sub_policy],
+        sign=jnp.where(sign < 0.5, jnp.int32(1), jnp.int32(-1)),
         center=jnp.stack([below(height, y), below(width, x)], axis=-1),
         partner=(own + step) % group_size,
     )
@@ -157,8 +163,8 @@ def apply_policies(
     policies: Policies,
     policy_of_row: jax.Array,
     *,
-    group_size: int,
-    ranges: str = "monotone",
+    group_size: int | None = None,
+    ranges: str | None = None,
     fill: Sequence[int] = FILL,
     driver: str | None = None,
 ) -> jax.Array:
@@ -170,8 +176,8 @@ def apply_policies(
             from the rows as they are here, before any op.
         policies: M policies of Q sub-policies of S ops.
         policy_of_row: int32 [B].
-        group_size: rows of a group.
-        ranges: name of the range table.
+        group_size: rows of a group, that of `draw`; None: all rows are one.
+        ranges: name of the range table; None: as in `large_batch`.
         fill: colour of moved-in pixels and of the Cutout patch.
         driver: "map" (image by image, for CPUs), "vmap" (for accelerators) or None:
             as the default backend likes. The results are bit-equal.
@@ -197,8 +203,8 @@ def apply_policies_with_validity(
     policies: Policies,
     policy_of_row: jax.Array,
     *,
-    group_size: int,
-    ranges: str = "release",
+    group_size: int | None = None,
+    ranges: str | None = None,
     fill: Sequence[int] = (125, 122, 113),
     driver: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -207,25 +213,21 @@ def apply_policies_with_validity(
     There moved-in pixels are black and invalid, the Cutout patch has a colour and is
     invalid; AutoContrast, Invert, Equalize, Solarize and Posterize make every pixel
     valid again. What is invalid at the end becomes the dataset's mean: give the second
-    result to `normalize`.
+    result to `normalize`. Policies without a range table of their own get "release".
 
     Returns:
         uint8 [B, H, W, 3] and bool [B, H, W], whether the pixel is valid.
     """
+    ranges = ranges or policies.ranges or "release"
     steps = _steps(draws, rows, policies, policy_of_row, group_size, ranges)
-    size = rows.shape[1:3]
-
-    def finish(words: jax.Array) -> tuple[jax.Array, jax.Array]:
-        valid = words >= jnp.uint32(families.VALID)
-        return families.unpack(words, size), valid.reshape(size)
-
+    size = (rows.shape[1], rows.shape[2])
     return families.run(
         rows,
         steps,
         pool=rows,
         moved_in=jnp.uint32(0),
         covered=_color(fill) & ~jnp.uint32(families.VALID),
-        finish=finish,
+        finish=functools.partial(families.unpack_with_validity, size=size),
         driver=driver,
     )
 
@@ -256,20 +258,20 @@ def apply_ops(
     Returns:
         uint8 [B, H, W, 3].
     """
-    _check_images(images)
-    chex.assert_equal_shape([images, partners])
-    _check_images(partners)
-    chex.assert_type([ops, magnitudes, draws.sign, draws.center], jnp.int32)
+    check_images("images", images)
+    check_images("partners", partners)
+    if images.shape != partners.shape:
+        raise ValueError(f"partners {partners.shape}: {images.shape} is needed")
     num_rows, height, width, _ = images.shape
-    chex.assert_shape([ops, magnitudes, draws.sign], (num_rows,))
-    chex.assert_shape(draws.center, (num_rows, 2))
-    check_range("ops", ops, len(image_ops.OPS) - 1)
+    shape = (num_rows,)
+    ops = whole("ops", ops, shape, len(image_ops.OPS) - 1)
     highest = range_table(ranges).num_magnitudes - 1
-    check_range(f"magnitudes (of {ranges})", magnitudes, highest)
+    magnitudes = whole(f"magnitudes (of {ranges})", magnitudes, shape, highest)
+    sign = _signs(draws.sign, shape)
     steps = families.Step(
         op=ops,
-        row=coefficient_rows(ops, magnitudes, draws.sign, ranges, height, width),
-        center=draws.center,
+        row=coefficient_rows(ops, magnitudes, sign, ranges, height, width),
+        center=whole("draws.center", draws.center, (*shape, 2), None),
         partner=jnp.arange(num_rows, dtype=jnp.int32),
     )
     return families.run(
@@ -283,79 +285,54 @@ def apply_ops(
     )
 
 
-def coefficient_rows(
-    ops: jax.Array,
-    magnitudes: jax.Array,
-    sign: jax.Array,
-    ranges: str,
-    height: int,
-    width: int,
-) -> Coefficients:
-    """What each of many ops needs on the device.
-
-    Args:
-        ops: int32 [...], places in `ops.OPS`.
-        magnitudes: int32 [...].
-        sign: int32 [...], +1 or -1.
-        ranges: name of the range table.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-
-    Returns:
-        Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
-    """
-    table = _coefficient_table(image_ops.OPS, ranges, height, width)
-    place = (ops, magnitudes, (sign < 0).astype(jnp.int32))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
-
-
 def _steps(
     draws: Draws,
     rows: jax.Array,
     policies: Policies,
     policy_of_row: jax.Array,
-    group_size: int,
-    ranges: str,
+    group_size: int | None,
+    ranges: str | None,
 ) -> families.Step:
     """What each row goes through, leaves [B, S, ...]; checks all that comes in."""
-    _check_images(rows)
-    check_policies(policies, ranges)
-    check_range("policy_of_row", policy_of_row, policies.num_policies - 1)
+    check_images("rows", rows)
+    policies = check_policies(policies, ranges)
     num_rows, height, width, _ = rows.shape
-    _check_groups(num_rows, group_size)
+    group_size = _check_groups(num_rows, group_size)
     shape = (num_rows, policies.chain_length)
-    chex.assert_shape([policy_of_row, draws.sub_policy], shape[:1])
-    chex.assert_shape([draws.applied, draws.sign, draws.partner], shape)
-    chex.assert_shape(draws.center, (*shape, 2))
-    chosen = (policy_of_row, draws.sub_policy)
-    chain = jnp.asarray(policies.ops)[chosen]
-    magnitudes = jnp.asarray(policies.magnitudes)[chosen]
-    ops = jnp.where(draws.applied, chain, image_ops.op_index("Identity"))
+    last = policies.num_sub_policies - 1
+    sub_policy = whole("draws.sub_policy", draws.sub_policy, shape[:1], last)
+    partner = whole("draws.partner", draws.partner, shape, group_size - 1)
+    sign = _signs(draws.sign, shape)
+    if np.shape(draws.applied) != shape:
+        raise ValueError(f"draws.applied {np.shape(draws.applied)}: bool {shape}")
+    chosen = (_policy_of_row(policy_of_row, num_rows, policies), sub_policy)
+    magnitudes = policies.magnitudes[chosen]
+    identity = jnp.int32(image_ops.op_index("Identity"))
+    ops = jnp.where(draws.applied, policies.ops[chosen], identity)
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
+    table = policies.ranges or "monotone"
     return families.Step(
         op=ops,
-        row=coefficient_rows(ops, magnitudes, draws.sign, ranges, height, width),
-        center=draws.center,
-        partner=first[:, None] + draws.partner,
+        row=coefficient_rows(ops, magnitudes, sign, table, height, width),
+        center=whole("draws.center", draws.center, (*shape, 2), None),
+        partner=first[:, None] + partner,
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _coefficient_table(
-    table: tuple[image_ops.Op, ...], ranges: str, height: int, width: int
-) -> Coefficients:
-    """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
-    formulas = range_table(ranges)
-    rows = []
-    for op in table:
-        for magnitude in range(formulas.num_magnitudes):
-            for sign in (1, -1):
-                value = formulas.value(op.name, magnitude, sign, height, width)
-                rows.append(image_ops.coefficients(op.name, value, height, width))
-    shape = (len(table), formulas.num_magnitudes, 2)
-    return jax.tree.map(
-        lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
-    )
+def _policy_of_row(
+    policy_of_row: jax.Array, num_rows: int, policies: Policies
+) -> jax.Array:
+    last = policies.num_policies - 1
+    return whole("policy_of_row", policy_of_row, (num_rows,), last)
+
+
+def _signs(sign: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """int32, +1 or -1 where that is known."""
+    sign = whole("draws.sign", sign, shape, None)
+    if not isinstance(sign, jax.core.Tracer):
+        entries = np.asarray(sign)
+        refuse("draws.sign", entries, abs(entries) == 1, "+1 or -1")
+    return sign
 
 
 def _color(fill: Sequence[int]) -> jax.Array:
@@ -368,16 +345,13 @@ def _color(fill: Sequence[int]) -> jax.Array:
     return families.pack(jnp.asarray(color, jnp.uint8)[None, None])[0]
 
 
-def _check_images(images: jax.Array) -> None:
-    chex.assert_rank(images, 4)
-    chex.assert_type(images, jnp.uint8)
-    if images.shape[-1] != 3:
-        raise ValueError(f"images {images.shape}: [B, H, W, 3] is needed")
-
-
-def _check_groups(num_rows: int, group_size: int) -> None:
+def _check_groups(num_rows: int, group_size: int | None) -> int:
+    """The rows of a group."""
+    if group_size is None:
+        group_size = num_rows
     if group_size < 1 or num_rows % group_size:
         raise ValueError(
             f"{num_rows} rows are not whole groups of {group_size}: the group size "
             "must divide the number of rows"
         )
+    return group_size

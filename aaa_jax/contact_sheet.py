@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import chex
 import cv2
 import jax
 import jax.numpy as jnp
@@ -61,7 +60,7 @@ def draw_contact_sheet(
     images: jax.Array,
     policies: Policies,
     *,
-    ranges: str = "monotone",
+    ranges: str | None = None,
     fill: Sequence[int] = FILL,
     names: Sequence[str] | None = None,
     side: int = 96,
@@ -75,7 +74,7 @@ def draw_contact_sheet(
         images: uint8 [N, H, W, 3], shown in a first row as they are; or
             [M, N, H, W, 3], instances of each policy, of which only the results show.
         policies: M policies.
-        ranges: name of the range table.
+        ranges: name of the range table; None: as in `augment.large_batch`.
         fill: colour of moved-in pixels and of the Cutout patch.
         names: of the M rows; None: "Policy 1" and so on.
         side: pixels of the longer side of a picture as it is shown. Small images grow
@@ -86,13 +85,12 @@ def draw_contact_sheet(
     Returns:
         uint8 [height, width, 3], red, green, blue.
     """
-    chex.assert_rank(images, {4, 5})
     num_policies = policies.num_policies
     names = names or [f"Policy {m + 1}" for m in range(num_policies)]
     if len(names) != num_policies:
         raise ValueError(f"{len(names)} names for {num_policies} policies: one each")
-    check_policies(policies, ranges)
-    augmented = _augment(key, images, policies, ranges, tuple(fill))
+    policies = check_policies(policies, ranges)
+    augmented = _augment(key, images, policies, tuple(fill))
     results, draws = jax.device_get(augmented)
     rows = []
     if images.ndim == 4:
@@ -120,12 +118,11 @@ def save_contact_sheet(sheet: np.ndarray, path: str | os.PathLike[str]) -> None:
 
 # Jitted here, not by a caller: what follows is for the host, and one compilation then
 # serves all sheets of a size.
-@functools.partial(jax.jit, static_argnames=("ranges", "fill"))
+@functools.partial(jax.jit, static_argnames="fill")
 def _augment(
     key: jax.Array,
     images: jax.Array,
     policies: Policies,
-    ranges: str,
     fill: tuple[int, ...],
 ) -> tuple[jax.Array, Draws]:
     """`augment.large_batch`, and its draws as leaves [M, N, ...]."""
@@ -141,7 +138,6 @@ def _augment(
         policies,
         policy_of_row,
         group_size=num_images,
-        ranges=ranges,
         fill=fill,
     )
     leading = (num_policies, num_images)

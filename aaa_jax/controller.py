@@ -70,7 +70,8 @@ class Controller(nn.Module):
 
     def _head(self, name: str, width: int) -> tuple[jax.Array, jax.Array]:
         kernel = self.param(f"{name}_kernel", _uniform, (self.hidden_size, width))
-        return kernel, self.param(f"{name}_bias", nn.initializers.zeros, (width,))
+        zeros = nn.initializers.zeros
+        return kernel, self.param(f"{name}_bias", zeros, (width,), jnp.float32)
 
     def __call__(
         self, state: LstmState, inputs: jax.Array, *, is_op: bool
@@ -168,7 +169,8 @@ def sample(
     """
 
     def draw(decision: jax.Array, logits: jax.Array) -> jax.Array:
-        return jax.random.categorical(jax.random.fold_in(key, decision), logits)
+        drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+        return drawn.astype(jnp.int32)
 
     chosen = _decide(params, module, num_policies, draw)
     probs = jnp.ones(chosen.ops.shape, jnp.float32)
@@ -329,7 +331,7 @@ def _decide(
         inputs = embed(module.num_ops + magnitudes)
         return (state, inputs), _Decisions(ops, magnitudes, *log_probs)
 
-    indices = jnp.arange(CHAIN_LENGTH * module.num_sub_policies)
+    indices = jnp.arange(CHAIN_LENGTH * module.num_sub_policies, dtype=jnp.int32)
     in_order = jax.lax.scan(decide_op, (start, no_input), indices)[1]
     shape = (num_policies, module.num_sub_policies, CHAIN_LENGTH)
     return jax.tree.map(
@@ -369,7 +371,6 @@ def _capped_step(
     whole = stepped(jnp.float32(1.0))
     if kl_cap is None:
         return whole
-
     return jax.lax.while_loop(
         lambda carry: carry[2] > kl_cap,
         lambda carry: (carry[0] / 2, *stepped(carry[0] / 2)),
@@ -383,13 +384,12 @@ def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
     Returns:
         op_entropy, magnitude_entropy [], the decisions' mean entropy as a fraction of
         the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the
-        expected share of each, both means over the decisions along the M policies;
-        log_probs [M].
+        expected share of each over the decisions along the M policies; log_probs [M].
     """
     _, _, op_log_probs, magnitude_log_probs = probs
 
     def fraction(log_probs: jax.Array) -> jax.Array:
-        return jnp.mean(_entropy(log_probs)) / np.log(log_probs.shape[-1])
+        return jnp.mean(_entropy(log_probs)) / float(np.log(log_probs.shape[-1]))
 
     return {
         "op_entropy": fraction(op_log_probs),

@@ -96,7 +96,8 @@ def run(
     setting = Setting(jnp.asarray(pool), moved_in, covered, over_channels)
     codes, decode = _encode(steps)
     branches = [_decoded(family, decode, setting) for family in FAMILIES]
-    branch_of_op = jnp.array(_branch_of_op(ops.OPS, tuple(FAMILIES.values())))
+    places = _branch_of_op(ops.OPS, tuple(FAMILIES.values()))
+    branch_of_op = jnp.array(places, jnp.int32)
 
     def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
         def one(words: jax.Array, step: tuple[jax.Array, jax.Array]) -> Any:
@@ -199,6 +200,14 @@ def pack(images: jax.Array) -> jax.Array:
 def unpack(words: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """The inverse of `pack` for images of size (H, W): uint8 [..., H, W, 3]."""
     return to_lanes(words)[..., :3].reshape(*words.shape[:-1], *size, 3)
+
+
+def unpack_with_validity(
+    words: jax.Array, size: tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
+    """As `unpack` for one image, and whether each pixel is valid: bool [H, W]."""
+    valid = words >= jnp.uint32(VALID)
+    return unpack(words, size), valid.reshape(size)
 
 
 def to_lanes(words: jax.Array) -> jax.Array:

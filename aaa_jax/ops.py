@@ -49,12 +49,14 @@ class Op(NamedTuple):
         prepare: (value, height, width) -> Coefficients, on the host.
         value: (t, sign, height, width) -> value in the op's unit on the range table
             "monotone", t in [0, 1] the share of the range; None: no magnitude.
+        limits: the lowest and the highest value that the op takes.
     """
 
     name: str
     apply: Apply
     prepare: Prepare = values.prepare_nothing
     value: Formula | None = None
+    limits: tuple[float, float] = values.ANY
 
     @property
     def has_magnitude(self) -> bool:
@@ -67,8 +69,8 @@ def coefficients(op: str, value: float, height: int, width: int) -> Coefficients
 
     Args:
         op: a name of `OPS`.
-        value: in the op's unit: degrees (counter-clockwise), pixels (positive moves the
-            content left or up), shear, factor (1: unchanged), threshold, bits kept,
+        value: in the op's unit and `limits`: degrees (counter-clockwise), pixels (left
+            or up where positive), shear, factor (1: unchanged), threshold, bits kept,
             side of the patch, weight of the partner; ignored where there is none.
         height: of the image, in pixels.
         width: of the image, in pixels.
@@ -77,9 +79,9 @@ def coefficients(op: str, value: float, height: int, width: int) -> Coefficients
         Coefficients; the fields an op does not use are those of the identity.
     """
     values.check_size(height, width)
-    if not math.isfinite(value):
-        raise ValueError(f"value {value} of {op}: a finite number is needed")
-    return OPS[op_index(op)].prepare(value, height, width)
+    chosen = OPS[op_index(op)]
+    values.check_value(op, value, chosen.limits)
+    return chosen.prepare(value, height, width)
 
 
 def op_index(name: str) -> int:
@@ -206,13 +208,14 @@ def histogram(values: jax.Array) -> jax.Array:
 
 def equalize_table(counts: jax.Array) -> jax.Array:
     """int32 [256], Equalize of a channel with the histogram int32 [256] (ImageOps)."""
-    up_to = jnp.cumsum(counts)
+    up_to = jnp.cumsum(counts, dtype=jnp.int32)
     total = up_to[-1]
-    of_highest = jnp.sum(jnp.where((up_to == total) & (counts > 0), counts, 0))
+    is_highest = (up_to == total) & (counts > 0)
+    of_highest = jnp.sum(jnp.where(is_highest, counts, 0), dtype=jnp.int32)
     step = jax.lax.div(total - of_highest, jnp.int32(255))
     dividend = up_to - counts + (step >> 1)
     flat = jnp.minimum(floor_quotient(dividend, jnp.maximum(step, 1)), 255)
-    return jnp.where(step > 0, flat, jnp.arange(256))
+    return jnp.where(step > 0, flat, jnp.arange(256, dtype=jnp.int32))
 
 
 def floor_quotient(dividend: jax.Array, divisor: jax.Array) -> jax.Array:
@@ -224,12 +227,12 @@ def floor_quotient(dividend: jax.Array, divisor: jax.Array) -> jax.Array:
     real = dividend.astype(jnp.float32) / divisor.astype(jnp.float32)
     quotient = real.astype(jnp.int32)
     rest = dividend - quotient * divisor
-    return quotient + (rest >= divisor) - (rest < 0)
+    return quotient + (rest >= divisor).astype(jnp.int32) - (rest < 0).astype(jnp.int32)
 
 
 def look_up(image: jax.Array, tables: jax.Array) -> jax.Array:
     """Replace each value by its entry: uint8 [H, W, 3] and int32 [3, 256] of 0-255."""
-    places = (jnp.arange(3)[None, None, :], image.astype(jnp.int32))
+    places = (jnp.arange(3, dtype=jnp.int32)[None, None, :], image.astype(jnp.int32))
     return tables.at[places].get(mode="promise_in_bounds").astype(jnp.uint8)
 
 
@@ -283,7 +286,8 @@ def gray_of(red: jax.Array, green: jax.Array, blue: jax.Array) -> jax.Array:
 
 def rounded_mean(gray: jax.Array) -> jax.Array:
     """int32 [], mean of int32 values, a half rounded up."""
-    return jax.lax.div(2 * jnp.sum(gray) + gray.size, jnp.int32(2 * gray.size))
+    total = jnp.sum(gray, dtype=jnp.int32)
+    return jax.lax.div(2 * total + gray.size, jnp.int32(2 * gray.size))
 
 
 def smooth(pixels: jax.Array) -> jax.Array:
@@ -354,6 +358,14 @@ def _affine(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
     return affine(image, row.matrix, inputs.fill)
 
 
+def _cutout(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
+    return cutout(image, row.amount, inputs.center, inputs.fill)
+
+
+def _sample_pairing(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
+    return sample_pairing(image, inputs.partner, row.factor)
+
+
 def _alone(op: Callable[[jax.Array], jax.Array]) -> Apply:
     return lambda image, row, inputs: op(image)
 
@@ -367,34 +379,22 @@ def _with_factor(op: Callable[[jax.Array, jax.Array], jax.Array]) -> Apply:
 
 
 OPS: tuple[Op, ...] = (
-    Op("ShearX", _affine, values.prepare_shear_x, values.shear),
-    Op("ShearY", _affine, values.prepare_shear_y, values.shear),
-    Op("TranslateX", _affine, values.prepare_translate_x, values.columns),
-    Op("TranslateY", _affine, values.prepare_translate_y, values.rows),
-    Op("Rotate", _affine, values.prepare_rotate, values.degrees),
+    Op("ShearX", _affine, *values.SHEAR_X),
+    Op("ShearY", _affine, *values.SHEAR_Y),
+    Op("TranslateX", _affine, *values.TRANSLATE_X),
+    Op("TranslateY", _affine, *values.TRANSLATE_Y),
+    Op("Rotate", _affine, *values.ROTATE),
     Op("AutoContrast", _alone(auto_contrast)),
     Op("Invert", _alone(invert)),
     Op("Equalize", _alone(equalize)),
-    Op("Solarize", _with_amount(solarize), values.prepare_amount, values.threshold),
-    Op("Posterize", _with_amount(posterize), values.prepare_amount, values.bits),
-    Op("Contrast", _with_factor(contrast), values.prepare_factor, values.enhance),
-    Op("Color", _with_factor(color), values.prepare_factor, values.enhance),
-    Op("Brightness", _with_factor(brightness), values.prepare_factor, values.enhance),
-    Op("Sharpness", _with_factor(sharpness), values.prepare_factor, values.enhance),
-    Op(
-        "Cutout",
-        lambda image, row, inputs: cutout(
-            image, row.amount, inputs.center, inputs.fill
-        ),
-        values.prepare_half_side,
-        values.patch_side,
-    ),
-    Op(
-        "SamplePairing",
-        lambda image, row, inputs: sample_pairing(image, inputs.partner, row.factor),
-        values.prepare_factor,
-        values.weight,
-    ),
+    Op("Solarize", _with_amount(solarize), *values.SOLARIZE),
+    Op("Posterize", _with_amount(posterize), *values.POSTERIZE),
+    Op("Contrast", _with_factor(contrast), *values.ENHANCE),
+    Op("Color", _with_factor(color), *values.ENHANCE),
+    Op("Brightness", _with_factor(brightness), *values.ENHANCE),
+    Op("Sharpness", _with_factor(sharpness), *values.ENHANCE),
+    Op("Cutout", _cutout, *values.CUTOUT),
+    Op("SamplePairing", _sample_pairing, *values.SAMPLE_PAIRING),
     Op("Identity", _alone(lambda image: image)),
 )
 NUM_SEARCH_OPS = len(OPS) - 1  # all but Identity, which is last

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ from aaa_jax import ops
 from aaa_jax.ranges import NUM_MAGNITUDES as NUM_MAGNITUDES
 from aaa_jax.ranges import RANGES as RANGES
 from aaa_jax.ranges import Ranges as Ranges
+from aaa_jax.ranges import coefficient_rows as coefficient_rows
 from aaa_jax.ranges import range_table as range_table
 
 SCHEMA_VERSION = 1
@@ -36,11 +36,14 @@ class Policies:
             table (10 for the paper's search space).
         probs: float32 [M, Q, S], the probability that the op is applied (1 in the
             paper, Sec. 3.2; smaller in AutoAugment's published policies).
+        ranges: name of the range table that the magnitudes are meant in; None: the
+            caller's, "monotone" unless he says otherwise. Not a leaf.
     """
 
     ops: jax.Array
     magnitudes: jax.Array
     probs: jax.Array
+    ranges: str | None = struct.field(pytree_node=False, default=None)
 
     @property
     def num_policies(self) -> int:
@@ -77,18 +80,46 @@ def identity_policies(
     )
 
 
-def check_policies(policies: Policies, ranges: str) -> None:
-    """Check shapes, dtypes and, where the arrays are concrete, every entry."""
-    chex.assert_rank([policies.ops, policies.magnitudes, policies.probs], 3)
-    chex.assert_equal_shape([policies.ops, policies.magnitudes, policies.probs])
-    chex.assert_type(
-        [policies.ops, policies.magnitudes, policies.probs],
-        [jnp.int32, jnp.int32, jnp.float32],
-    )
+def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
+    """Check shapes, dtypes and, where the arrays are concrete, every entry.
+
+    Args:
+        policies: arrays of JAX or NumPy, whole numbers of any width.
+        ranges: name of the range table; None: the policies' own.
+
+    Returns:
+        The same in int32 and float32, with that range table.
+    """
+    ranges = ranges or policies.ranges or "monotone"
+    shape = getattr(policies.ops, "shape", ())
+    if len(shape) != 3 or 0 in shape:
+        raise ValueError(f"policies.ops {shape}: an array [M, Q, S] is needed")
     highest = range_table(ranges).num_magnitudes - 1
-    check_range("policies.ops", policies.ops, len(ops.OPS) - 1)
-    check_range(f"policies.magnitudes (of {ranges})", policies.magnitudes, highest)
-    check_range("policies.probs", policies.probs, 1)
+    magnitudes = f"policies.magnitudes (of {ranges})"
+    return Policies(
+        ops=whole("policies.ops", policies.ops, shape, len(ops.OPS) - 1),
+        magnitudes=whole(magnitudes, policies.magnitudes, shape, highest),
+        probs=_probabilities(policies.probs, shape),
+        ranges=ranges,
+    )
+
+
+def whole(
+    what: str, values: jax.Array, shape: tuple[int, ...], highest: int | None
+) -> jax.Array:
+    """Whole numbers of any width as int32, checked.
+
+    Args:
+        what: their name, for an error.
+        values: of JAX or NumPy.
+        shape: that they must have.
+        highest: refuse a concrete entry outside 0 to this (a tracer passes); None: do
+            not look.
+    """
+    _check_array(what, values, shape, jnp.integer, "int32")
+    if highest is not None:
+        check_range(what, values, highest)
+    return jnp.asarray(values).astype(jnp.int32)
 
 
 def check_range(what: str, values: jax.Array, highest: int) -> None:
@@ -96,11 +127,36 @@ def check_range(what: str, values: jax.Array, highest: int) -> None:
     if isinstance(values, jax.core.Tracer):
         return
     entries = np.asarray(values)
-    wrong = ~((entries >= 0) & (entries <= highest))
-    if wrong.any():
-        place = [int(axis[0]) for axis in np.nonzero(wrong)]
+    refuse(what, entries, (entries >= 0) & (entries <= highest), f"from 0 to {highest}")
+
+
+def refuse(what: str, entries: np.ndarray, good: np.ndarray, allowed: str) -> None:
+    """Name the first entry that is not good, if there is one."""
+    if not good.all():
+        place = [int(axis[0]) for axis in np.nonzero(~good)]
         raise ValueError(
-            f"{what} has {entries[wrong][0]} at {place}: from 0 to {highest} is allowed"
+            f"{what} has {entries[~good][0]} at {place}: {allowed} is allowed"
+        )
+
+
+def _probabilities(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    _check_array("policies.probs", values, shape, jnp.floating, "float32")
+    check_range("policies.probs", values, 1)
+    return jnp.asarray(values).astype(jnp.float32)
+
+
+def _check_array(
+    what: str, values: jax.Array, shape: tuple[int, ...], kind: type, dtype: str
+) -> None:
+    if not hasattr(values, "dtype"):
+        raise ValueError(
+            f"{what} is {type(values).__name__}: an array {dtype} {list(shape)} is "
+            "needed"
+        )
+    if values.shape != shape or not jnp.issubdtype(values.dtype, kind):
+        raise ValueError(
+            f"{what} is {values.dtype} {list(values.shape)}: {dtype} {list(shape)} is "
+            "needed"
         )
 
 
@@ -186,10 +242,10 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
         )
     if not isinstance(record["ranges"], str):
         raise ValueError(f"ranges {record['ranges']!r}: a name of {', '.join(RANGES)}")
-    table = range_table(record["ranges"])
+    range_table(record["ranges"])
     _check_order_and_fill(record["order"], record["fill"])
     red, green, blue = record["fill"]
-    policies = _parse(record["policies"], table)
+    policies = _parse(record["policies"], record["ranges"])
     return SavedPolicies(
         policies, record["ranges"], record["order"], (red, green, blue)
     )
@@ -223,8 +279,9 @@ def _check_order_and_fill(order: Any, fill: Any) -> None:
         raise ValueError(f"fill {fill!r}: three integers from 0 to 255 are needed")
 
 
-def _parse(entries: Any, table: Ranges) -> Policies:
+def _parse(entries: Any, ranges: str) -> Policies:
     """Nested lists [M][Q][S] of [name, magnitude, probability] to arrays."""
+    table = range_table(ranges)
     fields: tuple[list, list, list] = ([], [], [])
     lengths: list[set[int]] = [set(), set(), set()]
     _children(entries, "policies", lengths[0])
@@ -247,6 +304,7 @@ def _parse(entries: Any, table: Ranges) -> Policies:
         ops=jnp.asarray(np.reshape(indices, shape), jnp.int32),
         magnitudes=jnp.asarray(np.reshape(magnitudes, shape), jnp.int32),
         probs=jnp.asarray(np.reshape(probs, shape), jnp.float32),
+        ranges=ranges,
     )
 
 

@@ -33,7 +33,8 @@ class PolicySource(NamedTuple):
         name: the source's row in `SOURCES`.
         num_policies: M.
         is_learned: whether `update` changes anything.
-        ranges: the range table its magnitudes are meant in; None: the config's.
+        ranges: the range table its magnitudes are meant in, which its policies name
+            too; None: the config's.
         order: of `policies.ORDERS`; None: the config's.
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names

@@ -1,14 +1,20 @@
 """The range tables: which value an op has at a magnitude (Sec. 3.2).
 
-A magnitude is a whole number from 0, a value a physical quantity, see `values.py`.
+A magnitude is a whole number from 0, a value a physical quantity, see `values.py`;
+`coefficient_rows` looks up what the device needs for it.
 """
 
+import functools
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from aaa_jax import ops
-from aaa_jax.values import CUTOUT_FRACTION, TRANSLATE_FRACTION, Formula
+from aaa_jax.values import CUTOUT_FRACTION, TRANSLATE_FRACTION, Coefficients, Formula
 
 NUM_MAGNITUDES = 10
 
@@ -69,6 +75,50 @@ def range_table(name: str) -> Ranges:
             f"unknown range table {name!r}: use one of {', '.join(RANGES)}"
         )
     return RANGES[name]
+
+
+def coefficient_rows(
+    chosen: jax.Array,
+    magnitudes: jax.Array,
+    sign: jax.Array,
+    ranges: str,
+    height: int,
+    width: int,
+) -> Coefficients:
+    """What each of many ops needs on the device.
+
+    Args:
+        chosen: int32 [...], places in `ops.OPS`.
+        magnitudes: int32 [...].
+        sign: int32 [...], +1 or -1.
+        ranges: name of the range table.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+
+    Returns:
+        Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
+    """
+    table = _coefficient_table(ops.OPS, ranges, height, width)
+    place = (chosen, magnitudes, (sign < 0).astype(jnp.int32))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
+
+
+@functools.lru_cache(maxsize=64)
+def _coefficient_table(
+    table: tuple[ops.Op, ...], ranges: str, height: int, width: int
+) -> Coefficients:
+    """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
+    formulas = range_table(ranges)
+    rows = []
+    for op in table:
+        for magnitude in range(formulas.num_magnitudes):
+            for sign in (1, -1):
+                value = formulas.value(op.name, magnitude, sign, height, width)
+                rows.append(ops.coefficients(op.name, value, height, width))
+    shape = (len(table), formulas.num_magnitudes, 2)
+    return jax.tree.map(
+        lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
+    )
 
 
 # The formulas in which the tables differ from "monotone": t in [0, 1], the sign,

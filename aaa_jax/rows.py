@@ -118,28 +118,28 @@ def augment_rows(
     Returns:
         float32 [rows, H, W, 3].
     """
-
-    def standard(rows: jax.Array) -> jax.Array:
-        if not (recipe.padding or recipe.flip):
-            return rows  # nothing to do, or done by the host
-        return augment.apply_crops(draws.crops, rows, padding=recipe.padding)
-
     if recipe.policy_first:
         rows, valid = _apply_policies(images, policies, policy_of_row, draws, recipe)
-        if valid is None:
-            rows = standard(rows)
-        else:
-            # Silent: padding is as invalid as any pixel that was moved in.
-            mask = valid[..., None].astype(jnp.uint8)
-            cropped = standard(jnp.concatenate([rows, mask], axis=-1))
-            rows, valid = cropped[..., :3], cropped[..., 3] > 0
+        rows, valid = _apply_crops(rows, valid, draws, recipe)
     else:
-        rows = standard(images)
+        rows, _ = _apply_crops(images, None, draws, recipe)
         rows, valid = _apply_policies(rows, policies, policy_of_row, draws, recipe)
     floats = augment.normalize(rows, recipe.mean, recipe.std, valid)
     if recipe.cutout_size:
         floats = augment.fixed_cutout(floats, draws.cutout, size=recipe.cutout_size)
     return floats
+
+
+def _apply_crops(
+    rows: jax.Array, valid: jax.Array | None, draws: RowDraws, recipe: Recipe
+) -> tuple[jax.Array, jax.Array | None]:
+    """Crop and flip, with which pixels are valid where that is known."""
+    if not (recipe.padding or recipe.flip):
+        return rows, valid  # nothing to do, or done by the host
+    padding = {"padding": recipe.padding}
+    if valid is None:
+        return augment.apply_crops(draws.crops, rows, **padding), None
+    return augment.apply_crops_with_validity(draws.crops, rows, valid, **padding)
 
 
 def _apply_policies(

@@ -11,6 +11,7 @@ All three can be jitted. A new source is a function here and a row in `SOURCES`.
 policies are applied, and when a round ends, does not belong here.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -140,9 +141,10 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
         def draw(decision: jax.Array, width: int) -> jax.Array:
             logits = jnp.zeros((num_policies, width), jnp.float32)
-            return jax.random.categorical(jax.random.fold_in(key, decision), logits)
+            drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+            return drawn.astype(jnp.int32)
 
-        steps = jnp.arange(decisions)
+        steps = jnp.arange(decisions, dtype=jnp.int32)
         types = jax.vmap(lambda t: draw(2 * t, ops.NUM_SEARCH_OPS))(steps)
         magnitudes = jax.vmap(lambda t: draw(2 * t + 1, NUM_MAGNITUDES))(steps)
         return Policies(
@@ -152,14 +154,16 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
         )
 
     def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
-        op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS)
+        op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
         log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
         return state, constant_info(losses) | {
             "op_entropy": jnp.float32(1.0),
             "magnitude_entropy": jnp.float32(1.0),
-            "log_probs": jnp.full(num_policies, log_prob),
+            "log_probs": jnp.full(num_policies, log_prob, jnp.float32),
             "op_shares": _of_all_ops(op_shares),
-            "magnitude_shares": jnp.full(NUM_MAGNITUDES, 1 / NUM_MAGNITUDES),
+            "magnitude_shares": jnp.full(
+                NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32
+            ),
         }
 
     return PolicySource(no_state, sample, update, "random", num_policies)
@@ -241,7 +245,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
         epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
         part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
         now = jax.tree.map(lambda leaf: leaf[0, part], entries)
-        return _walk(key, now, (num_policies, num_chains))
+        return _walk(key, now, (num_policies, num_chains), "release")
 
     update = describe_given(NUM_MAGNITUDES)
     return PolicySource(
@@ -255,20 +259,25 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     )
 
 
-def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
+def _walk(
+    key: jax.Array, entries: Policies, shape: tuple[int, int], ranges: str
+) -> Policies:
     """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
     count_key, place_key, apply_key = jax.random.split(key, 3)
-    log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS))
+    log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
     count = jax.random.categorical(count_key, log_probs, shape=(*shape, 1))
     # Entries in random order, those that do not apply behind all others.
-    place = jax.random.uniform(place_key, (*shape, *entries.ops.shape))
-    applies = jax.random.uniform(apply_key, place.shape) < entries.probs[None, None]
+    in_order = (*shape, *entries.ops.shape)
+    place = jax.random.uniform(place_key, in_order, jnp.float32)
+    chance = jax.random.uniform(apply_key, in_order, jnp.float32)
+    applies = chance < entries.probs[None, None]
     nearness, first = jax.lax.top_k(jnp.where(applies, -place, -jnp.inf), 2)
     is_used = jnp.isfinite(nearness) & (jnp.arange(2)[None, None] < count)
     return Policies(
         ops=jnp.where(is_used, entries.ops[first], ops.op_index("Identity")),
         magnitudes=jnp.where(is_used, entries.magnitudes[first], 0),
         probs=jnp.ones((*shape, 2), jnp.float32),
+        ranges=ranges,
     )
 
 
@@ -296,9 +305,13 @@ def _constant_source(
     ranges: str | None = None,
     order: str | None = None,
 ) -> PolicySource:
+    if ranges is not None:
+        policies = dataclasses.replace(policies, ranges=ranges)
+
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
         return policies
 
+    ranges = policies.ranges
     num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
     update = describe_given(num_magnitudes)
     number = policies.num_policies

@@ -47,6 +47,17 @@ def check_size(height: int, width: int) -> None:
         raise ValueError(f"image of {height} x {width}: at most {MAX_PIXELS} pixels")
 
 
+def check_value(op: str, value: float, limits: tuple[float, float]) -> None:
+    """Refuse a value that is not a number, or outside the op's limits."""
+    lowest, highest = limits
+    if not math.isfinite(value):
+        raise ValueError(f"value {value} of {op}: a finite number is needed")
+    if not lowest <= value <= highest:
+        raise ValueError(
+            f"value {value} of {op}: from {lowest:g} to {highest:g} is allowed"
+        )
+
+
 # Formulas: t in [0, 1] is the share of the range, sign +1 or -1.
 
 
@@ -184,3 +195,21 @@ def _fixed_point(
         return [1 << 16, 0, shift_x + half, 0, 1 << 16, shift_y + half]
     entries = (a, b, c + a / 2 + b / 2, d, e, f + d / 2 + e / 2)
     return [math.floor(65536.0 * entry + 0.5) for entry in entries]
+
+
+# Of each op, how its coefficients are made, its formula on the table "monotone", and
+# the lowest and the highest value for which the result is Pillow's: beyond 3 a shear's
+# coordinates overflow int32 on the largest images, beyond the largest side nothing is
+# left to translate or cover.
+ANY = (-math.inf, math.inf)
+Values = tuple[Prepare, Formula, tuple[float, float]]
+SHEAR_X: Values = (prepare_shear_x, shear, (-3, 3))
+SHEAR_Y: Values = (prepare_shear_y, shear, (-3, 3))
+TRANSLATE_X: Values = (prepare_translate_x, columns, (-MAX_SIDE, MAX_SIDE))
+TRANSLATE_Y: Values = (prepare_translate_y, rows, (-MAX_SIDE, MAX_SIDE))
+ROTATE: Values = (prepare_rotate, degrees, ANY)
+SOLARIZE: Values = (prepare_amount, threshold, (0, 256))
+POSTERIZE: Values = (prepare_amount, bits, (1, 8))
+ENHANCE: Values = (prepare_factor, enhance, (-100, 100))
+CUTOUT: Values = (prepare_half_side, patch_side, (0, MAX_SIDE))
+SAMPLE_PAIRING: Values = (prepare_factor, weight, (0, 1))

@@ -2,11 +2,13 @@
 
 import functools
 
+import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_image
 
 from aaa_jax.ops import OPS
+from aaa_jax.ranges import RANGES
 
 Color = tuple[int, ...]
 NAMES = [op.name for op in OPS]
@@ -133,3 +135,54 @@ def expected(
             for i, image in enumerate(images)
         ]
     )
+
+
+def replay(draws, rows, some, policy_of_row, group_size, ranges, fill=FILL):
+    """What Pillow makes of the rows, op by op, from the same draws."""
+    rows = np.asarray(rows)
+    table, (height, width) = RANGES[ranges], rows.shape[1:3]
+    draws, some = jax.tree.map(np.asarray, (draws, some))
+    results = []
+    for i, row in enumerate(rows):
+        policy, sub_policy = int(policy_of_row[i]), draws.sub_policy[i]
+        result = row
+        for s in range(some.chain_length):
+            if not draws.applied[i, s]:
+                continue
+            name = NAMES[some.ops[policy, sub_policy, s]]
+            magnitude = int(some.magnitudes[policy, sub_policy, s])
+            sign = int(draws.sign[i, s])
+            value = table.value(name, magnitude, sign, height, width)
+            first = i // group_size * group_size
+            partner = rows[first + draws.partner[i, s]]
+            center = tuple(draws.center[i, s].tolist())
+            result = pillow_op(result, name, value, center, partner, fill)
+        results.append(result)
+    return np.stack(results)
+
+
+def release_rgba(draws, rows, some, policy_of_row):
+    """AutoAugment's CIFAR code: RGBA, alpha 0 outside and under Cutout."""
+    draws, some = jax.tree.map(np.asarray, (draws, some))
+    results = []
+    for i, row in enumerate(rows):
+        picture = Image.fromarray(row).convert("RGBA")
+        chain = (int(policy_of_row[i]), draws.sub_policy[i])
+        for s, op in enumerate(some.ops[chain]):
+            if not draws.applied[i, s]:
+                continue
+            magnitude, sign = int(some.magnitudes[chain][s]), int(draws.sign[i, s])
+            value = RANGES["release"].value(NAMES[op], magnitude, sign, *row.shape[:2])
+            center = tuple(draws.center[i, s].tolist())
+            colors = ((0, 0, 0, 0), (125, 122, 113, 0))
+            picture = apply(picture, NAMES[op], value, center, picture, *colors)
+        results.append(np.asarray(picture))
+    return np.stack(results)
+
+
+def crop(image, offset, flip, padding):
+    """The standard augmentation of one image [H, W, C], zeros around it."""
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    top, left = offset
+    cropped = padded[top : top + image.shape[0], left : left + image.shape[1]]
+    return cropped[:, ::-1] if flip else cropped

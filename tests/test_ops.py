@@ -128,7 +128,9 @@ def test_auto_contrast_equals_pillow_for_every_pair_of_extremes() -> None:
 
 def test_blend_equals_pillow_for_every_pair_of_values_and_every_factor() -> None:
     enhancers = ("Contrast", "Color", "Brightness", "Sharpness", "SamplePairing")
-    factors = sorted({v for name in enhancers for v in settings(name, 32, 32)})
+    factors = {v for name in enhancers for v in settings(name, 32, 32)}
+    limits = {v for name in enhancers for v in ops.OPS[ops.op_index(name)].limits}
+    factors = sorted(factors | limits)
     assert len(factors) > 80
     start, end = np.mgrid[:256, :256]
     rows = stack_rows("Color", factors, 32, 32)
@@ -215,3 +217,37 @@ def test_wrong_arguments_are_named() -> None:
         ops.coefficients("Rotate", 1.0, 8000, 8000)
     with pytest.raises(ValueError, match=r"value nan of Rotate: a finite number"):
         ops.coefficients("Rotate", float("nan"), 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("ShearX", 3.5, "-3 to 3"),
+        ("ShearY", -40.0, "-3 to 3"),
+        ("TranslateX", 40000.0, "-8192 to 8192"),
+        ("TranslateY", -9000.0, "-8192 to 8192"),
+        ("Solarize", 1e12, "0 to 256"),
+        ("Posterize", 12.0, "1 to 8"),
+        ("Posterize", -3.0, "1 to 8"),
+        ("Contrast", 1e30, "-100 to 100"),
+        ("Cutout", -4.0, "0 to 8192"),
+        ("SamplePairing", 7.0, "0 to 1"),
+    ],
+)
+def test_a_value_that_the_op_does_not_take_is_refused(name, value, allowed) -> None:
+    message = rf"value .* of {name}: from {allowed} is allowed"
+    with pytest.raises(ValueError, match=message):
+        ops.coefficients(name, value, 32, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 8192), (8192, 1)], ids=str)
+def test_the_outermost_values_are_exact_on_the_longest_images(size) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    affine = jax.jit(ops.affine)
+    for op in ops.OPS[: ops.op_index("Rotate") + 1]:
+        limits = op.limits if op.name != "Rotate" else (-45.0, 4000.0)
+        for value in limits:
+            matrix = jnp.asarray(ops.coefficients(op.name, value, *size).matrix)
+            got = affine(jnp.asarray(image), matrix, FILL_ARRAY)
+            want = pillow_op(image, op.name, value)
+            np.testing.assert_array_equal(got, want, err_msg=f"{op.name} {value}")

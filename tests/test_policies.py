@@ -53,6 +53,7 @@ def test_what_is_written_is_read_back(as_text: bool) -> None:
     text = json.dumps(record)
     saved = from_json(text if as_text else json.loads(text))
     assert saved[1:] == ("trivial_wide", "policy_first", (128, 0, 255))
+    assert saved.policies.ranges == "trivial_wide"
     for field in ("ops", "magnitudes", "probs"):
         got, want = getattr(saved.policies, field), getattr(some, field)
         assert got.dtype == want.dtype
@@ -175,10 +176,26 @@ def test_entries_are_checked_where_they_are_known() -> None:
 
 def test_shapes_and_dtypes_are_checked() -> None:
     some = some_policies()
-    for wrong in (
-        some.replace(ops=some.ops[0]),
-        some.replace(magnitudes=some.magnitudes[:, :2]),
-        some.replace(probs=some.ops),
+    for wrong, message in (
+        (some.replace(ops=some.ops[0]), r"policies.ops \(5, 2\): an array \[M, Q, S\]"),
+        (
+            some.replace(magnitudes=some.magnitudes[:, :2]),
+            r"magnitudes .* is int32 \[3, 2, 2\]: int32 \[3, 5, 2\] is needed",
+        ),
+        (
+            some.replace(probs=some.ops),
+            r"policies.probs is int32 \[3, 5, 2\]: float32 \[3, 5, 2\] is needed",
+        ),
+        (some.replace(ops=[[[0]]]), r"policies.ops \(\): an array \[M, Q, S\]"),
     ):
-        with pytest.raises(AssertionError):
+        with pytest.raises(ValueError, match=message):
             policies.check_policies(wrong, "monotone")
+    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), some)
+    wide = wide.replace(ops=np.asarray(some.ops, np.int64), magnitudes=some.magnitudes)
+    checked = policies.check_policies(wide, "release")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(checked)} == {
+        "int32",
+        "float32",
+    }
+    assert checked.ranges == "release"
+    jax.tree.map(np.testing.assert_array_equal, checked, some.replace(ranges="release"))

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from benchmarks import presets
+from configs import arguments
 
 # Tracing 90 different blocks takes 12 s and more; a shallower one stands for them.
 SLOW = {"cifar10_pyramidnet", "cifar100_pyramidnet", "imagenet_r200"}
@@ -35,6 +36,31 @@ def test_the_preset_of_pyramidnet_has_its_shapes_at_a_fifth_of_its_depth():
     config = presets.get_config("cifar10_pyramidnet")
     config.model.options.depth = 56
     check_shapes("cifar10_pyramidnet", config)
+
+
+ALPHA = [("ours", "standard_first"), ("ours", "policy_first"), ("autoaugment", None)]
+CASES = [
+    *((argument, None, "dataset") for argument in arguments.ARGUMENTS),
+    *((argument, order, "alpha") for argument, order in (*ALPHA, ("pba", None))),
+]
+
+
+@pytest.mark.parametrize(
+    ("argument", "order", "fill"),
+    [case for case in CASES if case[0] != "transfer"],  # which needs a run
+)
+def test_a_step_of_every_argument_has_its_shapes(argument, order, fill):
+    """On a small network, with the alpha channel where that is what was published."""
+    config = presets.get_config("cifar10_wrn40x2", argument)
+    config.model.name = "tiny:factory"
+    config.model.options = {}
+    config.policies.fill = fill
+    config.policies.order = order or config.policies.order
+    traced = presets.full_step(config)
+    state, *rest = traced.shapes()
+    after, info = jax.eval_shape(traced.call, state, *rest)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert info["losses"].shape == (config.policies.num_policies,)
 
 
 def check_shapes(name, config):

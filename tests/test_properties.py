@@ -335,7 +335,7 @@ def test_images_of_any_shape_and_type_are_augmented_or_refused(shape, dtype):
 )
 def test_an_op_takes_one_image_or_refuses_it(shape, dtype, op):
     image = jax.ShapeDtypeStruct(shape, dtype)
-    row = ops.coefficients(ops.OPS[op].name, 0.0, 8, 8)
+    row = ops.coefficients(ops.OPS[op].name, 1.0, 8, 8)
 
     def apply(image):
         fill = jnp.zeros(3, jnp.uint8)

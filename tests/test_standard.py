@@ -2,18 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pillow_oracle import pictures
+from pillow_oracle import crop, pictures
 
 from aaa_jax import augment, standard
 
 KEY = jax.random.key(7)
-
-
-def crop_by_hand(image, offset, flip, padding):
-    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-    top, left = offset
-    crop = padded[top : top + image.shape[0], left : left + image.shape[1]]
-    return crop[:, ::-1] if flip else crop
 
 
 @pytest.mark.parametrize("size", [(32, 32), (5, 9)], ids=str)
@@ -27,10 +20,24 @@ def test_crops_are_those_of_numpy(size, padding) -> None:
     assert 0 < np.asarray(crops.flip).sum() < len(images)
     for i, image in enumerate(images):
         offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
-        want = crop_by_hand(image, offset, flip, padding)
+        want = crop(image, offset, flip, padding)
         np.testing.assert_array_equal(got[i], want)
     whole = standard.standard_augment(KEY, jnp.asarray(images), padding=padding)
     np.testing.assert_array_equal(whole, got)
+
+
+def test_padding_is_as_invalid_as_what_a_policy_moved_in() -> None:
+    images = pictures(5, 9)
+    valid = np.random.default_rng(0).random(images.shape[:3]) < 0.5
+    crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
+    run = jax.jit(standard.apply_crops_with_validity, static_argnames="padding")
+    got, got_valid = run(crops, images, valid, padding=4)
+    assert got_valid.dtype == bool
+    np.testing.assert_array_equal(got, standard.apply_crops(crops, images, padding=4))
+    for i, mask in enumerate(valid):
+        offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
+        want = crop(mask[..., None], offset, flip, 4)[..., 0]
+        np.testing.assert_array_equal(got_valid[i], want)
 
 
 def test_drawn_crops_are_uniform_and_flips_are_a_half() -> None:
@@ -107,8 +114,11 @@ def test_augment_offers_all_of_it() -> None:
 def test_wrong_shapes_and_dtypes_are_refused() -> None:
     images = jnp.asarray(pictures(5, 9))
     crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
-    with pytest.raises(AssertionError):
+    floats = r"images are float32: uint8 from 0 to 255 is needed; values from 0 to 1"
+    with pytest.raises(ValueError, match=floats):
         standard.apply_crops(crops, images.astype(jnp.float32), padding=4)
+    with pytest.raises(ValueError, match=floats):
+        standard.standard_augment(KEY, images / 255)
     with pytest.raises(AssertionError):
         standard.apply_crops(crops, images[:3], padding=4)
     with pytest.raises(AssertionError):
