@@ -169,6 +169,68 @@ def test_a_signal_during_an_evaluation_ends_it_and_the_same_command_makes_it_aga
     _assert_equal_runs(alone, tmp_path)
 
 
+def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
+    alone, tmp_path, monkeypatch, capsys
+):
+    """A run stopped by each in turn, and then told to go on, is the one left alone."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+    with monkeypatch.context() as patch:
+        _at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
+        command = _command(tmp_path, "--config.max_steps=7")
+        assert launch.main(command[1:]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith(
+        "launch.py: stopped by SIGINT; saved at step 3 of 7. The same command goes on "
+        "from there.\n"
+    )
+    assert _newest(tmp_path) == 3
+    line = train.train_and_evaluate(_config(max_steps=7), tmp_path)
+    assert (line["step"], line["epoch"], "test_error" in line) == (7, 2, True)
+    train.train_and_evaluate(_config(), tmp_path)
+    _assert_equal_runs(alone, tmp_path)
+    kept = [
+        sorted(path.iterdir())
+        for path in (alone / "controller", tmp_path / "controller")
+    ]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_data_are_prepared_is_one_line(
+    number, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(train, "open_splits", lambda _: signal.raise_signal(number))
+    handler = signal.getsignal(number)
+    assert launch.main(_command(tmp_path / "run")[1:]) == 128 + number
+    assert capsys.readouterr().err == (
+        f"launch.py: ended by {signal.Signals(number).name} before the first step; "
+        "nothing was lost\n"
+    )
+    assert signal.getsignal(number) is handler
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_is_read_is_one_line(number, tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\nprint('reading', flush=True)\ntime.sleep(600)\n")
+    with subprocess.Popen(
+        [sys.executable, "launch.py", f"--config={slow}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "reading\n"
+        process.send_signal(number)
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert printed == f"launch.py: ended by {name}; nothing was lost\n"
+
+
 # --- Disks.
 
 

@@ -173,7 +173,7 @@ def test_kill_and_resume_equals_never_stopped(tmp_path):
 
     What is killed are processes; what they are compared with runs in this one.
     """
-    long = {"epochs": 16, "evaluation.every_epochs": 16}
+    long = {"epochs": 8, "evaluation.every_epochs": 8}
     train.train_and_evaluate(_config(**long), tmp_path / "alone")
     more = [f"--config.{key}={value}" for key, value in long.items()]
     process = _start(tmp_path / "stopped", *more)
@@ -181,7 +181,7 @@ def test_kill_and_resume_equals_never_stopped(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     process = _start(tmp_path / "stopped", *more)
-    _wait_for_checkpoint(process, tmp_path / "stopped", 24)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 18)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, printed
