@@ -42,17 +42,19 @@ class Rule(NamedTuple):
     text: str
 
 
-def check_values(config: Any) -> None:
+def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
     """Refuses the first value that `RULES` does not allow, and any key it lacks.
 
     Args:
         config: nested mappings, such as a ConfigDict.
+        keys: those that are read, of a config that another version may have written;
+            None: all of `RULES`, and no other.
 
     Raises:
         ConfigError: naming key, value, what is allowed.
     """
-    for key, rule in RULES.items():
-        value = config
+    for key in RULES if keys is None else keys:
+        rule, value = RULES[key], config
         for part in key.split("."):
             if not hasattr(value, "keys") or part not in value:
                 raise ConfigError(
@@ -61,7 +63,7 @@ def check_values(config: Any) -> None:
             value = value[part]
         if not rule.allows(value):
             raise ConfigError(f"{key} is {_short(value)}; it must be {rule.text}")
-    for key in _keys(config):
+    for key in _keys(config) if keys is None else ():
         if key not in RULES:
             near = difflib.get_close_matches(key, RULES, n=3)
             hint = f": did you mean {' or '.join(near)}?" if near else ""

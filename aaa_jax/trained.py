@@ -20,8 +20,16 @@ from etils import epath
 
 from aaa_jax import augment, checkpoint, data, evaluate, metrics, policies
 from aaa_jax.experiment import FILLS, build_model
+from aaa_jax.schema import check_values
 
 STREAM_BATCH = 64  # images that are decoded at a time
+READ = (  # keys of the config
+    *("data.name", "data.dir", "data.loader", "data.image_size", "data.resample"),
+    *("data.on_bad_image", "data.num_threads", "evaluation.image_size"),
+    *("evaluation.resize", "model.name", "model.options", "model.dtype", "batch_size"),
+    *("batch_norm.group_size", "batch_norm.grouping", "policies.num_policies"),
+    *("policies.ranges", "policies.fill"),
+)
 # Where `program.RunState` keeps the network.
 _VARIABLES = {"params": "train.params", "batch_stats": "train.batch_stats"}
 
@@ -92,7 +100,7 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
             f"{path} is no run directory: it has no config.json; give the --workdir of "
             "a run of launch.py"
         )
-    config = ml_collections.ConfigDict(_with_tuples(metrics.read_config(path)))
+    config = _read_config(path)
     where = data_dir or config.data.dir or None
     spec = data.describe(
         config.data.name,
@@ -100,7 +108,10 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         loader=config.data.loader,
         image_size=config.data.image_size,
     )
-    model = build_model(config, spec.num_classes)
+    try:
+        model = build_model(config, spec.num_classes)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise TrainedError(f"{path}/config.json: {error}") from error
     step, leaves = _newest_checkpoint(path)
     size = spec.image_size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
@@ -284,9 +295,27 @@ def _ranges(path: epath.Path, configured: str) -> str:
     """The range table that the run's policies are recorded with, else the config's."""
     lines = metrics.read_lines(path, "policies")
     recorded = str(lines[-1].get("ranges", configured)) if lines else configured
-    table = policies.RANGES[recorded]
+    table = policies.RANGES.get(recorded)
+    if table is None:
+        raise TrainedError(
+            f"{path}/policies.jsonl has ranges {recorded[:40]!r} in its last line: one "
+            f"of {', '.join(policies.RANGES)} is needed"
+        )
     is_search_space = table.num_magnitudes == policies.NUM_MAGNITUDES
     return recorded if is_search_space else configured
+
+
+def _read_config(path: epath.Path) -> ml_collections.ConfigDict:
+    """The config of a run, of which what is read here has been checked."""
+    recorded = metrics.read_config(path)
+    try:
+        check_values(recorded, READ)
+        return ml_collections.ConfigDict(_with_tuples(recorded))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TrainedError(
+            f"{path}/config.json is not the config of a run of launch.py, or damaged: "
+            f"{error}"
+        ) from error
 
 
 def _with_tuples(value: Any) -> Any:

@@ -6,10 +6,11 @@ import statistics
 import numpy as np
 import pytest
 
-from aaa_jax import cells, ops, paper_tables, policies
+from aaa_jax import cells, ops, paper_tables, policies, snapshots
 from aaa_jax.report import (
     ReportError,
     accounts,
+    book,
     comparisons,
     efficiency,
     estimates,
@@ -262,6 +263,28 @@ def test_a_run_on_other_data_is_not_compared_with_the_paper(tmp_path):
         "NOT THE PAPER'S EXPERIMENT, ResNet-50: 300 training images, epochs and "
         "network SCALED by 0.25, trained on digits, not on imagenet2012."
     ]
+
+
+def test_runs_on_other_data_under_the_same_name_are_named(tmp_path):
+    test, train = "the images of the test split", "the images of the train split"
+    for name, seed, data in (
+        ("a", 0, {test: 1, train: 5}),
+        ("b", 1, {test: 1, train: 6}),  # another seed, so another subset
+        ("c", 0, {test: 2, train: 7}),
+        ("d", 0, None),
+        ("e", 0, {test: 1, train: 5}),
+    ):
+        write_run(tmp_path / name, seed=seed)
+        facts = {"total_steps": 12} | ({"data": data} if data else {})
+        snapshots.save_facts(tmp_path / name, facts)
+    assert book._warnings(runs.read_runs([tmp_path])) == [
+        f"NOT THE SAME DATA under the name digits: {test} differ between (a, b, e) and "
+        "(c). Their numbers cannot be compared.",
+        "NOT THE SAME DATA under the name digits, 300 images of seed 0: "
+        f"{train} differ between (a, e) and (c). Their numbers cannot be compared.",
+    ]
+    same = [tmp_path / name for name in "abde"]
+    assert groups.other_data(runs.read_runs(same)) == []
 
 
 def test_efficiency_is_relative_to_autoaugment(tmp_path):

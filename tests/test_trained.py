@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -120,6 +121,31 @@ def test_what_cannot_be_read_is_refused_in_one_line(run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "no sound checkpoint (none is there): let the run save one" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "config.json is not the config of a run .* data.name is missing"),
+        ('{"data": 3}', "data.name is missing"),
+        ("[]", "config.json is not a JSON object"),
+        ('"tests.tiny:factory"', '"lenet"'),
+        ('"group_size": 4', '"group_size": 3'),
+        ('"group_size": 4', '"group_size": "4"'),
+    ],
+)
+def test_a_config_that_no_run_has_is_refused_in_one_line(
+    text, message, run, tmp_path, capsys
+):
+    config = (run[0] / "config.json").read_text()
+    if text in config:
+        text, message = config.replace(text, message), r"config\.json"
+    (tmp_path / "config.json").write_text(text)
+    assert probe.main([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert str(tmp_path) in error
 
 
 def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):

@@ -162,7 +162,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     short = [run.name for run in runs if run.is_shortened]
     if short:
         warnings.append(f"Shortened by max_steps: {', '.join(short)}.")
-    return warnings
+    return warnings + groups.other_data(runs)
 
 
 def _markdown(

@@ -144,6 +144,35 @@ def method(settings: Mapping[str, Any]) -> str:
     return "guarded" if found == GUARDED else "restrained"
 
 
+def other_data(runs: Sequence[Run]) -> list[str]:
+    """Says which runs were on other data under the same name, by their fingerprints.
+
+    A run that recorded none is not judged. A subset of a train split is drawn with the
+    seed: only those of one seed must be equal.
+    """
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for run in runs:
+        data, recorded = run.settings["data"], run.facts.get("data")
+        of_seed = (
+            f"{data['name']}, {data['num_train_images']} images of seed {run.seed}"
+        )
+        for what, number in recorded.items() if isinstance(recorded, Mapping) else ():
+            is_subset = data["num_train_images"] and "train split" in what
+            of = of_seed if is_subset else data["name"]
+            alike = found.setdefault((of, what), {}).setdefault(str(number), [])
+            alike.append(run.name)
+    differing: dict[tuple[str, str], list[str]] = {}
+    for (of, what), parts in found.items():
+        if len(parts) > 1:
+            names = " and ".join(f"({', '.join(part)})" for part in parts.values())
+            differing.setdefault((of, names), []).append(what)
+    return [
+        f"NOT THE SAME DATA under the name {of}: {', '.join(what)} differ between "
+        f"{names}. Their numbers cannot be compared."
+        for (of, names), what in differing.items()
+    ]
+
+
 def slug(text: str) -> str:
     """Text as a part of a file's name."""
     words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
