@@ -4,13 +4,15 @@
     python -m benchmarks.scaling --write    puts them into docs/scaling.md
 
 Counted here: floating-point operations, bytes of gradients, statistics and images,
-groups. Measured elsewhere, on a CPU: what a host takes to decode an image and to start
-a step. From data sheets: what devices and networks can do at most. Nothing was run on
-more than one accelerator: what share of the peak a step reaches is a stated range.
+groups. Measured elsewhere, on a CPU: what a host takes to decode an image (read from
+the record of `benchmarks.input`) and to start a step. From data sheets: what devices
+and networks can do at most. Nothing was run on more than one accelerator: what share of
+the peak a step reaches is a stated range.
 """
 
 import argparse
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +22,26 @@ import numpy as np
 
 from aaa_jax import groups
 from benchmarks import flops, presets
+from benchmarks.input import DEFAULT, loader_row
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
 PRESETS = ("imagenet_r50", "imagenet_r200", "cifar10_wrn28x10")
 DEVICES = (8, 64, 512)
 FLOAT = 4  # bytes
+INPUT = Path(__file__).resolve().parent / "results" / "input-cpu-amd-epyc.json"
+
+
+def decode_ms(resample: str) -> float:
+    """CPU milliseconds for an image with its M rows, the whole loader, on all cores.
+
+    Args:
+        resample: of `data.resample`.
+    """
+    record = json.loads(INPUT.read_text())
+    row = loader_row(record, resample, int(record["machine"]["cores"]))
+    assert row is not None, resample
+    return round(1e3 / row["images_per_cpu_s"], 1)
 
 
 class Site(NamedTuple):
@@ -36,7 +52,7 @@ class Site(NamedTuple):
         utilization: least and most share of the peak that a step reaches; not measured.
         devices_per_host: on one host, with one process.
         cores_per_host: that decode.
-        decode_ms: CPU milliseconds for an image with its M rows, the whole loader.
+        decode_ms: CPU milliseconds for an image with its M rows; see `decode_ms`.
         dispatch_us: host microseconds to start a step, for each array of its state.
         link_gb: GB/s that a device can send to others of its host.
         network_gb: GB/s that a device can send to other hosts.
@@ -46,7 +62,7 @@ class Site(NamedTuple):
     utilization: tuple[float, float] = (0.3, 0.5)
     devices_per_host: int = 8
     cores_per_host: int = 64
-    decode_ms: float = 3.5
+    decode_ms: float = decode_ms(DEFAULT)
     dispatch_us: float = 1.4
     link_gb: float = 450.0
     network_gb: float = 50.0

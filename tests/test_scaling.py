@@ -1,5 +1,7 @@
 """Costs on paper: counted by hand for one preset, and the page shows what they say."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def test_the_cost_of_a_step_is_the_formula():
     whole = 2048 * 8 * 24e9 / 64 / 989.4e12
     np.testing.assert_allclose(found.compute, (whole / 0.3, whole / 0.5))
     np.testing.assert_allclose(found.all_reduce, 2 * 63 / 64 * 1e8 / 50e9)
-    np.testing.assert_allclose(found.decode, 2048 / 8 * 0.0035)
+    np.testing.assert_allclose(found.decode, 2048 / 8 * SITE.decode_ms / 1e3)
     assert found.sent_bytes == 256 * 150_528
     one = scaling.cost(TASK, 8, SITE)
     np.testing.assert_allclose(one.all_reduce, 2 * 7 / 8 * 1e8 / 450e9)
@@ -58,6 +60,38 @@ def test_work_is_counted_from_the_networks_parameters():
     assert task.reduced_bytes == 4 * (36_479_194 + channels + 2 * 8)
     assert task.row_flops == flops.training_flops(made.experiment.model, 32)
     assert (task.num_rows, task.row_bytes) == (1024, 0)
+
+
+def test_what_the_page_says_of_decoding_is_what_was_measured():
+    """The record of the input benchmark, and the cores that follow from it."""
+    record = json.loads(scaling.INPUT.read_text())
+    cores = int(record["machine"]["cores"])
+    cost = {
+        row["name"].split()[-1]: 1000 / row["images_per_cpu_s"]
+        for row in record["candidates"]
+        if row["threads"] == cores and row["name"].startswith("this loader")
+    }
+    assert SITE.decode_ms == pytest.approx(cost["area"], abs=0.05)
+    task = scaling.work("imagenet_r50")
+
+    def needed(resample, devices=8):
+        site = SITE._replace(decode_ms=scaling.decode_ms(resample))
+        return scaling.cost(task, devices, site)
+
+    area = needed("area")
+    slow = area.decode / (area.compute[0] + area.all_reduce)
+    page = " ".join(scaling.PAGE.read_text().split())
+    for said in (
+        f"{cost['area']:.1f} ms of one core for an image with its 8 rows",
+        f"rows × {cost['area']:.1f} ms: N/H",
+        f"ask for {area.cores:.0f} cores (at 30 %: {slow:.0f}); "
+        f"a host with 64 holds them at {100 * 64 / area.cores:.0f} %",
+        f"`data.resample=supersample` ({cost['supersample']:.1f} ms an image) it is "
+        f"{needed('supersample').cores:.0f} cores, with `bilinear` "
+        f"({cost['bilinear']:.1f} ms, which aliases) {needed('bilinear').cores:.0f}",
+        f"8 × {needed('area', 64).cores:.0f} cores a host",
+    ):
+        assert said in page
 
 
 def test_the_page_shows_the_tables():
