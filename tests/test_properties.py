@@ -18,7 +18,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import launch
-from aaa_jax import augment, checkpoint, metrics, ops, policies, schema, standard
+from aaa_jax import (
+    augment,
+    checkpoint,
+    metrics,
+    ops,
+    policies,
+    recordings,
+    replay,
+    schema,
+    snapshots,
+    standard,
+)
 from aaa_jax.experiment import check_config
 from configs import digits
 
@@ -140,6 +151,87 @@ def test_any_text_in_place_of_saved_policies_is_read_or_refused(data):
 def test_text_that_breaks_parsers_is_refused_by_name(text):
     with pytest.raises(ValueError, match="saved policies"):
         policies.from_json(text)
+
+
+@settings(QUICK, max_examples=60)
+@given(data=st.data())
+def test_any_file_of_policies_is_read_or_refused_by_name(data, tmp_path_factory):
+    place = data.draw(st.sampled_from(_places(VALID)))
+    text = json.dumps(_with(VALID | {"alpha": False}, place, data.draw(JSON)))
+    cut = data.draw(st.one_of(st.none(), st.integers(0, len(text))))
+    path = tmp_path_factory.mktemp("policies") / "policies.json"
+    path.write_text(text[:cut])
+    read, refusal = _refusal(ValueError, replay.read_policies, str(path))
+    if refusal is None:
+        policies.check_policies(read[0].policies, read[0].ranges)
+    else:
+        assert str(path) in refusal
+        assert "\n" not in refusal
+
+
+# What a run records, of which anything may have become something else.
+RECORDED = {
+    "config.json": {
+        "policies": {"source": "adversarial", "num_sub_policies": 2, "fill": "dataset"},
+        "controller": {
+            "hidden_size": 2,
+            "embedding_size": 3,
+            "tanh_constant": 0.0,
+            "temperature": 1.0,
+            "reset_per_sub_policy": False,
+        },
+    },
+    "run.json": {"total_steps": 3, "steps_per_epoch": 3, "round_steps": 3, "data": {}},
+    "policies.jsonl": VALID | {"step": 3, "round": 0, "losses": [1.0, 2.0]},
+}
+
+
+@settings(QUICK, max_examples=80)
+@given(
+    change=st.sampled_from(
+        [(file, place) for file, text in RECORDED.items() for place in _places(text)]
+    ),
+    value=JSON,
+    selection=st.sampled_from(replay.SELECTIONS),
+)
+def test_any_value_at_any_place_of_a_recorded_run_is_replayed_or_refused(
+    change, value, selection, tmp_path_factory
+):
+    directory = tmp_path_factory.mktemp("recorded")
+    file, place = change
+    for name, text in RECORDED.items():
+        changed = _with(text, place, value) if name == file else text
+        (directory / name).write_text(json.dumps(changed) + "\n")
+    kernels = {"embedding": (26, 3), "lstm_kernel": (5, 8), "lstm_bias": (8,)}
+    kernels |= {"op_kernel": (2, 16), "magnitude_kernel": (2, 10)}
+    kernels |= {"op_bias": (16,), "magnitude_bias": (10,)}
+    params = {name: np.zeros(shape, np.float32) for name, shape in kernels.items()}
+    snapshots.save_snapshot(directory, 0, {"params": params})
+    read = _refusal(ValueError, recordings.read_recording, str(directory))
+    config = digits.get_config("transfer")
+    config.policies.replay_run = str(directory)
+    config.policies.replay_selection = selection
+    _, refusal = _refusal(schema.ConfigError, check_config, config)
+    if read[1] is None:
+        assert read[0].losses.shape == read[0].policies.ops.shape[:2]
+        assert read[0].steps.shape == (1,)
+    for message in (read[1], refusal):
+        assert message is None or (str(directory) in message and "\n" not in message)
+    if json.dumps(value) == json.dumps(_at(RECORDED[file], place)):
+        assert refusal is None
+
+
+def _at(value, place):
+    for key in place:
+        value = value[key]
+    return value
+
+
+def test_the_recorded_run_is_replayed_where_nothing_has_changed(tmp_path_factory):
+    for selection in replay.SELECTIONS:
+        test = test_any_value_at_any_place_of_a_recorded_run_is_replayed_or_refused
+        change = "run.json", ("data",)
+        test.hypothesis.inner_test(change, {}, selection, tmp_path_factory)
 
 
 PRESET = (ROOT / "configs" / "digits.py").read_text()
