@@ -1,4 +1,5 @@
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,16 @@ import numpy as np
 import pytest
 from pillow_oracle import FILL, NAMES, pictures
 
-from aaa_jax import augment, families, ops, values
+from aaa_jax import (
+    augment,
+    controller,
+    families,
+    ops,
+    packed,
+    policies,
+    sources,
+    values,
+)
 from aaa_jax.augment import OpDraws
 
 FILL_ARRAY = jnp.array(FILL, jnp.uint8)
@@ -50,19 +60,22 @@ def test_both_drivers_and_the_plain_form_are_bit_equal(size) -> None:
 
 
 def test_the_default_driver_on_a_cpu_goes_image_by_image() -> None:
-    assert families.driver_or_default(None) == "map"
-    assert families.driver_or_default("vmap") == "vmap"
+    assert packed.driver_or_default(None) == "map"
+    assert packed.driver_or_default("vmap") == "vmap"
     with pytest.raises(ValueError, match="unknown driver 'naive': use map, vmap"):
-        families.driver_or_default("naive")
+        packed.driver_or_default("naive")
 
 
-def test_packing_puts_red_lowest_and_marks_pixels_valid() -> None:
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_packing_puts_red_lowest_and_marks_pixels_valid(driver) -> None:
     images = pictures(5, 9)
-    words = np.asarray(families.pack(jnp.asarray(images)))
+    words = np.asarray(packed.pack(jnp.asarray(images), driver))
     red, green, blue = (images[..., c].astype(np.uint32) for c in range(3))
     want = red + (green << 8) + (blue << 16) + (np.uint32(255) << 24)
     np.testing.assert_array_equal(words, want.reshape(-1, 45))
-    np.testing.assert_array_equal(families.unpack(jnp.asarray(words), (5, 9)), images)
+    again = packed.unpack(jnp.asarray(words), (5, 9), driver)
+    np.testing.assert_array_equal(again, images)
+    assert again.dtype == jnp.uint8
 
 
 def test_every_op_has_one_family() -> None:
@@ -78,12 +91,13 @@ def solarize_add(image: jax.Array, amount: jax.Array) -> jax.Array:
 
 
 def solarize_add_family(words, step, setting):
-    lanes = solarize_add(families.to_lanes(words), step.row.amount)
-    return families.from_lanes(lanes) | jnp.uint32(families.VALID)
+    function = functools.partial(solarize_add, amount=step.row.amount)
+    return packed.on_bytes(function, words, setting.driver)
 
 
-def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row(monkeypatch) -> None:
-    """Nothing else is touched, and the op is searched, applied and saved by name."""
+@pytest.fixture
+def a_17th_op(monkeypatch) -> None:
+    """What the rows would do, were they written: OPS counts itself at import."""
     op = ops.Op(
         "SolarizeAdd",
         lambda image, row, inputs: solarize_add(image, row.amount),
@@ -93,6 +107,14 @@ def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row(monkeypatch) ->
     monkeypatch.setattr(ops, "OPS", (*ops.OPS[:-1], op, ops.OPS[-1]))
     row = {solarize_add_family: ("SolarizeAdd",)}
     monkeypatch.setattr(families, "FAMILIES", families.FAMILIES | row)
+    monkeypatch.setattr(ops, "NUM_SEARCH_OPS", 17)
+    of_17 = functools.partial(controller.Controller, num_ops=17)
+    monkeypatch.setattr(controller, "Controller", of_17)
+
+
+@pytest.mark.usefixtures("a_17th_op")
+def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row() -> None:
+    """Nothing else is touched, and the op is applied."""
     assert ops.op_index("SolarizeAdd") == 16
     assert ops.op_index("Identity") == 17
 
@@ -110,6 +132,38 @@ def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row(monkeypatch) ->
     np.testing.assert_array_equal(got[1], want)
 
 
+@pytest.mark.usefixtures("a_17th_op")
+@pytest.mark.parametrize(
+    "name", ["random", pytest.param("adversarial", marks=pytest.mark.slow)]
+)
+def test_a_17th_op_is_searched_learned_and_saved_by_name(name) -> None:
+    options = {} if name == "random" else {"hidden_size": 8, "learning_rate": 0.1}
+    source = sources.SOURCES[name](num_policies=40, **options)
+    state = source.init(jax.random.key(0))
+    drawn = jax.jit(source.sample)(jax.random.key(1), state, 0.0)
+    counts = np.bincount(np.ravel(drawn.ops), minlength=18)
+    assert (counts[:17] > 0).all()
+    assert counts[17] == 0  # Identity is not searched
+    # Policies with the op are the hard ones.
+    losses = (drawn.ops == 16).any(axis=(1, 2)).astype(jnp.float32)
+    assert 0 < losses.sum() < 40
+    update = jax.jit(source.update)
+    state, before = update(state, drawn, losses)
+    _, after = update(state, drawn, losses)
+    for info in (before, after):
+        assert info["op_shares"].shape == (18,)
+        np.testing.assert_allclose(info["op_shares"].sum(), 1, rtol=1e-5)
+    assert (after["op_shares"][16] > before["op_shares"][16]) == source.is_learned
+
+    record = json.loads(json.dumps(policies.to_json(drawn, ranges="monotone")))
+    names = {
+        op for policy in record["policies"] for chain in policy for op, *_ in chain
+    }
+    assert "SolarizeAdd" in names
+    read = policies.from_json(record).policies
+    jax.tree.map(np.testing.assert_array_equal, read.replace(ranges=None), drawn)
+
+
 def test_an_op_without_a_family_is_refused(monkeypatch) -> None:
     images, indices, magnitudes, draws = one_of_everything((3, 2), copies=1)
     monkeypatch.setattr(ops, "OPS", (*ops.OPS, ops.OPS[0]._replace(name="Twist")))
@@ -117,13 +171,30 @@ def test_an_op_without_a_family_is_refused(monkeypatch) -> None:
         augment.apply_ops(images, indices, magnitudes, draws, partners=images)
 
 
-def test_extremes_are_found_whatever_the_number_of_pixels() -> None:
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_extremes_are_found_whatever_the_number_of_pixels(driver) -> None:
     rng = np.random.default_rng(0)
     for count in (1, 15, 16, 17, 33, 160):
         lanes = rng.integers(1, 255, (count, 4)).astype(np.uint8)
         for place in (0, count // 2, count - 1):
             lanes[place] = (0, 255, 0, 255)
-            lowest, highest = families.extremes(jnp.asarray(lanes))
-            np.testing.assert_array_equal(lowest, lanes.min(0))
-            np.testing.assert_array_equal(highest, lanes.max(0))
+            words = packed.from_lanes(jnp.asarray(lanes))
+            found = packed.extremes(words, driver)
+            assert found.dtype == jnp.uint8
+            np.testing.assert_array_equal(
+                found, np.stack([lanes.min(0), lanes.max(0)], 1)[:3]
+            )
             lanes[place] = 100
+
+
+def test_a_batch_of_tables_is_fetched_from_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 256, (2, 3, 7)).astype(np.uint8)
+    places = rng.integers(0, 7, (2, 3, 11)).astype(np.int32)
+    want = np.take_along_axis(tables, places, axis=-1)
+    twice = jax.jit(jax.vmap(jax.vmap(packed.fetch)))
+    np.testing.assert_array_equal(twice(tables, places), want)
+    shared = jax.vmap(packed.fetch, (0, None))(tables[0], places[0, 0])
+    np.testing.assert_array_equal(shared, tables[0][:, places[0, 0]])
+    one_table = jax.vmap(packed.fetch, (None, 0))(tables[0, 0], places[0])
+    np.testing.assert_array_equal(one_table, tables[0, 0][places[0]])
