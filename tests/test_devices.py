@@ -1,4 +1,9 @@
-"""The one function that maps a step over devices."""
+"""The one function that maps a step over devices, and the cache of what it compiles."""
+
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -114,3 +119,51 @@ def test_impossible_choices_are_refused():
         devices.resolve_mapping("map", 1)
     with pytest.raises(ValueError, match="'jit' uses one device, not 4"):
         devices.resolve_mapping("jit", 4)
+
+
+KEEPING = """
+import jax
+from aaa_jax import devices
+devices.keep_compiled_programs()
+jax.jit(lambda x: x + 1)(1.0)
+print(jax.config.values["jax_compilation_cache_dir"])
+"""
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_compiled_programs_are_kept_for_the_user_unless_they_said_where(
+    chosen, tmp_path
+):
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    del environment["JAX_COMPILATION_CACHE_DIR"]
+    expected = tmp_path / "cache" / "aaa_jax" / "compiled"
+    if chosen:
+        expected = tmp_path / "own"
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(expected)
+    made = subprocess.run(
+        [sys.executable, "-c", KEEPING],
+        env=environment,
+        cwd=pathlib.Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.strip() == str(expected)
+    assert any(path.is_file() for path in expected.iterdir())
+    assert (tmp_path / "cache").exists() != chosen
+
+
+def test_without_a_cache_folder_of_the_desktop_it_is_in_the_home(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = jax.config.values["jax_compilation_cache_dir"]
+    assert before is not None  # of tests/conftest.py
+    devices.keep_compiled_programs()
+    assert jax.config.values["jax_compilation_cache_dir"] == before
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        devices.keep_compiled_programs()
+        home = str(tmp_path / ".cache" / "aaa_jax" / "compiled")
+        assert jax.config.values["jax_compilation_cache_dir"] == home
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
