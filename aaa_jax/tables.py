@@ -5,6 +5,7 @@ workdir: each passes over the cells that run elsewhere. Which cells there are an
 far they are is in `cells`, what a run does in `train`; results are drawn by the report.
 """
 
+import os
 import shlex
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from aaa_jax.cells import (
     select_cells,
     table_of,
 )
-from aaa_jax.paper_tables import PAPER_COSTS, Paper
+from aaa_jax.paper_tables import PAPER_COSTS, Paper, Table
 
 
 def main(
@@ -51,7 +52,10 @@ def main(
 
     if lists:
         lines = list_cells(config, workdir, lambda cell: _typed(command(cell)))
-        print("\n".join(lines))
+        try:
+            print("\n".join(lines), flush=True)
+        except BrokenPipeError:  # of `| head`; Python flushes once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     # Checking cells makes arrays; devices are for the cells' own processes.
     jax.config.update("jax_platforms", "cpu")
@@ -66,7 +70,7 @@ def list_cells(
     rows = [
         (
             cell.name,
-            f"paper {paper_text(table.paper.get((cell.row, cell.column)))}",
+            f"paper {_paper_of(table, cell)}",
             read_state(epath.Path(workdir) / cell.name, cell_config(config, cell)).text,
             command(cell),
         )
@@ -92,6 +96,14 @@ def paper_text(paper: Paper | None) -> str:
     return " / ".join(
         f"{error:.2f}{std}" for error, std in zip(paper.errors, stds, strict=True)
     )
+
+
+def _paper_of(table: Table, cell: Cell) -> str:
+    """The paper's number for a cell; of Table 5, its estimate."""
+    if table.name == "table5":
+        cost = PAPER_COSTS[cell.column]
+        return f"{cost.search_hours:g} + {cost.training_hours:g} device h"
+    return paper_text(table.paper.get((cell.row, cell.column)))
 
 
 def run_cells(

@@ -14,10 +14,15 @@ from importlib import metadata, util
 from pathlib import Path
 
 NO_DATA = "CIFAR-10 cannot be read, which gpu_table4.sh needs"
+NO_CORRUPTION = "no error under corruption"
 OPTIONAL = {  # package -> what lacks without it
     "tensorflow_datasets": NO_DATA,
     "array_record": NO_DATA,
-    "skimage": "no error under corruption",
+    "grain": "streamed data cannot be read, which the part input needs",
+    "sklearn": "the digits cannot be prepared, which --tiny needs",
+    "tqdm": NO_DATA,
+    "matplotlib": "no report",
+    "skimage": NO_CORRUPTION,
     "torch": "PyTorch's rows are left out",
     "torchvision": "its row of the augmentation's table is left out",
     "kornia": "its row of the augmentation's table is left out",
@@ -45,6 +50,8 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return 2
     import jax
 
+    from aaa_jax.damage import NEEDS_IMAGEMAGICK, find_imagemagick
+
     devices = jax.devices()
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")
     for name in ("jax", "jaxlib", "flax"):
@@ -52,6 +59,11 @@ def main(command_line: Sequence[str] | None = None) -> int:
     for name, lacks in OPTIONAL.items():
         is_here = util.find_spec(name) is not None
         print(f"{name} {'is here' if is_here else f'missing: {lacks}'}")
+    found = find_imagemagick()
+    lacks = (
+        f"missing: {' and '.join(NEEDS_IMAGEMAGICK)} are left out of the corruptions"
+    )
+    print(f"ImageMagick {f'is here: {found}' if found else lacks}")
     if options.require_gpu and devices[0].platform != "gpu":
         print(
             f"no GPU: JAX found {devices[0].platform} devices only. On a GPU machine: "

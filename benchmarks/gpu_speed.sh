@@ -14,12 +14,14 @@
 #   python3 -m venv .venv && .venv/bin/pip install -e '.[cuda13]'
 #   .venv/bin/pip install -r benchmarks/requirements.txt      # optional: PyTorch, …
 #
+# CIFAR, IMAGENET: TFDS folders with real images for `epoch` and `input`.
+#
 # Exit codes: 0; 1 a part failed or was stopped; 2 wrong input or no GPU.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 OUT=${OUT:-benchmarks/results}
 BUDGET=${BUDGET:-530}
-PARTS=(setup parity memory augment step_wrn28x10 epoch step_r50 step_shake26_2x96d
+PARTS=(setup parity memory augment step_wrn28x10 epoch step_r50 input step_shake26_2x96d
   dispatch step_pyramidnet profile compile)
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
@@ -31,12 +33,13 @@ tiny=
 limits() {
   case $1 in
     setup) echo 60 2 ;;
-    parity) echo 180 40 ;;
+    parity) echo 300 40 ;;
     memory) echo 120 20 ;;
     augment) echo 240 60 ;;
     step_wrn28x10 | step_shake26_2x96d | step_r50) echo 400 120 ;;
     step_pyramidnet) echo 530 300 ;;
     epoch) echo 300 120 ;;
+    input) echo 120 45 ;;
     dispatch) echo 240 90 ;;
     profile) echo 180 60 ;;
     compile) echo 530 60 ;;
@@ -59,6 +62,13 @@ command_of() {
     step_*)
       set -- -m benchmarks.train_step --networks="${1#step_}" --name=train_$1 $step ;;
     epoch) set -- -m benchmarks.epoch ${CIFAR:+--data_dir="$CIFAR"} $quick ;;
+    input) # with IMAGENET, a TFDS folder, or JPEGs of its own
+      set -- -m benchmarks.input $quick
+      if [ -n "${IMAGENET:-}" ]; then
+        set -- "$@" "--data_dir=$IMAGENET"
+      else
+        set -- "$@" --made_up=400
+      fi ;;
     dispatch)
       set -- -m benchmarks.epoch --name=dispatch --networks=wrn40x2 \
         --candidates=jit:1,jit:2,jit:4,pmap:2,shard_map:2 $quick ;;

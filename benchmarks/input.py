@@ -1,6 +1,7 @@
 """Images per second of the input pipeline: decoded, cropped eight times, in batches.
 
     python -m benchmarks.input --data_dir=FOLDER         with imagenet2012, or a slice
+    python -m benchmarks.input --made_up=400             with JPEGs of its own
     python -m benchmarks.input --data_dir=FOLDER --quick  a moment of everything
 
 A *distinct* image is decoded once and becomes M = 8 *augmented* ones: random resized
@@ -10,8 +11,9 @@ Both clocks are given: seconds of the wall, which other processes lengthen, and 
 seconds of this one, which they lengthen less. Against it, where TensorFlow is
 installed, tf.data with the usual ops on records that are in memory already: one decode,
 M times `sample_distorted_bounding_box`, crop, bilinear resize. The parts of an image's
-cost are measured apart, on one thread. Candidates take turns; a number is the median of
-the rounds. Writes JSON and a Markdown table to benchmarks/results/.
+cost are measured apart, on one thread; so is what it takes to bring a batch's rows to
+the device. Candidates take turns; a number is the median of the rounds. Writes JSON and
+a Markdown table to benchmarks/results/.
 """
 
 import argparse
@@ -19,12 +21,14 @@ import functools
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from aaa_jax import data, groups
@@ -36,6 +40,7 @@ from benchmarks.report import provenance
 
 GOAL = 375  # distinct images/s on two cores: a GPU at 3000 augmented images/s
 GOAL_CORES = 2
+MADE_UP = (500, 375)  # width and height of JPEGs that are made up
 PACKAGES = (
     *("grain", "array-record", "tensorflow-datasets"),
     *("tensorflow", "tensorflow-cpu"),
@@ -51,7 +56,11 @@ DEFAULT = data.StreamOptions().resample
 def main(command_line: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     options = _parse(command_line)
-    record = measure(options)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.made_up:
+            make_up(Path(folder) / "images", options.made_up)
+            options.name, options.data_dir = f"folder:{folder}/images", folder
+        record = measure(options)
     text = markdown(record)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -91,17 +100,54 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ]
     if util.find_spec("tensorflow") is None:
         rows.append({"name": TF_DATA, "why": "not installed"})
+    made_up = f"made-up JPEGs of {MADE_UP[0]} x {MADE_UP[1]} px"
     return {
         "machine": machine(),
         "versions": versions() | _packages(),
         "load_average": load_average,
-        "name": f"{options.name} {options.split}",
+        "name": made_up if options.made_up else f"{options.name} {options.split}",
         "num_images": stream.num_images,
         "num_policies": options.policies,
         "size": options.size,
         "candidates": rows,
         "parts": parts(stream, options),
+        "to_device": to_device(options),
     }
+
+
+def make_up(folder: Path, num_images: int) -> None:
+    """Writes JPEGs of the size, in pixels and about in bytes, of ImageNet's.
+
+    Args:
+        folder: to be made, for `data.open_stream` ("folder:PATH").
+        num_images: of the train split; one more is the validation split.
+    """
+    random = np.random.default_rng(0)
+    width, height = MADE_UP
+    for number in range(num_images + 1):
+        coarse = random.integers(0, 256, (height // 25, width // 25, 3), np.uint8)
+        pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        noise = random.normal(0, 20, pixels.shape)
+        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+        split = "train" if number < num_images else "validation"
+        path = folder / split / "one" / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+def to_device(options: argparse.Namespace) -> dict[str, float]:
+    """What a mini-batch's rows, uint8, take from the host's memory to the device."""
+    import jax
+
+    shape = (options.images * options.policies, options.size, options.size, 3)
+    rows = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    jax.device_put(rows).block_until_ready()
+    seconds = []
+    for _ in range(options.rounds):
+        start = time.perf_counter()
+        jax.device_put(rows, may_alias=False).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return {"rows": shape[0], "bytes": rows.nbytes, "s": statistics.median(seconds)}
 
 
 def parts(stream: data.Stream, options: argparse.Namespace) -> dict[str, float]:
@@ -172,6 +218,14 @@ def markdown(record: dict[str, Any]) -> str:
     for name, ms in record["parts"].items():
         share = f"{100 * ms / total:.0f} %" if name in counted else "–"
         lines.append(f"| {name} | {ms:.2f} | {share} |")
+    if "to_device" in record:
+        moved = record["to_device"]
+        lines += [
+            "",
+            f"To the device: {1e3 * moved['s']:.1f} ms for {moved['rows']} rows, "
+            f"{moved['bytes'] / moved['s'] / 1e9:.1f} GB/s. A step that takes more "
+            "rows a second than the loader makes on all cores waits for it.",
+        ]
     return "\n".join([*lines, "", *verdicts(record)]) + "\n"
 
 
@@ -212,6 +266,9 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_dir", help="default: TFDS_DATA_DIR or TFDS's own")
     parser.add_argument("--name", default="imagenet2012")
     parser.add_argument("--split", default="train")
+    parser.add_argument(
+        "--made_up", type=int, default=0, help="so many JPEGs of its own instead"
+    )
     parser.add_argument("--images", type=int, default=50, help="of a mini-batch, N")
     parser.add_argument("--policies", type=int, default=8, help="M")
     parser.add_argument("--size", type=int, default=224)
@@ -224,6 +281,7 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(command_line)
     if options.quick:
         options.rounds, options.images, options.size = 1, 4, 32
+        options.made_up = min(options.made_up, 8)
     cores = len(os.sched_getaffinity(0))
     texts = options.threads.split(",") if options.threads else [1, cores]
     options.threads = sorted({int(text) for text in texts})

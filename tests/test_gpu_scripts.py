@@ -17,7 +17,7 @@ import time
 import numpy as np
 import pytest
 
-from aaa_jax import cells, experiment
+from aaa_jax import cells, damage, experiment
 from benchmarks import augment_memory, epoch, gpu_setup, profile_step
 from configs import table
 
@@ -59,7 +59,8 @@ def test_the_scripts_are_sound_bash(script):
 def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
     """Each is called as listed, and stopped where it would begin to work."""
     commands = _listed(*words)
-    assert {"parity", "memory", "augment", "epoch", "dispatch"} < commands.keys()
+    assert {"parity", "memory", "augment", "epoch", "input"} < commands.keys()
+    assert "--made_up=400" in commands["input"]
     for module, *flags in commands.values():
         entry = importlib.import_module(module)
         assert "--out=benchmarks/results" in flags
@@ -147,6 +148,18 @@ def test_a_part_that_fails_does_not_keep_the_next_from_running(stand_in):
     *_, failed, ok = done.stdout.splitlines()
     assert failed.startswith("epoch: failed with exit code 3")
     assert ok.startswith("memory: ok")
+
+
+def test_the_setup_names_what_reports_and_corruptions_need(monkeypatch, capsys):
+    monkeypatch.setattr(damage, "find_imagemagick", lambda: None)
+    assert gpu_setup.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "ImageMagick missing: motion_blur and snow are left out" in printed
+    for package in ("grain", "matplotlib", "sklearn", "tqdm", "skimage"):
+        assert f"\n{package} is here\n" in printed
+    monkeypatch.setattr(damage, "find_imagemagick", lambda: "/bin/convert")
+    assert gpu_setup.main([]) == 0
+    assert "ImageMagick is here: /bin/convert\n" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named(monkeypatch, capsys):
@@ -281,11 +294,11 @@ def test_an_epoch_is_measured_from_end_to_end(tmp_path, epoch_torch):
 
 @pytest.mark.slow
 def test_parts_run_at_tiny_size(tmp_path):
-    parts = ("setup", "memory", "profile", "dispatch")
+    parts = ("setup", "memory", "profile", "input", "dispatch")
     done = _run(SPEED, "--tiny", *parts, OUT=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     made = {path.name.split("-")[0] for path in tmp_path.glob("*.md")}
-    assert made == {"augment_memory", "profile", "dispatch"}
+    assert made == {"augment_memory", "profile", "input", "dispatch"}
 
 
 # gpu_table4.sh

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from test_data_streaming import write
 
 from aaa_jax import data
@@ -27,6 +28,20 @@ def test_the_quick_run_writes_all_rows(tmp_path, capsys):
     page = path.with_suffix(".md").read_text()
     assert page in capsys.readouterr().out
     assert "| decode |" in page
+
+
+def test_without_data_jpegs_are_made_up(tmp_path):
+    input_benchmark.make_up(tmp_path / "images", 3)
+    paths = sorted((tmp_path / "images").rglob("*.jpg"))
+    assert [path.parent.parent.name for path in paths] == ["train"] * 3 + ["validation"]
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.size == (500, 375)
+        assert 80_000 < path.stat().st_size < 150_000  # of ImageNet: 110 kB
+    input_benchmark.main(["--quick", "--made_up=400", f"--out={tmp_path}"])
+    (page,) = tmp_path.glob("input-*.md")
+    assert "made-up JPEGs of 500 x 375 px, 8 images" in page.read_text()
+    assert "ms for 32 rows, " in page.read_text()
 
 
 def test_a_run_counts_distinct_images(tmp_path):

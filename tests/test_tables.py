@@ -114,6 +114,27 @@ def test_a_line_has_the_papers_number_and_the_overrides(capsys):
     assert command[4:] == ["--config.seeds=1", "--config.cell.data.dir=/x y"]
 
 
+def test_the_costs_of_table_5_are_listed(capsys):
+    assert _launch("--config=configs/table5.py", "--list") == 0
+    [_, autoaugment, ours] = capsys.readouterr().out.splitlines()
+    assert "paper 15000 + 160 device h  not run" in autoaugment
+    assert "paper 0 + 1280 device h" in ours
+
+
+def test_a_list_that_nobody_reads_to_its_end_is_no_error():
+    """As of `| head`: the reader is gone before the list is written."""
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", "--config=configs/table1.py", "--list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    process.stderr.close()
+
+
 def test_a_paper_number_is_written_as_it_prints_it():
     assert tables.paper_text(None) == "-"
     assert tables.paper_text(Paper((3.87,))) == "3.87"
