@@ -121,6 +121,18 @@ def test_parity_holds_here_and_a_wrong_value_is_noticed(tmp_path, monkeypatch):
         f"**{total} of {total} comparisons: equal in every value**" in path.read_text()
     )
 
+    # What was found before a stop stays.
+    results = [parity.Result("first", 2, {"map": 2, "vmap": 2, "ops.py": 2})]
+
+    def stopped(*, is_quick):
+        yield from results
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(parity, "compare", stopped)
+        parity.main([f"--out={tmp_path}"])
+    assert "**6 of 6 comparisons: equal in every value** (stopped" in path.read_text()
+
     made = parity.golden_image()[None].repeat(340, 0)
     monkeypatch.setattr(parity, "apply", lambda case, path: made)
     (result,) = parity.golden_results(["monotone"])
