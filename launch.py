@@ -23,7 +23,10 @@ from typing import Any, NamedTuple
 if __name__ == "__main__":  # before the imports that take their time
 
     def _end(number: int, frame: Any) -> None:
-        """Ends the process in one line, also out of an import."""
+        """Ends the process in one line, until the loop notes signals to save first.
+
+        No exception: one that is raised in an import or a callback of JAX gets lost.
+        """
         text = f"launch.py: ended by {signal.Signals(number).name}; nothing was lost\n"
         os.write(2, text.encode())
         os._exit(128 + number)
@@ -176,11 +179,10 @@ def _train(command: Command) -> int:
     """The run, and the exit code of how it ended."""
     import jax
 
-    from aaa_jax import checkpoint, data, metrics, processes, signals, train
+    from aaa_jax import checkpoint, data, metrics, processes, train
 
-    as_cell = _as_cell(command) if command.table else contextlib.nullcontext()
     try:
-        with signals.raised_signals(), as_cell:
+        with _as_cell(command) if command.table else contextlib.nullcontext():
             train.train_and_evaluate(command.config, command.workdir)
     except (
         train.ConfigError,
@@ -193,7 +195,7 @@ def _train(command: Command) -> int:
     except (train.NonFiniteLoss, train.RunFailed) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
-    except (train.RunInterrupted, signals.EndedEarly) as error:
+    except train.RunInterrupted as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 128 + error.signal_number
     except jax.errors.JaxRuntimeError as error:

@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT as a list that the loop looks at; a second one ends the process.
 
-Before the loop they are raised, so that what is half done is cleaned up. What is saved
-before the run ends is the loop's business.
+What is saved before the run ends is the loop's business.
 """
 
 import os
@@ -20,33 +19,6 @@ class RunInterrupted(RuntimeError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
-
-
-class EndedEarly(KeyboardInterrupt):
-    """A signal came while there was nothing to save; no `except Exception` takes it."""
-
-    def __init__(self, signal_number: int) -> None:
-        name = signal.Signals(signal_number).name
-        super().__init__(f"ended by {name} before the first step; nothing was lost")
-        self.signal_number = signal_number
-
-
-@contextmanager
-def raised_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT raise `EndedEarly` inside, where nothing else handles them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-
-    def end(number: int, frame: Any) -> None:
-        raise EndedEarly(number)
-
-    before = {number: signal.signal(number, end) for number in _HANDLED}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

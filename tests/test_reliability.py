@@ -195,40 +195,47 @@ def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
     assert [path.name for path in kept[0]] == [path.name for path in kept[1]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_data_are_prepared_is_one_line(
-    number, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.setattr(train, "open_splits", lambda _: signal.raise_signal(number))
-    handler = signal.getsignal(number)
-    assert launch.main(_command(tmp_path / "run")[1:]) == 128 + number
-    assert capsys.readouterr().err == (
-        f"launch.py: ended by {signal.Signals(number).name} before the first step; "
-        "nothing was lost\n"
-    )
-    assert signal.getsignal(number) is handler
-    assert not (tmp_path / "run").exists()
+SLOW = """
+import time
+def factory(**_):
+    print("waiting", flush=True)
+    time.sleep(600)
+get_config = factory
+"""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_command_is_read_is_one_line(number, tmp_path):
-    slow = tmp_path / "slow.py"
-    slow.write_text("import time\nprint('reading', flush=True)\ntime.sleep(600)\n")
+@pytest.mark.parametrize(
+    ("number", "given"),
+    [
+        (signal.SIGINT, ["--config=SLOW"]),
+        (signal.SIGTERM, ["--config=configs/digits.py", "--config.model.name=SLOW"]),
+    ],
+)
+def test_a_signal_before_the_loop_ends_the_command_in_one_line(number, given, tmp_path):
+    """While the config is read; while the network is made, with all else imported."""
+    path = tmp_path / "slow_one.py"
+    path.write_text(SLOW)
+    given = [text.replace("config=SLOW", f"config={path}") for text in given]
+    given = [text.replace("SLOW", "slow_one:factory") for text in given]
     with subprocess.Popen(
-        [sys.executable, "launch.py", f"--config={slow}"],
+        [sys.executable, "launch.py", *given, f"--workdir={tmp_path / 'run'}"],
         cwd=ROOT,
+        env=_environment(1) | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout.readline() == "reading\n"
-        process.send_signal(number)
-        _, printed = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == "waiting\n"
+            process.send_signal(number)
+            _, printed = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     name = signal.Signals(number).name
-    assert printed == f"launch.py: ended by {name}; nothing was lost\n"
+    assert printed.endswith(f"launch.py: ended by {name}; nothing was lost\n")
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
 
 
 # --- Disks.
