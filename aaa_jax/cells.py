@@ -43,10 +43,11 @@ class State(NamedTuple):
     """How far a cell's run is, by its directory.
 
     Attributes:
-        kind: "not run", "running", "stopped", "finished" or "another config".
+        kind: "not run", "running", "stopped", "finished", "another config", or
+            "unreadable", which its own process refuses when it is run.
         step: steps that are saved.
         total_steps: of the run; None where it did not say.
-        detail: what differs, of "another config".
+        detail: what differs, of "another config", or cannot be read.
     """
 
     kind: str
@@ -59,7 +60,7 @@ class State(NamedTuple):
         """For people."""
         if self.kind == "not run":
             return self.kind
-        if self.kind == "another config":
+        if self.detail:
             return f"{self.kind} ({self.detail})"
         of = f" of {self.total_steps}" if self.total_steps is not None else ""
         return f"{self.kind} at step {self.step}{of}"
@@ -228,6 +229,13 @@ def read_state(
     path = epath.Path(run)
     if not (path / "config.json").exists():
         return State("not run")
+    try:
+        return _read_state(path, config)
+    except (metrics.RunDirectoryError, snapshots.SnapshotError) as error:
+        return State("unreadable", detail=str(error))
+
+
+def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> State:
     recorded = metrics.read_config(path)
     if config is not None:
         may_change = changeable_keys(config)
@@ -243,7 +251,7 @@ def read_state(
     lines = metrics.read_lines(path, "metrics")
     is_over = total is not None and bool(lines) and lines[-1]["step"] >= total
     # A shorter run that is asked to go on is not finished.
-    if config is not None and recorded["max_steps"] != config.max_steps:
+    if config is not None and recorded.get("max_steps") != config.max_steps:
         is_over = is_over and 0 < config.max_steps <= step
     return State("finished" if is_over else "stopped", step, total)
 

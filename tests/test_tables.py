@@ -361,6 +361,10 @@ def test_a_state_is_read_from_the_directory_alone(tmp_path):
     assert cells.read_state(tmp_path / "c", config).kind == "stopped"
     (tmp_path / "a" / "run.json").unlink()
     assert cells.read_state(tmp_path / "a", config).text == "stopped at step 7"
+    (tmp_path / "a" / "run.json").write_text('{"total_steps": 0}')
+    state = cells.read_state(tmp_path / "a", config)
+    assert state.kind == "unreadable"
+    assert "run.json has total_steps '0'" in state.text
 
 
 def test_another_config_is_told_but_not_another_place_of_the_data(tmp_path):
