@@ -1,5 +1,6 @@
 """The loop: resuming, devices, policy sources, what goes wrong, what is written."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import jax.monitoring
@@ -301,6 +303,29 @@ def test_policies_of_a_round_are_equal_on_any_number_of_devices():
         sampled.append(jax.device_get((order, drawn)))
     for other in sampled[1:]:
         jax.tree.map(np.testing.assert_array_equal, sampled[0], other)
+
+
+def test_of_the_initial_state_only_its_compilation_is_not_watched(monkeypatch):
+    paused = []
+
+    @contextlib.contextmanager
+    def pause():
+        paused.append(True)
+        yield
+        paused.pop()
+
+    def place(state):
+        assert not paused  # here it is waited for
+        raise InterruptedError(state)
+
+    watchdog = types.SimpleNamespace(pause=pause)
+    program = types.SimpleNamespace(place=place)
+    run = types.SimpleNamespace(
+        watchdog=watchdog, program=program, experiment=None, root=None
+    )
+    monkeypatch.setattr(train, "init_run_state", lambda *_: f"paused {len(paused)}")
+    with pytest.raises(InterruptedError, match="paused 1"):
+        train._restore_or_init(run, (32, 32, 3))
 
 
 def test_a_diverging_run_stops_before_the_bad_step_and_names_it(tmp_path):
