@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import families
+from aaa_jax import families, packed
 from aaa_jax import ops as image_ops
 from aaa_jax.policies import Policies, check_policies, refuse, whole
 from aaa_jax.ranges import coefficient_rows as coefficient_rows
@@ -192,7 +192,7 @@ def apply_policies(
         pool=rows,
         moved_in=_color(fill),
         covered=_color(fill),
-        finish=functools.partial(families.unpack, size=rows.shape[1:3]),
+        finish=functools.partial(packed.unpack, size=rows.shape[1:3], driver=driver),
         driver=driver,
     )
 
@@ -226,8 +226,8 @@ def apply_policies_with_validity(
         steps,
         pool=rows,
         moved_in=jnp.uint32(0),
-        covered=_color(fill) & ~jnp.uint32(families.VALID),
-        finish=functools.partial(families.unpack_with_validity, size=size),
+        covered=_color(fill) & ~jnp.uint32(packed.VALID),
+        finish=functools.partial(packed.unpack_with_validity, size=size, driver=driver),
         driver=driver,
     )
 
@@ -280,7 +280,7 @@ def apply_ops(
         pool=partners,
         moved_in=_color(fill),
         covered=_color(fill),
-        finish=functools.partial(families.unpack, size=images.shape[1:3]),
+        finish=functools.partial(packed.unpack, size=images.shape[1:3], driver=driver),
         driver=driver,
     )
 
@@ -342,7 +342,7 @@ def _color(fill: Sequence[int]) -> jax.Array:
         raise ValueError(f"fill {fill}: three integers from 0 to 255 are needed")
     if color.min() < 0 or color.max() > 255:
         raise ValueError(f"fill {fill}: values from 0 to 255 are allowed")
-    return families.pack(jnp.asarray(color, jnp.uint8)[None, None])[0]
+    return packed.pack(jnp.asarray(color, jnp.uint8)[None, None])[0]
 
 
 def _check_groups(num_rows: int, group_size: int | None) -> int:

@@ -1,8 +1,7 @@
 """Many images, each with an op of its own: the fast form of `ops.py`.
 
 Ops that share their work share a family, a function on one packed image: uint32 [P] of
-P = H * W pixels, red in the lowest byte, then green, blue and validity (255; 0 where
-the pixel was moved in or covered). The arithmetic is that of `ops.py`, from which the
+P = H * W pixels, see `packed.py`. The arithmetic is that of `ops.py`, from which the
 delicate parts come; an op is added by a row in `FAMILIES`. Two drivers run the same
 functions: "map" goes image by image and runs only the family asked for, which a CPU
 likes; "vmap" computes all and selects, which an accelerator likes.
@@ -17,9 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import ops
+from aaa_jax.packed import (
+    VALID,
+    driver_or_default,
+    extremes,
+    fetch,
+    join,
+    on_bytes,
+    over,
+    pack,
+    split,
+)
 from aaa_jax.values import Coefficients
-
-VALID = 0xFF000000
 
 
 class Step(NamedTuple):
@@ -45,13 +53,13 @@ class Setting(NamedTuple):
         pool: uint8 [B, H, W, 3], partners of SamplePairing.
         moved_in: uint32 [], the pixel from outside.
         covered: uint32 [], the pixel of the Cutout patch.
-        over_channels: how to make a table per channel, see `over`.
+        driver: "map" or "vmap", see `packed.over`.
     """
 
     pool: jax.Array
     moved_in: jax.Array
     covered: jax.Array
-    over_channels: Callable
+    driver: str
 
     @property
     def height(self) -> int:
@@ -92,8 +100,7 @@ def run(
         What `finish` returns, with a leading axis B.
     """
     driver = driver_or_default(driver)
-    over_channels = functools.partial(over, driver)
-    setting = Setting(jnp.asarray(pool), moved_in, covered, over_channels)
+    setting = Setting(jnp.asarray(pool), moved_in, covered, driver)
     codes, decode = _encode(steps)
     branches = [_decoded(family, decode, setting) for family in FAMILIES]
     places = _branch_of_op(ops.OPS, tuple(FAMILIES.values()))
@@ -105,29 +112,11 @@ def run(
 
         image, branch, code = arguments
         unroll = driver == "vmap"  # a loop costs an accelerator launches
-        return finish(jax.lax.scan(one, pack(image), (branch, code), unroll=unroll)[0])
+        return finish(
+            jax.lax.scan(one, pack(image, driver), (branch, code), unroll=unroll)[0]
+        )
 
     return over(driver, chain, (images, branch_of_op[steps.op], codes))
-
-
-def driver_or_default(driver: str | None) -> str:
-    """The driver, or the default backend's where it is None."""
-    if driver is None:
-        return "map" if jax.default_backend() == "cpu" else "vmap"
-    if driver not in ("map", "vmap"):
-        raise ValueError(f"unknown driver {driver!r}: use map, vmap or None")
-    return driver
-
-
-def over(driver: str, function: Callable, arguments: Any) -> Any:
-    """Apply a function over the leading axis, one by one ("map") or at once ("vmap").
-
-    XLA on a CPU runs all branches of a vmapped switch, and recomputes a table for every
-    pixel unless it comes out of a loop; an accelerator waits for each turn of a loop.
-    """
-    if driver == "map":
-        return jax.lax.map(function, arguments)
-    return jax.vmap(function)(arguments)
 
 
 def _switch(
@@ -190,47 +179,6 @@ def _branch_of_op(
     return [places[op.name] for op in table]
 
 
-def pack(images: jax.Array) -> jax.Array:
-    """Images uint8 [..., H, W, 3] as valid pixels uint32 [..., H * W]."""
-    validity = jnp.full((*images.shape[:-1], 1), 255, jnp.uint8)
-    lanes = jnp.concatenate([images, validity], axis=-1)
-    return from_lanes(lanes.reshape(*images.shape[:-3], -1, 4))
-
-
-def unpack(words: jax.Array, size: tuple[int, ...]) -> jax.Array:
-    """The inverse of `pack` for images of size (H, W): uint8 [..., H, W, 3]."""
-    return to_lanes(words)[..., :3].reshape(*words.shape[:-1], *size, 3)
-
-
-def unpack_with_validity(
-    words: jax.Array, size: tuple[int, int]
-) -> tuple[jax.Array, jax.Array]:
-    """As `unpack` for one image, and whether each pixel is valid: bool [H, W]."""
-    valid = words >= jnp.uint32(VALID)
-    return unpack(words, size), valid.reshape(size)
-
-
-def to_lanes(words: jax.Array) -> jax.Array:
-    """Pixels uint32 [...] as bytes uint8 [..., 4]."""
-    return jax.lax.bitcast_convert_type(words, jnp.uint8)
-
-
-def from_lanes(lanes: jax.Array) -> jax.Array:
-    """Bytes uint8 [..., 4] as pixels uint32 [...]."""
-    return jax.lax.bitcast_convert_type(lanes, jnp.uint32)
-
-
-def split(words: jax.Array) -> list[jax.Array]:
-    """Red, green and blue of pixels, int32 of the same shape."""
-    return [((words >> shift) & 255).astype(jnp.int32) for shift in (0, 8, 16)]
-
-
-def join(channels: list[jax.Array], words: jax.Array) -> jax.Array:
-    """Pixels of three channels of 0-255 with the validity of `words`."""
-    red, green, blue = (channel.astype(jnp.uint32) for channel in channels)
-    return (words & jnp.uint32(VALID)) | red | (green << 8) | (blue << 16)
-
-
 def identity(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """The image as it is."""
     return words
@@ -242,64 +190,51 @@ def affine(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
         step.row.matrix, setting.height, setting.width
     )
     places = (rows * setting.width + columns).reshape(-1)
-    moved = words.at[places].get(mode="promise_in_bounds")
+    moved = fetch(words, places)
     return jnp.where(inside.reshape(-1), moved, setting.moved_in)
 
 
 def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """A table per channel from its extremes."""
-    lowest, highest = extremes(to_lanes(words))
-    return _look_up(
-        words,
-        setting.over_channels(
-            lambda extremes: ops.auto_contrast_table(extremes[0], extremes[1]),
-            jnp.stack([lowest[:3], highest[:3]], axis=1),
-        ),
+    tables = over(
+        setting.driver,
+        lambda pair: ops.auto_contrast_table(pair[0], pair[1]),
+        extremes(words, setting.driver),
     )
-
-
-def extremes(lanes: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Minimum and maximum uint8 [4] of bytes [P, 4]; by 16 pixels, to use SIMD."""
-    whole = lanes.shape[0] // 16 * 16
-    blocks = lanes[:whole].reshape(-1, 64)
-    lowest = jnp.min(blocks, axis=0, initial=255).reshape(16, 4)
-    highest = jnp.max(blocks, axis=0, initial=0).reshape(16, 4)
-    rest = lanes[whole:]
-    return (
-        jnp.min(jnp.concatenate([lowest, rest]), axis=0),
-        jnp.max(jnp.concatenate([highest, rest]), axis=0),
-    )
+    return _look_up(words, tables, setting)
 
 
 def equalize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """A table per channel from its histogram."""
 
     def table(shift: jax.Array) -> jax.Array:
-        return ops.equalize_table(ops.histogram((words >> shift) & 255))
+        zeros = jnp.zeros(256, jnp.int32)
+        if setting.driver == "vmap":  # or the zeros of all steps are written at once
+            zeros, _ = jax.lax.optimization_barrier((zeros, words[:1]))
+        return ops.equalize_table(ops.histogram((words >> shift) & 255, zeros))
 
     shifts = jnp.array([0, 8, 16], jnp.uint32)
-    return _look_up(words, setting.over_channels(table, shifts))
+    return _look_up(words, over(setting.driver, table, shifts), setting)
 
 
-def _look_up(words: jax.Array, tables: jax.Array) -> jax.Array:
+def _look_up(words: jax.Array, tables: jax.Array, setting: Setting) -> jax.Array:
     """Replace values by entries of int32 [3, 256]; every pixel becomes valid."""
-    channels = [
-        tables[i].at[channel].get(mode="promise_in_bounds")
-        for i, channel in enumerate(split(words))
-    ]
+    if setting.driver == "vmap":
+        tables = tables.astype(jnp.uint8)  # there is one for each image in memory
+    channels = [fetch(tables[i], channel) for i, channel in enumerate(split(words))]
     return join(channels, words) | jnp.uint32(VALID)
 
 
 def solarize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """Solarize; Invert is its threshold 0. Every pixel becomes valid."""
-    lanes = ops.solarize(to_lanes(words), step.row.amount)
-    return from_lanes(lanes) | jnp.uint32(VALID)
+    solarized = functools.partial(ops.solarize, threshold=step.row.amount)
+    return on_bytes(solarized, words, setting.driver)
 
 
 def posterize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """Posterize. Every pixel becomes valid."""
-    lanes = ops.posterize(to_lanes(words), step.row.amount)
-    return from_lanes(lanes) | jnp.uint32(VALID)
+    posterized = functools.partial(ops.posterize, bits=step.row.amount)
+    return on_bytes(posterized, words, setting.driver)
 
 
 def contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
@@ -323,34 +258,40 @@ def brightness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
 def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """Blend with the smoothed image, two channels at a time in one word.
 
-    The neighbours of a pixel are at fixed distances in the flat image, so that all but
-    the first and last row (and a pixel) is one slice; left and right frame are kept.
+    The neighbours of a pixel are at fixed distances in the flat image; the frame is
+    kept. A CPU leaves first and last row (and a pixel) out; an accelerator pads, since
+    pieces of an array are put together in memory.
     """
     width, size = setting.width, words.shape[0]
     if min(setting.height, width) < 3:
         return words
-    inner = slice(width + 1, size - width - 1)
-    length = size - 2 * width - 2
+    edge = width + 1
+    is_padded = setting.driver == "vmap"
+    source = jnp.pad(words, edge) if is_padded else words
+    first = 0 if is_padded else edge
+    kept = words[first : size - first]
     around = [row * width + column for row in range(3) for column in range(3)]
 
     def total(values: jax.Array) -> jax.Array:
-        parts = [values[start : start + length] for start in around]
-        return sum(parts, 4 * values[inner])
+        parts = [values[start : start + kept.size] for start in around]
+        return sum(parts, 4 * values[edge : edge + kept.size])
 
-    red_blue, green = total(words & 0x00FF00FF), total((words >> 8) & 0xFF)
+    red_blue, green = total(source & 0x00FF00FF), total((source >> 8) & 0xFF)
     sums = (red_blue & 0xFFFF, green, red_blue >> 16)
     smoothed = [ops.rounded_thirteenth(part.astype(jnp.int32)) for part in sums]
-    kept = words[inner]
     mixed = _blend(smoothed, split(kept), kept, step)
-    column = (jax.lax.iota(jnp.int32, length) + 1) % width
+    place = jax.lax.iota(jnp.int32, kept.size) + first
+    column = place % width
     framed = (column == 0) | (column == width - 1)
+    if is_padded:
+        framed |= (place < width) | (place >= size - width)
     mixed = jnp.where(framed, kept, mixed)
-    return jnp.concatenate([words[: inner.start], mixed, words[inner.stop :]])
+    return jnp.concatenate([words[:first], mixed, words[size - first :]])
 
 
 def sample_pairing(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     """Blend with a partner of the pool."""
-    partner = pack(setting.pool[step.partner])
+    partner = pack(setting.pool[step.partner], setting.driver)
     return _blend(split(words), split(partner), words, step)
 
 

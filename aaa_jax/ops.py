@@ -200,10 +200,10 @@ def equalize(image: jax.Array) -> jax.Array:
     return look_up(image, jax.vmap(equalize_table)(histograms))
 
 
-def histogram(values: jax.Array) -> jax.Array:
-    """int32 [256], how often each of 256 values occurs in integers [P]."""
-    places = values.astype(jnp.int32)
-    return jnp.zeros(256, jnp.int32).at[places].add(1, mode="promise_in_bounds")
+def histogram(values: jax.Array, zeros: jax.Array | None = None) -> jax.Array:
+    """int32 [256], how often each of 256 values is in integers [P], added to zeros."""
+    zeros = jnp.zeros(256, jnp.int32) if zeros is None else zeros
+    return zeros.at[values.astype(jnp.int32)].add(1, mode="promise_in_bounds")
 
 
 def equalize_table(counts: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import families
+from aaa_jax import packed
 from aaa_jax.ops import cutout_mask
 
 
@@ -77,11 +77,11 @@ def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
         uint8 [B, H, W, 3].
     """
     check_images("images", images)
-    finish = functools.partial(families.unpack, size=images.shape[1:3])
+    finish = functools.partial(packed.unpack, size=images.shape[1:3])
 
     def crop(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         image, offset, flip = arguments
-        return finish(_crop(families.pack(image), image, offset, flip, padding))
+        return finish(_crop(packed.pack(image), image, offset, flip, padding))
 
     return _over_rows(crop, crops, images)
 
@@ -106,12 +106,12 @@ def apply_crops_with_validity(
     check_images("images", images)
     chex.assert_shape(valid, images.shape[:3])
     size = (images.shape[1], images.shape[2])
-    finish = functools.partial(families.unpack_with_validity, size=size)
+    finish = functools.partial(packed.unpack_with_validity, size=size)
 
     def crop(arguments: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         image, offset, flip, is_valid = arguments
-        words = families.pack(image)
-        invalid = words & ~jnp.uint32(families.VALID)
+        words = packed.pack(image)
+        invalid = words & ~jnp.uint32(packed.VALID)
         words = jnp.where(is_valid.reshape(-1), words, invalid)
         return finish(_crop(words, image, offset, flip, padding))
 
@@ -122,8 +122,8 @@ def _over_rows(crop: Callable, crops: Crops, *rows: jax.Array) -> Any:
     """Crop row by row: (image, offset, flip, ...) of each."""
     chex.assert_shape(crops.offset, (rows[0].shape[0], 2))
     chex.assert_shape(crops.flip, (rows[0].shape[0],))
-    driver = families.driver_or_default(None)
-    return families.over(driver, crop, (rows[0], *crops, *rows[1:]))
+    driver = packed.driver_or_default(None)
+    return packed.over(driver, crop, (rows[0], *crops, *rows[1:]))
 
 
 def _crop(

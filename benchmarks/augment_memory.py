@@ -1,6 +1,7 @@
 """The augmentation's memory above its input and output, by the compiler's plan.
 
     python -m benchmarks.augment_memory            driver vmap, the backend's compiler
+    python -m benchmarks.augment_memory --h100     planned for one that is not here
     python -m benchmarks.augment_memory --quick    one small batch
 
 `augment.large_batch` under M = 8 policies of 5 sub-policies of 2 ops is compiled from
@@ -10,6 +11,7 @@ one that is used. Writes a Markdown table to benchmarks/results/.
 """
 
 import argparse
+import contextlib
 import functools
 import sys
 import time
@@ -22,6 +24,7 @@ import jax.numpy as jnp
 
 from aaa_jax import augment
 from aaa_jax.policies import Policies
+from benchmarks import described
 from benchmarks.augment import (
     CHAIN_LENGTH,
     NUM_POLICIES,
@@ -55,21 +58,33 @@ def main(command_line: Sequence[str] | None = None) -> int:
     """Compile, print, write; 1 where the goal is missed on an accelerator."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--driver", choices=("vmap", "map"), default="vmap")
+    parser.add_argument("--h100", action="store_true", help="described, not present")
     parser.add_argument("--quick", action="store_true", help="tiny, for tests")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(command_line)
     sizes = ((8, 16),) if options.quick else SIZES
-    plans = [plan(side, rows, options.driver) for side, rows in sizes]
+    device: Any = described.h100() if options.h100 else contextlib.nullcontext()
+    with device as sharding:
+        plans = [plan(side, rows, options.driver, sharding) for side, rows in sizes]
     here = machine()
-    text = markdown(plans, options.driver, here)
+    if options.h100:
+        named = {
+            "device": "NVIDIA H100, described to the compiler",
+            "slug": "h100-plan",
+        }
+        here = here | named
+    words = f"--driver={options.driver}" + " --h100" * options.h100
+    text = markdown(plans, words, here)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"augment_memory-{here['slug']}.md").write_text(text)
     print(text)
     is_missed = any(p.times_batch > GOAL for p in plans)
-    return int(is_missed and jax.default_backend() != "cpu")
+    return int(is_missed and (options.h100 or jax.default_backend() != "cpu"))
 
 
-def plan(side: int, num_rows: int, driver: str) -> Plan:
+def plan(
+    side: int, num_rows: int, driver: str, sharding: jax.sharding.Sharding | None = None
+) -> Plan:
     """What the compiler needs for so many rows of a side."""
     shape = (NUM_POLICIES, NUM_SUB_POLICIES, CHAIN_LENGTH)
     policies = Policies(
@@ -79,7 +94,8 @@ def plan(side: int, num_rows: int, driver: str) -> Plan:
     )
     images = jax.ShapeDtypeStruct((num_rows // NUM_POLICIES, side, side, 3), jnp.uint8)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    function = jax.jit(functools.partial(augment.large_batch, driver=driver))
+    call = functools.partial(augment.large_batch, driver=driver)
+    function = jax.jit(call, **described.on(sharding))
     start = time.perf_counter()
     compiled: Any = function.lower(key, images, policies).compile()
     seconds = time.perf_counter() - start
@@ -93,13 +109,13 @@ def plan(side: int, num_rows: int, driver: str) -> Plan:
     )
 
 
-def markdown(plans: Sequence[Plan], driver: str, here: dict[str, str]) -> str:
+def markdown(plans: Sequence[Plan], words: str, here: dict[str, str]) -> str:
     """The page."""
     lines = [
         "# Memory of the augmentation",
         "",
-        f"Made by `python -m benchmarks.augment_memory --driver={driver}`; what is "
-        "measured is said there.",
+        f"Made by `python -m benchmarks.augment_memory {words}`; what is measured is "
+        "said there.",
         "",
         *provenance(here, versions()),
         "",

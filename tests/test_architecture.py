@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"processes", "manifests", "files"},
     {"objective", "models", "data", "optim", "checkpoint", "metrics", "progress"}
-    | {"groups", "devices", "published", "values", "signals", "watchdog"}
+    | {"groups", "devices", "published", "values", "signals", "watchdog", "packed"}
     | {"paper_tables", "snapshots"},
     {"ops", "costs", "scaling", "followers", "endings", "resuming", "damage"},
     {"ranges", "families"},

@@ -1,0 +1,72 @@
+"""A GPU that is not here: XLA's compiler plans for its description, nothing runs.
+
+The plan tells memory and compile time without cuDNN's workspaces and autotuning, which
+need the device. It takes the CUDA plugin of JAX (`pip install 'jax[cuda12]'`), no GPU.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
+import jax
+from jax.experimental import topologies
+
+# The description of NVIDIA's H100 SXM as XLA's `hlo_opt --gpu_specs` takes it, from the
+# data sheet and the driver's answers.
+H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: 84978434048
+  shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 }
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+runtime_version { major: 12 minor: 9 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+
+
+@contextlib.contextmanager
+def h100() -> Iterator[jax.sharding.Sharding]:
+    """A described H100; within, code that asks for the backend hears of a GPU.
+
+    Yields:
+        Its sharding. What is jitted with `on(sharding)` may be lowered from shapes and
+        compiled, not called.
+
+    Raises:
+        SystemExit: JAX's CUDA plugin is not installed.
+    """
+    try:
+        device = topologies.get_topology_desc(
+            "h100", platform="cuda", target_config=H100, topology="1x1x1"
+        ).devices[0]
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise SystemExit(
+            f"no compiler for CUDA: pip install 'jax[cuda12]', a GPU is not needed "
+            f"({error})"
+        ) from error
+    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        yield jax.sharding.SingleDeviceSharding(device)
+
+
+def on(sharding: jax.sharding.Sharding | None) -> dict[str, jax.sharding.Sharding]:
+    """The words of `jax.jit` for a described device, or none for the default one."""
+    if sharding is None:
+        return {}
+    return {"in_shardings": sharding, "out_shardings": sharding}
