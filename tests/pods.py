@@ -36,6 +36,7 @@ class Pod:
         num_devices: virtual ones, of each process.
         more: arguments of `launch.py` for all.
         each: further arguments of one process, by its index.
+        variables: further environment variables of one process, by its index.
         data_dir: of the prepared digits.
         cache: of compiled programs.
     """
@@ -47,6 +48,7 @@ class Pod:
         num_devices,
         *more,
         each=None,
+        variables=None,
         data_dir,
         cache,
         port=None,
@@ -83,7 +85,7 @@ class Pod:
                     + (joining if num_processes > 1 else [])
                     + list((each or {}).get(index, [])),
                     cwd=ROOT,
-                    env=environment,
+                    env=environment | (variables or {}).get(index, {}),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,

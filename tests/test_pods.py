@@ -144,6 +144,30 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
     assert f"going on from the checkpoint at step {newest}" in printed[0]
     assert "another process of the run died" in printed[0]
     assert "the run goes on from the newest" in printed[0]
+    # The same command, after the kill; what the killed one wrote last is gone.
+    found = steps(tmp_path)[-1]
+    assert found >= later
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
+        pod.processes[0].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(90)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    assert f"going on from the checkpoint at step {found}" in printed[0]
+
+
+def test_a_run_of_two_processes_goes_on_in_one_of_eight_devices(
+    tmp_path, shared, two_and_one
+):
+    """As if it had died after step 4; the programs are compiled already."""
+    two, one, _ = two_and_one
+    shutil.copytree(two, tmp_path / "run")
+    for step in (6, 8, 10):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
+    with pods.Pod(tmp_path / "run", 1, 8, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [0], "\n".join(printed)
+    assert "going on from the checkpoint at step 4" in printed[0]
+    assert_close(saved(tmp_path / "run", 10), saved(one, 10), controller=3)
 
 
 def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
@@ -240,6 +264,30 @@ def test_a_peer_that_stands_still_ends_the_other(tmp_path, shared):
         codes, printed = pod.wait(10)
     assert codes == [1, -signal.SIGKILL], "\n".join(printed)
     assert "another process of the run died" in printed[0]
+
+
+@pytest.mark.slow
+def test_a_peer_that_hangs_while_its_heart_beats_ends_the_other(tmp_path, shared):
+    """It is not dead: both end by their own watchdogs, and the same command goes on."""
+    command = (*LONG, QUICK, "--config.model.name=tests.hanging:factory")
+    command += ("--config.devices.hang_seconds=10",)
+    # Each of its four devices calls the host in every step.
+    hanging = {1: {"HANG_AT": "20"}}
+    with pods.Pod(tmp_path, 2, 4, *command, variables=hanging, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [1, 1], "\n".join(printed)
+    assert "hang: nothing has moved for 10 s, since" in printed[1]
+    assert "tests/hanging.py" in printed[1]  # the stacks
+    assert "hang: nothing has moved" in printed[0] or (
+        "another process of the run died" in printed[0]
+    )
+    found = steps(tmp_path)[-1]
+    with pods.Pod(tmp_path, 2, 4, *command, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
+        pod.processes[0].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(90)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    assert f"going on from the checkpoint at step {found}" in printed[0]
 
 
 @pytest.mark.slow
