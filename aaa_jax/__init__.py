@@ -20,7 +20,7 @@ from aaa_jax.sources import (
     schedule_source,
     trivialaugment_source,
 )
-from aaa_jax.standard import standard_augment
+from aaa_jax.standard import normalize, standard_augment
 
 __all__ = [
     "OPS",
@@ -34,6 +34,7 @@ __all__ = [
     "file_source",
     "fixed_source",
     "large_batch",
+    "normalize",
     "normalize_losses",
     "per_policy_losses",
     "published_source",

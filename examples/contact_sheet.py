@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from aaa_jax.contact_sheet import draw_contact_sheet, save_contact_sheet
-from aaa_jax.policies import from_json
+from aaa_jax.policies import Policies, from_json
 from aaa_jax.sources import random_source
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -25,7 +25,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
     """The middle of a picture as uint8 [size, size, 3], red, green, blue."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise SystemExit(f"{path} is not a picture that OpenCV can read")
+        raise ValueError(f"{path} is not a picture that OpenCV can read")
     height, width, _ = picture.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -36,11 +36,31 @@ def read_square(path: Path, size: int) -> np.ndarray:
 
 def read_folder(folder: Path, size: int, columns: int) -> np.ndarray:
     """The first pictures by name, over again if they are too few: [columns, ...]."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: give one of pictures")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS)
     if not paths:
-        raise SystemExit(f"{folder} has no {', '.join(sorted(ENDINGS))} file")
+        raise ValueError(f"{folder} has no {', '.join(sorted(ENDINGS))} file")
     chosen = [paths[n % len(paths)] for n in range(columns)]
     return np.stack([read_square(path, size) for path in chosen])
+
+
+def positive(text: str) -> int:
+    """A number that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def read_policies(chosen: argparse.Namespace, key: jax.Array) -> tuple[Policies, dict]:
+    """The policies that were asked for, and what goes with them."""
+    if not chosen.policies:
+        return random_source(num_policies=chosen.rows).sample(key, (), 0.0), {}
+    try:
+        saved = from_json(chosen.policies.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--policies={chosen.policies}: {error}") from error
+    return saved.policies, {"fill": saved.fill}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -49,23 +69,23 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("sheet.png"))
     parser.add_argument("--policies", type=Path, help="JSON; default: random ones")
-    parser.add_argument("--rows", type=int, default=8, help="random policies")
-    parser.add_argument("--columns", type=int, default=10, help="pictures")
-    parser.add_argument("--size", type=int, default=96, help="side to augment at")
+    parser.add_argument("--rows", type=positive, default=8, help="random policies")
+    parser.add_argument("--columns", type=positive, default=10, help="pictures")
+    parser.add_argument("--size", type=positive, default=96, help="side to augment at")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--title", default="")
     parser.add_argument("--footer", default="")
     chosen = parser.parse_args(command_line)
-    images = read_folder(chosen.folder, chosen.size, chosen.columns)
     policy_key, key = jax.random.split(jax.random.key(chosen.seed))
     options = {"title": chosen.title, "footer": chosen.footer}
-    if chosen.policies:
-        saved = from_json(chosen.policies.read_text())
-        policies = saved.policies
-        options |= {"ranges": saved.ranges, "fill": saved.fill}
-    else:
-        policies = random_source(num_policies=chosen.rows).sample(policy_key, (), 0.0)
-    save_contact_sheet(draw_contact_sheet(key, images, policies, **options), chosen.out)
+    try:
+        images = read_folder(chosen.folder, chosen.size, chosen.columns)
+        policies, saved = read_policies(chosen, policy_key)
+        sheet = draw_contact_sheet(key, images, policies, **options, **saved)
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        save_contact_sheet(sheet, chosen.out)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     print(f"{chosen.out}: {policies.num_policies} policies, {len(images)} pictures")
 
 

@@ -1,11 +1,15 @@
 """The examples run, learn, and do what they say."""
 
+import re
+
 import cv2
 import numpy as np
 import PIL.Image
 import pytest
 
 from examples import contact_sheet, own_loop
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_saved_policies_can_be_drawn(tmp_path):
         '{"version": 1, "ranges": "monotone", "order": "standard_first",'
         ' "fill": [1, 2, 3], "policies": [[[["Invert", 0, 1.0]]]]}'
     )
-    out = tmp_path / "sheet.png"
+    out = tmp_path / "new" / "folder" / "sheet.png"  # made
     options = [f"--policies={saved}", f"--out={out}", "--columns=1", "--size=16"]
     contact_sheet.main([str(tmp_path), *options])
     sheet = cv2.imread(str(out))[..., ::-1]
@@ -78,8 +82,33 @@ def test_saved_policies_can_be_drawn(tmp_path):
 
 
 def test_a_folder_without_pictures_and_a_broken_picture_are_named(tmp_path):
-    with pytest.raises(SystemExit, match=r"has no .*\.png"):
+    with pytest.raises(ValueError, match=r"has no .*\.png"):
         contact_sheet.read_folder(tmp_path, 16, 2)
     (tmp_path / "bad.png").write_bytes(b"not a picture")
-    with pytest.raises(SystemExit, match=r"bad\.png is not a picture"):
+    with pytest.raises(ValueError, match=r"bad\.png is not a picture"):
         contact_sheet.read_folder(tmp_path, 16, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{0}/none"], r"error: .*none is not a folder: give one of pictures"),
+        (["{0}/empty"], r"error: .*empty has no .*\.png"),
+        (["{0}", "--columns=0"], r"--columns: '0' is not a whole number from 1"),
+        (["{0}", "--rows=-1"], r"--rows: '-1' is not a whole number from 1"),
+        (["{0}", "--size=x"], r"--size: 'x' is not a whole number from 1"),
+        (["{0}", "--policies={0}/none"], r"--policies=.*none: .*No such file"),
+        (["{0}", "--policies={0}/a.json"], r"--policies=.*a.json: saved policies lack"),
+    ],
+)
+def test_wrong_commands_end_in_one_line(options, message, tmp_path, capsys):
+    picture(tmp_path / "a.png", 4, 4)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.json").write_text("{}")
+    out = f"--out={tmp_path}/new/sheet.png"
+    with pytest.raises(SystemExit) as error:
+        contact_sheet.main([out, *(option.format(tmp_path) for option in options)])
+    assert error.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(message, last)
+    assert not (tmp_path / "new").exists()
