@@ -39,8 +39,8 @@ def get_config(table: str, argument: str) -> ConfigDict:
     # The directory of a finished run of configs/imagenet_r50.py (or any other): whose
     # policies the cells of Table 6 replay.
     c.transfer_from = ""
-    # What is set here is set in every cell; num_passes is taken as far as a cell's
-    # groups divide.
+    # What is set here is set in every cell; num_passes and the devices are taken as far
+    # as a cell's groups divide.
     c.cell = _unset(default.get_config())
     for key in SET_BY_THE_CELL:
         if key in c.cell:
