@@ -62,6 +62,16 @@ def results(family: Family) -> Sheet:
         for name, write in columns.items()
     }
     kept = [name for name, cells in filled.items() if name in always or any(cells)]
+    return Sheet(
+        family.title,
+        tuple(kept),
+        tuple(zip(*(filled[name] for name in kept), strict=True)),
+        tuple(_notes(family, kept)),
+    )
+
+
+def _notes(family: Family, kept: Sequence[str]) -> list[str]:
+    """What the columns of the results say."""
     notes = [
         "Test error after the last epoch, never the best: mean ± standard deviation "
         "over seeds (n)."
@@ -89,12 +99,7 @@ def results(family: Family) -> Sheet:
             "Device hours: of training and of the search in the run itself, summed "
             "over its devices, without evaluation."
         )
-    return Sheet(
-        family.title,
-        tuple(kept),
-        tuple(zip(*(filled[name] for name in kept), strict=True)),
-        tuple(notes),
-    )
+    return notes
 
 
 def run_list(runs: Sequence[Run]) -> Sheet:
