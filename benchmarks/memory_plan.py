@@ -62,6 +62,12 @@ def read(text: str) -> ConfigDict:
     config.num_passes = int(passes or config.num_passes)
     if remat:
         config.model.options.remat = True
+    groups = _num_rows(config) // config.batch_norm.group_size
+    if groups % config.num_passes:
+        raise ValueError(
+            f"{text!r}: {groups} groups of rows do not divide into {config.num_passes} "
+            "passes"
+        )
     return config
 
 
@@ -86,12 +92,15 @@ def plan(config: ConfigDict, sharding: jax.sharding.Sharding | None) -> Plan:
 
 def row(name: str, config: ConfigDict, made: Plan) -> str:
     """One line of the table."""
-    num_rows = config.batch_size * config.policies.num_policies
     remat = "yes" if config.model.options.get("remat", False) else ""
     return (
-        f"| `{name}` | {num_rows // config.num_passes} | {config.num_passes} | {remat} "
+        f"| `{name}` | {_num_rows(config) // config.num_passes} | {config.num_passes} | {remat} "
         f"| {made.total / 2**30:.1f} | {made.seconds:.0f} |"
     )
+
+
+def _num_rows(config: ConfigDict) -> int:
+    return config.batch_size * config.policies.num_policies
 
 
 if __name__ == "__main__":

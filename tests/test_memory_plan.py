@@ -22,6 +22,7 @@ def test_a_preset_is_taken_as_it_is_or_with_passes_and_remat():
     [
         ("imagenet_r51", "'imagenet_r51' is no preset: cifar100_"),
         ("imagenet_r50:many", "PRESET:PASSES or PRESET:PASSES:remat"),
+        ("imagenet_r200:128", "64 groups of rows do not divide into 128 passes"),
         ("imagenet_r50:2:remats", "PRESET:PASSES or PRESET:PASSES:remat"),
     ],
 )
