@@ -16,8 +16,9 @@
 #
 # Runs that are finished are tested under corruption first, for at most half of a call
 # (where 150 s are left), and at its end (60 s); what was measured before the time was
-# over is kept in the run, so that the next call goes on there. CORRUPTED: test images
-# for it (2000; 0: none).
+# over is kept in the run, so that the next call goes on there. Corrupting 2000 images
+# costs about 4000 CPU seconds, for however many runs: first is only tested where WAITING
+# (5) wait, or no cell is left to run. CORRUPTED: test images (2000; 0: none).
 #
 # `pack` leaves out the checkpoints of runs that were tested so, and their controllers'
 # snapshots (7 MB a run, which only policies.replay_selection=resample reads): a copy to
@@ -35,6 +36,7 @@ ROW=wrn40x2
 NEEDED=${NEEDED:-120} # seconds without which no cell is begun: it compiles first
 SAVING=${SAVING:-40}  # seconds before the end at which a cell is told to save itself
 CORRUPTED=${CORRUPTED:-2000}
+WAITING=${WAITING:-5}
 NOTE='CIFAR-10 as a JPEG copy (quality 75): not comparable with published figures.'
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
@@ -143,15 +145,17 @@ finish() { # waits for the process `child`; its status is in `status`
   child=
 }
 
-corruptions() { # least seconds left, share: of finished runs with a checkpoint
-  local runs=() cell left
+corruptions() { # least seconds left, share, least runs: of those with a checkpoint
+  local runs=() cell left least=0
   for cell in $cells; do
-    [[ $(state_of "$cell") == finished* ]] || continue
+    [[ $(state_of "$cell") == finished* ]] || { least=$3 && continue; }
     [ -e "$RUNS/$cell/corruption.json" ] || [ ! -d "$RUNS/$cell/checkpoints" ] ||
       runs+=("$RUNS/$cell")
   done
   left=$((BUDGET - SECONDS))
-  if [ ${#runs[@]} -eq 0 ] || [ "$CORRUPTED" -eq 0 ]; then return; fi
+  if [ ${#runs[@]} -eq 0 ] || [ ${#runs[@]} -lt "$least" ] || [ "$CORRUPTED" -eq 0 ]; then
+    return
+  fi
   if [ "$left" -lt "$1" ]; then
     echo "corruptions: not yet for ${#runs[@]} runs, $left s are left"
     return
@@ -216,7 +220,7 @@ fi
 
 child= code=0 stopped=
 trap 'stopped=1; [ -n "$child" ] && kill -TERM "$child"' TERM INT
-corruptions 150 2
+corruptions 150 2 "$WAITING"
 for cell in $cells; do
   [[ $(state_of "$cell") == finished* ]] && continue
   left=$((BUDGET - SAVING - SECONDS))
@@ -237,7 +241,7 @@ for cell in $cells; do
   esac
 done
 states=$(states)
-[ -z "$stopped" ] && corruptions 60 1
+[ -z "$stopped" ] && corruptions 60 1 0
 states=$(states)
 echo "== $(grep -c ' finished' <<<"$states") of $(wc -l <<<"$states") cells are finished" \
   "in $RUNS; the same command goes on"
