@@ -93,9 +93,11 @@ def plan(config: ConfigDict, sharding: jax.sharding.Sharding | None) -> Plan:
 def row(name: str, config: ConfigDict, made: Plan) -> str:
     """One line of the table."""
     remat = "yes" if config.model.options.get("remat", False) else ""
+    rows, passes = _num_rows(config) // config.num_passes, config.num_passes
+    gibibytes = made.total / 2**30
     return (
-        f"| `{name}` | {_num_rows(config) // config.num_passes} | {config.num_passes} | {remat} "
-        f"| {made.total / 2**30:.1f} | {made.seconds:.0f} |"
+        f"| `{name}` | {rows} | {passes} | {remat} | {gibibytes:.1f} | "
+        f"{made.seconds:.0f} |"
     )
 
 
