@@ -37,6 +37,7 @@ ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
 }
 ENGINE = {"this engine (map)": "map", "this engine (vmap)": "vmap"}
+PER_CORE = "this engine (map) in a process per core"
 NAIVE = "vmap of lax.switch"
 HOST = {  # name in the table -> distribution
     "Pillow": "pillow",
@@ -45,7 +46,7 @@ HOST = {  # name in the table -> distribution
     "torchvision v2": "torchvision",
     "kornia": "kornia",
 }
-CANDIDATES = (*ENGINE, NAIVE, *HOST)
+CANDIDATES = (PER_CORE, *ENGINE, NAIVE, *HOST)
 LACKING = {"augmax": "lacks 9 of the 16 ops"}  # 0.4.1; see README.md
 NUM_POLICIES, NUM_SUB_POLICIES, CHAIN_LENGTH = 8, 5, 2
 STEPS = {  # training steps that a GPU's augmentation is measured against
@@ -191,7 +192,13 @@ def _candidates(
             else:
                 run, replay, stop = started
                 found.append(Timed(name, run, replay, {}, stop))
-        elif backend != "cpu" and ENGINE.get(name) == "map":
+        elif name == PER_CORE and backend == "cpu":
+            if setting.cores == "all":
+                run, replay, stop = hosts.start_engine(work)
+                found.append(Timed(name, run, replay, {}, stop))
+            else:
+                absent.append({"name": name, "why": "as this engine (map)"})
+        elif backend != "cpu" and (name == PER_CORE or ENGINE.get(name) == "map"):
             absent.append({"name": name, "why": f"not made for a {backend}"})
         else:
             is_naive = name == NAIVE

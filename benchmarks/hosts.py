@@ -1,4 +1,4 @@
-"""Starts the libraries of the host, in this process or one process per core."""
+"""Starts what runs on the host, in this process or in one process per core."""
 
 import multiprocessing
 import os
@@ -58,17 +58,46 @@ def _nothing() -> None:
     pass
 
 
+def start_engine(work: Work) -> Started:
+    """This engine's driver "map", a process pinned to each core.
+
+    Policies are shared out. One XLA with threads for many cores is slower than one for
+    each: pieces of a microsecond are handed from thread to thread.
+    """
+    from benchmarks import engine
+
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [
+        (work._replace(ops=ops, magnitudes=magnitudes), core)
+        for core, ops, magnitudes in zip(
+            cores,
+            np.array_split(work.ops, len(cores)),
+            np.array_split(work.magnitudes, len(cores)),
+            strict=True,
+        )
+        if len(ops)
+    ]
+    run, stop = _processes(_serve_engine, shares)
+    apply = engine.engine(work, "map")
+    return Started(run, lambda draws: engine.replay(work, apply, draws), stop)
+
+
 def _spread(name: str, work: Work) -> tuple[Callable[[int], None], Callable[[], None]]:
     """(run, stop) of as many processes as there are cores, each with its share."""
+    number = len(os.sched_getaffinity(0))
+    rows = [range(place, work.num_rows, number) for place in range(number)]
+    return _processes(_serve, [(name, work, share) for share in rows])
+
+
+def _processes(
+    serve: Callable[..., None], shares: Sequence[tuple[Any, ...]]
+) -> tuple[Callable[[int], None], Callable[[], None]]:
+    """(run, stop) of a process for each share."""
     context = multiprocessing.get_context("spawn")
-    num_workers = len(os.sched_getaffinity(0))
     connections, workers = [], []
-    for place in range(num_workers):
+    for share in shares:
         here, there = context.Pipe()
-        rows = range(place, work.num_rows, num_workers)
-        worker = context.Process(
-            target=_serve, args=(there, name, work, rows), daemon=True
-        )
+        worker = context.Process(target=serve, args=(there, *share), daemon=True)
         worker.start()
         connections.append(here)
         workers.append(worker)
@@ -92,4 +121,18 @@ def _serve(connection: Connection, name: str, work: Work, rows: Sequence[int]) -
     library = MAKERS[name](work)
     while (seed := connection.recv()) is not None:
         _whole(library, work, seed, rows)
+        connection.send(seed)
+
+
+def _serve_engine(connection: Connection, work: Work, core: int) -> None:
+    """As `_serve`; JAX is imported where it sees one core."""
+    os.sched_setaffinity(0, {core})
+    os.environ["XLA_FLAGS"] = ""
+    import jax
+
+    from benchmarks import engine
+
+    compiled = engine.compile_candidate(work, engine.engine(work, "map"), 1)
+    while (seed := connection.recv()) is not None:
+        jax.block_until_ready(compiled.run(seed))
         connection.send(seed)

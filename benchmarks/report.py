@@ -51,7 +51,8 @@ def _table(side: str, settings: dict[str, Any]) -> list[str]:
         cells = [name]
         for candidates in by_name:
             cells += _cells(candidates[name], candidates.get("Pillow", {}))
-        equal = by_name[0][name].get("equal")
+        measured = [candidates[name].get("equal") for candidates in by_name]
+        equal = next((share for share in measured if share is not None), None)
         cells.append("–" if equal is None else f"{100 * equal:.1f} %")
         lines.append(f"| {' | '.join(cells)} |")
     bounds = [

@@ -36,6 +36,17 @@ def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
         assert f"\n| {name} | " in table
 
 
+@pytest.mark.slow  # a process and its compilation for each core
+def test_a_process_per_core_does_the_same_work(tmp_path):
+    only = f"{augment.PER_CORE},Pillow"
+    augment.main(["--quick", "--cores=all", f"--only={only}", f"--out={tmp_path}"])
+    (path,) = tmp_path.glob("augment-*.json")
+    size = json.loads(path.read_text())["settings"]["all"]["sizes"]["8"]
+    rows = {row["name"]: row for row in size["candidates"]}
+    assert rows[augment.PER_CORE]["equal"] == 1
+    assert rows[augment.PER_CORE]["images_per_s"] > 0
+
+
 def test_an_unknown_candidate_is_refused(capsys):
     with pytest.raises(SystemExit):
         augment.main(["--only=Gimp"])
