@@ -18,6 +18,7 @@ import numpy as np
 from aaa_jax.augment import FILL, Draws, apply_policies, draw
 from aaa_jax.ops import OPS
 from aaa_jax.policies import Policies, check_policies
+from aaa_jax.standard import check_images
 
 MARGIN = 16  # pixels around the sheet and between the panel and the images
 GAP = 10  # between columns
@@ -85,6 +86,8 @@ def draw_contact_sheet(
     Returns:
         uint8 [height, width, 3], red, green, blue.
     """
+    has_instances = getattr(images, "ndim", None) == 5
+    check_images("images", images[0] if has_instances else images)
     num_policies = policies.num_policies
     names = names or [f"Policy {m + 1}" for m in range(num_policies)]
     if len(names) != num_policies:
@@ -93,7 +96,7 @@ def draw_contact_sheet(
     augmented = _augment(key, images, policies, tuple(fill))
     results, draws = jax.device_get(augmented)
     rows = []
-    if images.ndim == 4:
+    if not has_instances:
         originals = _resize(np.asarray(images), side)
         heading = [("Images", NAME), ("before any op", TEXT)]
         rows.append(Row(heading, originals, [[] for _ in originals]))

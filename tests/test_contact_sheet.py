@@ -150,9 +150,13 @@ def test_title_and_footer_are_written_whole():
     assert len(places(sheet, ink(words, contact_sheet.FAINT))) == 1
 
 
-def test_a_wrong_number_of_names_is_refused():
+def test_a_wrong_number_of_names_and_wrong_images_are_refused():
     with pytest.raises(ValueError, match="1 names for 2 policies"):
         draw_contact_sheet(KEY, IMAGES, TWO, names=["one"])
+    with pytest.raises(ValueError, match=r"images \(11, 13, 3\): \[B, H, W, 3\] is"):
+        draw_contact_sheet(KEY, IMAGES[0], TWO)
+    with pytest.raises(ValueError, match="images are float64: uint8 from 0 to 255"):
+        draw_contact_sheet(KEY, IMAGES / 255, TWO)
 
 
 def test_a_saved_sheet_reads_back_the_same(tmp_path):
