@@ -340,12 +340,18 @@ COLUMNS = (30, 90, 120, 160, 200)
     [
         (Controller(), 1e-5, (1.00, 0.86, 0.57, 0.36, 0.24)),
         (Controller(), 0.2, (1.00, 0.94, 0.86, 0.82, 0.81)),
-        (
+        pytest.param(
             Controller(reset_per_sub_policy=True),
             1e-5,
             (1.00, 1.00, 0.99, 0.93, 0.76),
+            marks=pytest.mark.slow,
         ),
-        (Controller(tanh_constant=1.5), 1e-5, (1.00, 0.90, 0.82, 0.78, 0.75)),
+        pytest.param(
+            Controller(tanh_constant=1.5),
+            1e-5,
+            (1.00, 0.90, 0.82, 0.78, 0.75),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["carried", "entropy weight 0.2", "reset", "tanh 1.5"],
 )

@@ -10,6 +10,8 @@ import pytest
 from aaa_jax import diagnostics, ops, sources
 from aaa_jax.policies import Policies, identity_policies
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 
 def make_policies(names, magnitudes) -> Policies:
     indices = np.vectorize(ops.op_index)(np.array(names)).astype(np.int32)

@@ -10,6 +10,8 @@ import pytest
 
 from aaa_jax import devices, evaluate
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 NUM_CLASSES = 7
 

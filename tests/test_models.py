@@ -81,7 +81,13 @@ def assert_trees_close(ours, theirs, tolerance):
         np.testing.assert_allclose(a, b, atol=tolerance * max(np.abs(b).max(), 1e-3))
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "name",  # a ResNet takes its time, and is what a Wide-ResNet is in this
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "resnet" else name
+        for name in models.MODELS
+    ],
+)
 def test_shares_of_the_groups_make_the_result_of_the_whole_large_batch(name):
     """Devices and passes: 4 groups at once, and 2 + 2 of them."""
     images, rows = images_of(name, 4 * GROUP), jnp.arange(4 * GROUP)

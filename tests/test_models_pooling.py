@@ -10,6 +10,8 @@ from models_oracle import max_pool as numpy_max_pool
 
 from aaa_jax.models.pooling import average_pool, max_pool
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 SIZES = [(8, 6), (7, 5), (1, 2), (3, 8)]
 
 

@@ -299,8 +299,8 @@ def _fail_later(fail, monkeypatch, workdir):
     "fail",
     [
         _no_room,
-        _small_files,
-        _no_directory,
+        pytest.param(_small_files, marks=pytest.mark.slow),
+        pytest.param(_no_directory, marks=pytest.mark.slow),
         pytest.param(_read_only, marks=pytest.mark.slow),
         pytest.param(_no_checkpoints, marks=pytest.mark.slow),
     ],

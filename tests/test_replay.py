@@ -22,6 +22,8 @@ from aaa_jax import (
 )
 from aaa_jax.policies import Policies
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 M, Q, S = 8, 5, 2
 ROUNDS = 6
 ROUND_STEPS = 3

@@ -14,6 +14,8 @@ import aaa_jax
 from aaa_jax import metrics, ops, policies, published, sources
 from aaa_jax.policies import ORDERS, RANGES, Policies, check_policies, identity_policies
 
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
 INFO_SHAPES = {
     "op_entropy": (),
     "magnitude_entropy": (),
