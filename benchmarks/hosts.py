@@ -61,8 +61,7 @@ def _nothing() -> None:
 def start_engine(work: Work) -> Started:
     """This engine's driver "map", a process pinned to each core.
 
-    Policies are shared out. One XLA with threads for many cores is slower than one for
-    each: pieces of a microsecond are handed from thread to thread.
+    Policies are shared out, as the libraries of the host share the rows.
     """
     from benchmarks import engine
 
