@@ -79,14 +79,11 @@ def plan(config: ConfigDict, sharding: jax.sharding.Sharding | None) -> Plan:
     compiled: Any = function.lower(*made.shapes()).compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()
-    total = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
     return Plan(
-        memory.argument_size_in_bytes, memory.temp_size_in_bytes, total, seconds
+        memory.argument_size_in_bytes,
+        memory.temp_size_in_bytes,
+        presets.planned_bytes(compiled),
+        seconds,
     )
 
 

@@ -75,6 +75,17 @@ def full_step(config: ConfigDict) -> PresetStep:
     return made._replace(call=functools.partial(made.call, recipe=recipe))
 
 
+def planned_bytes(compiled: Any) -> int:
+    """What a compiled program has on the device, by the compiler's plan."""
+    memory = compiled.memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+
+
 def make_step(
     config: ConfigDict, spec: data.DatasetSpec, num_images: int, resident: int
 ) -> PresetStep:

@@ -97,14 +97,11 @@ def _candidate(
             state, result = compiled(state, *rest)
         jax.block_until_ready((state, result))
 
-    memory = compiled.memory_analysis()
-    total = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
-    facts = {"compile_cold_s": cold, "compile_warm_s": warm, "memory_bytes": total}
+    facts = {
+        "compile_cold_s": cold,
+        "compile_warm_s": warm,
+        "memory_bytes": presets.planned_bytes(compiled),
+    }
     return Candidate(name, run, {key: float(value) for key, value in facts.items()})
 
 
