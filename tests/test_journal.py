@@ -20,7 +20,7 @@ from aaa_jax.program import Round
         ("--xla_gpu_deterministic_ops", True),
         ("--xla_gpu_deterministic_ops=false", False),
         ("--xla_gpu_deterministic_ops=0", False),
-        ("--xla_dump_to=/tmp/deterministic", False),
+        ("--xla_dump_to=deterministic", False),
         ("--xla_gpu_deterministic_ops=true --xla_gpu_deterministic_ops=false", False),
         ("--a=b --xla_gpu_deterministic_ops=false  --xla_gpu_deterministic_ops", True),
     ],
