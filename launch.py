@@ -3,10 +3,10 @@
 Of a table, such as configs/table1.py, it runs every cell, each in a process of its own;
 `--list` shows them; `configs/table.py` says more.
 
-Flags and one call; Algorithm 1 is `aaa_jax.train.train_and_evaluate`. Exit codes: 0 the
-run is finished; 2 the command cannot work, and one line says why; 1 the run failed, and
-says why; 128 + n the run was saved on signal n, and the same command resumes it, or
-there was nothing to save yet.
+Flags and one call; Algorithm 1 is `aaa_jax.train.loop.train_and_evaluate`. Exit codes:
+0 the run is finished; 2 the command cannot work, and one line says why; 1 the run
+failed, and says why; 128 + n the run was saved on signal n, and the same command
+resumes it, or there was nothing to save yet.
 
 On a pod the same command is started in every process (docs/pods.md).
 """
@@ -51,7 +51,7 @@ class Command(NamedTuple):
     Attributes:
         config: with its overrides.
         workdir: the run's directory.
-        processes: arguments of `aaa_jax.processes.initialize`.
+        processes: arguments of `aaa_jax.runtime.processes.initialize`.
         lists: whether a table's cells are to be shown, not run.
         table: whose cell is to be run; "": an ordinary run.
         cell: which one.
@@ -144,15 +144,17 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as error:
         return _refuse(error)
     if "table" in command.config:
-        from aaa_jax import cells, tables
+        from aaa_jax.experiments import run_table, table_cells
 
         try:
-            if command.lists or not cells.is_one_cell(command.config):
-                return tables.main(command.config, command.workdir, argv, command.lists)
-            [cell] = cells.select_cells(command.config)
-            config = cells.cell_config(command.config, cell)
+            if command.lists or not table_cells.is_one_cell(command.config):
+                return run_table.main(
+                    command.config, command.workdir, argv, command.lists
+                )
+            [cell] = table_cells.select_cells(command.config)
+            config = table_cells.cell_config(command.config, cell)
             table = command.config.table
-        except cells.TableError as error:
+        except table_cells.TableError as error:
             return _refuse(error)
         workdir = os.path.join(command.workdir, cell.name)
         command = command._replace(
@@ -164,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
             os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
         )
     # Only now: a wrong command line is answered at once.
-    from aaa_jax import processes
+    from aaa_jax.runtime import processes
 
     try:
         processes.initialize(**command.processes)
@@ -179,23 +181,26 @@ def _train(command: Command) -> int:
     """The run, and the exit code of how it ended."""
     import jax
 
-    from aaa_jax import checkpoint, data, metrics, processes, train
+    from aaa_jax import data
+    from aaa_jax.runtime import processes
+    from aaa_jax.train import loop
+    from aaa_jax.workdir import checkpoints, run_directory
 
     try:
         with _as_cell(command) if command.table else contextlib.nullcontext():
-            train.train_and_evaluate(command.config, command.workdir)
+            loop.train_and_evaluate(command.config, command.workdir)
     except (
-        train.ConfigError,
+        loop.ConfigError,
         data.DatasetError,
-        metrics.RunDirectoryError,
-        checkpoint.CheckpointError,
+        run_directory.RunDirectoryError,
+        checkpoints.CheckpointError,
         processes.ProcessError,
     ) as error:
         return _refuse(error)
-    except (train.NonFiniteLoss, train.RunFailed) as error:
+    except (loop.NonFiniteLoss, loop.RunFailed) as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 1
-    except train.RunInterrupted as error:
+    except loop.RunInterrupted as error:
         print(f"launch.py: {error}", file=sys.stderr)
         return 128 + error.signal_number
     except jax.errors.JaxRuntimeError as error:
@@ -219,16 +224,19 @@ def _as_cell(command: Command) -> Iterator[None]:
     """
     import jax
 
-    from aaa_jax import cells, processes
+    from aaa_jax.experiments import table_cells
+    from aaa_jax.runtime import processes
 
-    said = cells.fit_devices(command.config, jax.device_count(), processes.count())
+    said = table_cells.fit_devices(
+        command.config, jax.device_count(), processes.count()
+    )
     if said and processes.is_first():
         print(f"launch.py: {command.cell} {said}", flush=True)
     try:
         yield
     finally:
         if processes.is_first():
-            cells.record_table(command.workdir, command.table)
+            table_cells.record_table(command.workdir, command.table)
 
 
 def _define_processes(values: flags.FlagValues) -> None:

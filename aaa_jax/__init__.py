@@ -4,11 +4,12 @@ The names below serve in a training loop of your own; `train.train_and_evaluate`
 whole of Algorithm 1, and `launch.py` its command line.
 """
 
-from aaa_jax.augment import apply_ops, apply_policies, draw, large_batch
+from aaa_jax.augment.large_batch import apply_ops, apply_policies, draw, large_batch
+from aaa_jax.augment.ops import OPS
+from aaa_jax.augment.policies import RANGES, Policies
+from aaa_jax.augment.standard import normalize, standard_augment
 from aaa_jax.objective import normalize_losses, per_policy_losses
-from aaa_jax.ops import OPS
-from aaa_jax.policies import RANGES, Policies
-from aaa_jax.sources import (
+from aaa_jax.search.sources import (
     PolicySource,
     adversarial_source,
     file_source,
@@ -20,7 +21,6 @@ from aaa_jax.sources import (
     schedule_source,
     trivialaugment_source,
 )
-from aaa_jax.standard import normalize, standard_augment
 
 __all__ = [
     "OPS",

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import augment
-from aaa_jax.policies import Policies
+from aaa_jax.augment import large_batch
+from aaa_jax.augment.policies import Policies
 from benchmarks import described
 from benchmarks.augment import (
     CHAIN_LENGTH,
@@ -94,7 +94,7 @@ def plan(
     )
     images = jax.ShapeDtypeStruct((num_rows // NUM_POLICIES, side, side, 3), jnp.uint8)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    call = functools.partial(augment.large_batch, driver=driver)
+    call = functools.partial(large_batch.large_batch, driver=driver)
     function = jax.jit(call, **described.on(sharding))
     start = time.perf_counter()
     compiled: Any = function.lower(key, images, policies).compile()

@@ -29,8 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import controller, diagnostics, ops
-from aaa_jax.policies import NUM_MAGNITUDES, Policies
+from aaa_jax.augment import ops
+from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
+from aaa_jax.search import collapse, controller
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NUM_POLICIES = 8
@@ -151,7 +152,7 @@ def measure(options: dict[str, Any], seeds: int, updates: int) -> dict[str, Arra
     of_seeds = jax.vmap(player(options, updates), in_axes=(None, 0))
     played = jax.jit(jax.vmap(of_seeds, in_axes=(0, None)))(games, jnp.arange(seeds))
     arrays = {name: np.asarray(value, np.float64) for name, value in played.items()}
-    join = np.vectorize(diagnostics.joint_entropy)
+    join = np.vectorize(collapse.joint_entropy)
     arrays["entropy"] = join(arrays["op_entropy"], arrays["magnitude_entropy"])
     return {
         game: {name: value[place] for name, value in arrays.items()}
@@ -165,7 +166,7 @@ def states(arrays: Arrays) -> np.ndarray:
     found = np.zeros(arrays["entropy"].shape, int)
     for place in np.ndindex(found.shape):
         summary = {key: float(arrays[key][place]) for key in keys}
-        found[place] = diagnostics.STATES.index(diagnostics.collapse_state(summary))
+        found[place] = collapse.STATES.index(collapse.collapse_state(summary))
     return found
 
 
@@ -194,7 +195,7 @@ def row(name: str, arrays: Arrays) -> str:
     last = reached[:, -1]
     ends = ", ".join(
         f"{np.sum(last == place)} {state}"
-        for place, state in enumerate(diagnostics.STATES)
+        for place, state in enumerate(collapse.STATES)
         if np.any(last == place)
     )
     cells = [

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import augment, models, objective
-from aaa_jax.ops import OPS, Inputs
-from aaa_jax.policies import Policies
+from aaa_jax import models, objective
+from aaa_jax.augment import large_batch
+from aaa_jax.augment.ops import OPS, Inputs
+from aaa_jax.augment.policies import Policies
 from benchmarks.work import Draws, Work
 
 # (draws, images [N, H, W, 3], policies) -> uint8 [M, N, H, W, 3].
-Apply = Callable[[augment.Draws, jax.Array, Policies], jax.Array]
+Apply = Callable[[large_batch.Draws, jax.Array, Policies], jax.Array]
 
 
 class Compiled(NamedTuple):
@@ -48,10 +49,12 @@ def policies_of(work: Work) -> Policies:
 def engine(work: Work, driver: str) -> Apply:
     """`augment.apply_policies` with a driver."""
 
-    def apply(draws: augment.Draws, images: jax.Array, policies: Policies) -> jax.Array:
+    def apply(
+        draws: large_batch.Draws, images: jax.Array, policies: Policies
+    ) -> jax.Array:
         rows, policy_of_row = _rows(images, policies)
         size = {"group_size": len(images), "fill": work.fill, "driver": driver}
-        return augment.apply_policies(draws, rows, policies, policy_of_row, **size)
+        return large_batch.apply_policies(draws, rows, policies, policy_of_row, **size)
 
     return apply
 
@@ -68,12 +71,16 @@ def naive(work: Work) -> Apply:
             image = jax.lax.switch(ops[s], branches, image, row, inputs)
         return image
 
-    def apply(draws: augment.Draws, images: jax.Array, policies: Policies) -> jax.Array:
+    def apply(
+        draws: large_batch.Draws, images: jax.Array, policies: Policies
+    ) -> jax.Array:
         rows, policy_of_row = _rows(images, policies)
         place = (policy_of_row, draws.sub_policy)
         ops, magnitudes = policies.ops[place], policies.magnitudes[place]
         size = images.shape[1:3]
-        table = augment.coefficient_rows(ops, magnitudes, draws.sign, "monotone", *size)
+        table = large_batch.coefficient_rows(
+            ops, magnitudes, draws.sign, "monotone", *size
+        )
         partners = images[draws.partner]
         return jax.vmap(chain)(rows, ops, table, draws.center, partners)
 
@@ -96,11 +103,13 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
     def pixels(seed: jax.Array, images: jax.Array, policies: Policies) -> jax.Array:
         _, policy_of_row = _rows(images, policies)
         size = {"height": height, "width": width, "group_size": len(images)}
-        draws = augment.draw(jax.random.key(seed), policies, policy_of_row, **size)
+        draws = large_batch.draw(jax.random.key(seed), policies, policy_of_row, **size)
         return apply(draws, images, policies)
 
     def all_of_it(seed: jax.Array, images: jax.Array, policies: Policies) -> jax.Array:
-        return augment.normalize(pixels(seed, images, policies), work.mean, work.std)
+        return large_batch.normalize(
+            pixels(seed, images, policies), work.mean, work.std
+        )
 
     start = time.perf_counter()
     if num_devices == 1:
@@ -123,7 +132,7 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
 
 def replay(work: Work, apply: Apply, draws: Draws) -> np.ndarray:
     """Augment with given draws, without normalising: uint8 [N M, H, W, 3]."""
-    ours = augment.Draws(
+    ours = large_batch.Draws(
         sub_policy=jnp.asarray(draws.sub_policy, jnp.int32),
         applied=jnp.ones(draws.sign.shape, bool),
         sign=jnp.asarray(draws.sign, jnp.int32),

@@ -214,7 +214,8 @@ def make_config(
 
 def make_splits(num_images: int, data_dir: str) -> Any:
     """The splits of a run: a part of CIFAR-10, or noise of its shape."""
-    from aaa_jax import data, feed
+    from aaa_jax import data
+    from aaa_jax.train import batches
 
     spec = data.DATASETS["cifar10"]
     if data_dir:
@@ -228,18 +229,19 @@ def make_splits(num_images: int, data_dir: str) -> Any:
             tuple(map(str, range(10))),
         )
     some_images = train._replace(images=train.images[:8], labels=train.labels[:8])
-    return feed.Splits(spec, train, some_images, num_images, train.images.shape[1:])
+    return batches.Splits(spec, train, some_images, num_images, train.images.shape[1:])
 
 
 def _run(config: Any, splits: Any, workdir: Path) -> dict[str, Any]:
     """Seconds of a step in each epoch but the first, and of that epoch's extra."""
     from unittest import mock
 
-    from aaa_jax import metrics, train
+    from aaa_jax.train import loop
+    from aaa_jax.workdir import run_directory
 
-    with mock.patch.object(train, "open_splits", return_value=splits):
-        train.train_and_evaluate(config, str(workdir))
-    lines = metrics.read_lines(workdir, "timing")
+    with mock.patch.object(loop, "open_splits", return_value=splits):
+        loop.train_and_evaluate(config, str(workdir))
+    lines = run_directory.read_lines(workdir, "timing")
     seconds = [line["train_seconds"] / line["steps"] for line in lines]
     first, rest = lines[0]["train_seconds"], seconds[1:]
     return {

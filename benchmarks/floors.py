@@ -36,7 +36,7 @@ class Floor(NamedTuple):
 
 def floor(network: str, device: str) -> Floor:
     """The floors of a network's step at the rows of `train_step`, on a device."""
-    from aaa_jax.experiment import build_model
+    from aaa_jax.experiments.build import build_model
     from benchmarks import presets
 
     preset, num_rows = NETWORKS[network]

@@ -50,7 +50,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return 2
     import jax
 
-    from aaa_jax.damage import NEEDS_IMAGEMAGICK, find_imagemagick
+    from aaa_jax.trained.corrupted_images import NEEDS_IMAGEMAGICK, find_imagemagick
 
     devices = jax.devices()
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")

@@ -160,7 +160,7 @@ corruptions() { # least seconds left, share, least runs: of those with a checkpo
     echo "corruptions: not yet for ${#runs[@]} runs, $left s are left"
     return
   fi
-  timeout $((left / $2)) "$PYTHON" -m aaa_jax.corruptions "--images=$CORRUPTED" \
+  timeout $((left / $2)) "$PYTHON" -m aaa_jax.trained.corruptions "--images=$CORRUPTED" \
     "${runs[@]}" &
   child=$!
   finish
@@ -193,7 +193,7 @@ case ${1:-} in
     RUNS=${TINY_RUNS:-$(mktemp -d)/table4_cifar10}
     NEEDED=1 CORRUPTED=10 # one a class
     for setting in data.name=digits data.num_train_images=64 augment.cutout_size=8 \
-      model.name=tests.tiny:factory model.options='{}' batch_size=8 \
+      model.name=tests.support.tiny:factory model.options='{}' batch_size=8 \
       batch_norm.group_size=8 epochs=1 max_steps=2 policies.round_steps=1 \
       evaluation.batch_size=600 devices.num_devices=1; do
       EXTRA+=" --config.cell.$setting"

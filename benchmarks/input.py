@@ -31,7 +31,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aaa_jax import data, groups
+from aaa_jax import data
+from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.examples import parse_record
@@ -306,7 +307,7 @@ def _candidates(
 def _ours(
     stream: data.Stream, options: argparse.Namespace, resample: str, threads: int
 ) -> Callable[[], int]:
-    layout = groups.group_layout(options.images, options.policies, options.images)
+    layout = batch_layout.group_layout(options.images, options.policies, options.images)
     steps = max(1, min(8, stream.num_images // options.images))
 
     def run() -> int:
@@ -315,7 +316,7 @@ def _ours(
             data.StreamOptions(
                 image_size=options.size, resample=resample, num_threads=threads
             ),
-            image_of_row=groups.image_of_row(layout),
+            image_of_row=batch_layout.image_of_row(layout),
             rows=range(layout.num_rows),
             batch_size=options.images,
             epoch=0,

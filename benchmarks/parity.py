@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import augment
-from aaa_jax.ops import OPS, Inputs, op_index
-from aaa_jax.policies import RANGES, range_table
+from aaa_jax.augment import large_batch
+from aaa_jax.augment.ops import OPS, Inputs, op_index
+from aaa_jax.augment.policies import RANGES, range_table
 from benchmarks import engine, libraries, work
 from benchmarks.augment import ROOT, machine, make_work, versions
 from benchmarks.report import provenance
@@ -234,9 +234,9 @@ def _jitted(
 
 def _by_driver(driver: str, ranges: str, fill: Any, *fields: jax.Array) -> jax.Array:
     images, partners, ops, magnitudes, signs, centers = fields
-    draws = augment.OpDraws(signs, centers)
+    draws = large_batch.OpDraws(signs, centers)
     options = {"ranges": ranges, "fill": fill, "driver": driver}
-    return augment.apply_ops(
+    return large_batch.apply_ops(
         images, ops, magnitudes, draws, partners=partners, **options
     )
 
@@ -244,7 +244,7 @@ def _by_driver(driver: str, ranges: str, fill: Any, *fields: jax.Array) -> jax.A
 def _by_ops(ranges: str, fill: Any, *fields: jax.Array) -> jax.Array:
     images, partners, ops, magnitudes, signs, centers = fields
     size = images.shape[1:3]
-    rows = augment.coefficient_rows(ops, magnitudes, signs, ranges, *size)
+    rows = large_batch.coefficient_rows(ops, magnitudes, signs, ranges, *size)
     branches = [op.apply for op in OPS]
     color = jnp.array(fill, jnp.uint8)
 

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from aaa_jax import data, step
-from aaa_jax.experiment import Experiment, build
-from aaa_jax.paper_tables import TABLES
+from aaa_jax import data
+from aaa_jax.experiments.build import Experiment, build
+from aaa_jax.experiments.paper_tables import TABLES
+from aaa_jax.train import step
 
 NOT_PRESETS = ("__init__", "arguments", "default", "table", *TABLES)
 PRESETS = tuple(

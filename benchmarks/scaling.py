@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from aaa_jax import groups
+from aaa_jax.augment import batch_layout
 from benchmarks import flops, presets
 from benchmarks.input import DEFAULT, loader_row
 
@@ -184,7 +184,9 @@ def largest_group(task: Work, devices: int) -> int:
     for size in range(task.group_size, 0, -1):
         if task.num_images % size:
             continue
-        layout = groups.group_layout(task.num_images, task.num_policies, size, "mixed")
+        layout = batch_layout.group_layout(
+            task.num_images, task.num_policies, size, "mixed"
+        )
         if (layout.num_rows // layout.rows_per_group) % devices == 0:
             return size
     raise ValueError(f"{task.name}: {task.num_rows} rows are too few for {devices}")
@@ -192,10 +194,12 @@ def largest_group(task: Work, devices: int) -> int:
 
 def images_of_host(task: Work, size: int, devices: int, hosts: int) -> int:
     """Distinct images among the rows of the first host's devices."""
-    layout = groups.group_layout(task.num_images, task.num_policies, size, "mixed")
+    layout = batch_layout.group_layout(
+        task.num_images, task.num_policies, size, "mixed"
+    )
     share = task.num_rows // hosts
     assert devices % hosts == 0
-    return len(np.unique(np.asarray(groups.image_of_row(layout))[:share]))
+    return len(np.unique(np.asarray(batch_layout.image_of_row(layout))[:share]))
 
 
 def table(task: Work, site: Site) -> str:

@@ -23,7 +23,8 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from aaa_jax import progress, train  # noqa: E402
+from aaa_jax.runtime import progress  # noqa: E402
+from aaa_jax.train import loop  # noqa: E402
 from configs import digits  # noqa: E402
 
 
@@ -51,8 +52,8 @@ def soak(config, workdir: str) -> np.ndarray:
 
     progress.Progress.update = update
     try:
-        train.train_and_evaluate(config, workdir)
-    except train.RunInterrupted as error:
+        loop.train_and_evaluate(config, workdir)
+    except loop.RunInterrupted as error:
         print(error)  # what was noted until then is reported
     finally:
         progress.Progress.update = shown
@@ -92,7 +93,7 @@ def report(noted: np.ndarray, given: argparse.Namespace) -> str:
 def _config(given: argparse.Namespace):
     config = digits.get_config()
     if given.tiny:
-        config.model.name = "tests.tiny:factory"
+        config.model.name = "tests.support.tiny:factory"
         with config.unlocked():
             config.model.options = {}
     config.max_steps = given.steps

@@ -10,7 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from aaa_jax import data, objective
-from aaa_jax.step import TrainState
+from aaa_jax.train.step import TrainState
 from benchmarks import presets
 
 NUM_BATCHES = 4  # mini-batches of synthetic images on the device

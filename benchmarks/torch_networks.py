@@ -1,7 +1,7 @@
 """The four network families in plain PyTorch, NCHW, as a user of it would write them.
 
 Submodules bear the names of `aaa_jax.models`, so that a tree of its variables becomes a
-state dict by joining names: `tests/test_models_torch.py` holds the two equal.
+state dict by joining names: `tests/models/test_against_torch.py` holds the two equal.
 """
 
 # ruff: noqa: D101, D102 (each class is the PyTorch twin of one of ours)

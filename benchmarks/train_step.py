@@ -259,7 +259,7 @@ def _facts(network: str, config: Any, spec: Any, num_rows: int) -> dict[str, Any
     """What holds for every candidate of a table."""
     import jax
 
-    from aaa_jax.experiment import build_model
+    from aaa_jax.experiments.build import build_model
     from benchmarks import flops
 
     model = build_model(config, spec.num_classes)

@@ -42,7 +42,7 @@ class Work(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """As `aaa_jax.augment.Draws`, NumPy; B = N M rows, those of a policy together."""
+    """As `large_batch.Draws`, in NumPy; B = N M rows, those of a policy together."""
 
     sub_policy: np.ndarray
     sign: np.ndarray

@@ -57,13 +57,13 @@ def get_config() -> ConfigDict:
     c.augment.cutout_size = 16  # side of the fixed Cutout, pixels (Sec. 4.2); 0: none
 
     c.policies = ConfigDict()
-    c.policies.source = "adversarial"  # a row of aaa_jax.sources.SOURCES
+    c.policies.source = "adversarial"  # a row of aaa_jax.search.sources.SOURCES
     c.policies.num_policies = 8  # M (Sec. 4.2, Choice of M)
     c.policies.num_sub_policies = 5  # Q (Sec. 3.2)
     # Steps between two controller updates; 0: an epoch (Alg. 1).
     c.policies.round_steps = 0
-    # Silent: magnitude -> value. A row of aaa_jax.policies.RANGES; published sources
-    # bring their own, and their own order.
+    # Silent: magnitude -> value. A row of aaa_jax.augment.policies.RANGES; published
+    # sources bring their own, and their own order.
     c.policies.ranges = "monotone"
     # Silent: colour of moved-in pixels and Cutout patches. "dataset": its mean;
     # "black"; "grey" (128); "alpha": as AutoAugment's CIFAR code, 0 after

@@ -26,7 +26,7 @@ def get_config(table: str, argument: str) -> ConfigDict:
     """The config of a table.
 
     Args:
-        table: a key of `aaa_jax.paper_tables.TABLES`.
+        table: a key of `aaa_jax.experiments.paper_tables.TABLES`.
         argument: which of its cells: ROW[/COLUMN[/seedS]], each part a key or `*`.
     """
     c = ConfigDict()

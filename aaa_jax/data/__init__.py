@@ -23,10 +23,9 @@ from aaa_jax.data.errors import (
     DatasetNotPrepared,
     DownloadFailed,
 )
-from aaa_jax.data.loading import Dataset, describe, load, stratified_subset
-from aaa_jax.data.prepared import data_folder
+from aaa_jax.data.load import Dataset, describe, load, stratified_subset
 from aaa_jax.data.resident import epoch_permutation, gather, step_indices
-from aaa_jax.data.streaming import (
+from aaa_jax.data.stream import (
     Batches,
     EvaluationBatch,
     RowBatch,
@@ -37,6 +36,7 @@ from aaa_jax.data.streaming import (
     open_stream,
     train_batches,
 )
+from aaa_jax.data.tfds_folder import data_folder
 
 __all__ = [
     "DATASETS",

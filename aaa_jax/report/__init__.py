@@ -11,7 +11,7 @@ a `style.Picture`: `curves` (losses, errors), `comparisons` (Table 4, Figure 5),
 of training is imported, and the same runs give the same bytes.
 """
 
-from aaa_jax.report.book import write_report
 from aaa_jax.report.runs import ReportError
+from aaa_jax.report.write import write_report
 
 __all__ = ["ReportError", "write_report"]

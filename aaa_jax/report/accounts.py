@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aaa_jax.paper_tables import PAPER_COSTS, TABLES, Table
-from aaa_jax.report.efficiency import ROW
+from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES, Table
+from aaa_jax.report.figures.efficiency import ROW
+from aaa_jax.report.result_tables import Sheet
 from aaa_jax.report.runs import Run
-from aaa_jax.report.sheets import Sheet
 
 PAPERS_DEVICES = "64 x NVIDIA Tesla V100"
 

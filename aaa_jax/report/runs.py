@@ -16,8 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaa_jax import costs, diagnostics, metrics, ops, policies, snapshots
-from aaa_jax.paper_tables import TABLE_FILE
+from aaa_jax.augment import ops, policies
+from aaa_jax.experiments import costs
+from aaa_jax.experiments.paper_tables import TABLE_FILE
+from aaa_jax.search import collapse
+from aaa_jax.workdir import run_directory, snapshots
 
 DEEPEST = 3  # levels below a folder at which runs are looked for: ROW/COLUMN/seedS
 SEED_FOLDER = re.compile(r"seed(\d+)")
@@ -174,7 +177,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     names = _names(list(places))
     try:
         runs = [_read(place, names[place], places[place]) for place in places]
-    except (metrics.RunDirectoryError, snapshots.SnapshotError) as error:
+    except (run_directory.RunDirectoryError, snapshots.SnapshotError) as error:
         raise ReportError(str(error)) from error
     return sorted(runs, key=lambda run: _natural(run.name))
 
@@ -210,8 +213,8 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def _read(path: pathlib.Path, name: str, cell: Cell | None) -> Run:
-    lines = metrics.read_lines(path, "metrics")
-    settings = metrics.read_config(path)
+    lines = run_directory.read_lines(path, "metrics")
+    settings = run_directory.read_config(path)
     if not isinstance(settings, dict) or not {"seed", "epochs"} <= settings.keys():
         raise ReportError(
             f"{path / 'config.json'} is not the config of a run of this program: it "
@@ -272,7 +275,7 @@ def _read_extra(path: pathlib.Path, keys: Sequence[str]) -> dict[str, Any] | Non
 def _read_rounds(path: pathlib.Path, per_epoch: int) -> Rounds:
     lines = [
         line
-        for line in metrics.read_lines(path, "policies")
+        for line in run_directory.read_lines(path, "policies")
         if not line.get("nonfinite_loss")
     ]
     steps = np.array([line["step"] for line in lines], np.int64)
@@ -304,10 +307,10 @@ def _sampled(line: Mapping[str, Any]) -> tuple[Any, Any]:
     saved = policies.from_json(line)
     number = policies.range_table(saved.ranges).num_magnitudes
     if number != policies.NUM_MAGNITUDES:
-        return diagnostics.op_shares(saved.policies), None
+        return collapse.op_shares(saved.policies), None
     return (
-        diagnostics.op_shares(saved.policies),
-        diagnostics.magnitude_shares(saved.policies),
+        collapse.op_shares(saved.policies),
+        collapse.magnitude_shares(saved.policies),
     )
 
 

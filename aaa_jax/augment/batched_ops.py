@@ -1,0 +1,330 @@
+"""Many images, each with an op of its own: the fast form of `ops.py`.
+
+Ops that share their work share a family, a function on one packed image: uint32 [P] of
+P = H * W pixels, see `packed.py`. The arithmetic is that of `ops.py`, from which the
+delicate parts come; an op is added by a row in `FAMILIES`. Two drivers run the same
+functions: "map" goes image by image and runs only the family asked for, which a CPU
+likes; "vmap" computes all and selects, which an accelerator likes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax.augment import ops
+from aaa_jax.augment.coefficients import Coefficients
+from aaa_jax.augment.packed_pixels import (
+    VALID,
+    driver_or_default,
+    extremes,
+    fetch,
+    join,
+    on_bytes,
+    over,
+    pack,
+    split,
+)
+
+
+class Step(NamedTuple):
+    """One op application; leaves may have leading axes.
+
+    Attributes:
+        op: int32 [...], place in `ops.OPS`.
+        row: what the op needs, [...].
+        center: int32 [..., 2], middle of the Cutout patch, row and column.
+        partner: int32 [...], place of SamplePairing's partner in the pool.
+    """
+
+    op: jax.Array
+    row: Coefficients
+    center: jax.Array
+    partner: jax.Array
+
+
+class Setting(NamedTuple):
+    """What all images share.
+
+    Attributes:
+        pool: uint8 [B, H, W, 3], partners of SamplePairing.
+        moved_in: uint32 [], the pixel from outside.
+        covered: uint32 [], the pixel of the Cutout patch.
+        driver: "map" or "vmap", see `packed.over`.
+    """
+
+    pool: jax.Array
+    moved_in: jax.Array
+    covered: jax.Array
+    driver: str
+
+    @property
+    def height(self) -> int:
+        """H."""
+        return self.pool.shape[1]
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.pool.shape[2]
+
+
+Family = Callable[[jax.Array, Step, Setting], jax.Array]
+
+
+def run(
+    images: jax.Array,
+    steps: Step,
+    *,
+    pool: jax.Array,
+    moved_in: jax.Array,
+    covered: jax.Array,
+    finish: Callable[[jax.Array], Any],
+    driver: str | None,
+) -> Any:
+    """Put each image through its chain of ops.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        steps: leaves [B, S, ...].
+        pool: see `Setting`, as the next two.
+        moved_in: likewise.
+        covered: likewise.
+        finish: what to make of the pixels uint32 [P] of an image at the end.
+        driver: see `over`.
+
+    Returns:
+        What `finish` returns, with a leading axis B.
+    """
+    driver = driver_or_default(driver)
+    setting = Setting(jnp.asarray(pool), moved_in, covered, driver)
+    codes, decode = _encode(steps)
+    branches = [_decoded(family, decode, setting) for family in FAMILIES]
+    places = _branch_of_op(ops.OPS, tuple(FAMILIES.values()))
+    branch_of_op = jnp.array(places, jnp.int32)
+
+    def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
+        def one(words: jax.Array, step: tuple[jax.Array, jax.Array]) -> Any:
+            return _switch(driver, branches, step[0], words, step[1]), None
+
+        image, branch, code = arguments
+        unroll = driver == "vmap"  # a loop costs an accelerator launches
+        return finish(
+            jax.lax.scan(one, pack(image, driver), (branch, code), unroll=unroll)[0]
+        )
+
+    return over(driver, chain, (images, branch_of_op[steps.op], codes))
+
+
+def _switch(
+    driver: str,
+    branches: list[Callable],
+    branch: jax.Array,
+    words: jax.Array,
+    code: jax.Array,
+) -> jax.Array:
+    """One of many functions: a jump, or all of them and a selection.
+
+    A vmapped `jax.lax.switch` would select too, but first give each image a copy of
+    what the branches share.
+    """
+    if driver == "map":
+        return jax.lax.switch(branch, branches, words, code)
+    return jax.lax.select_n(branch, *(function(words, code) for function in branches))
+
+
+def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:
+    """All numbers of an op application in one int32 [..., K], and the way back.
+
+    A loop on a CPU pays for each array that it slices.
+    """
+    leaves, structure = jax.tree.flatten(steps)
+    leading = steps.op.shape
+    shapes = [leaf.shape[len(leading) :] for leaf in leaves]
+    parts = [
+        jax.lax.bitcast_convert_type(leaf, jnp.int32).reshape(*leading, -1)
+        for leaf in leaves
+    ]
+    ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
+
+    def decode(code: jax.Array) -> Step:
+        decoded = [
+            jax.lax.bitcast_convert_type(part.reshape(shape), leaf.dtype)
+            for part, shape, leaf in zip(
+                jnp.split(code, ends), shapes, leaves, strict=True
+            )
+        ]
+        return jax.tree.unflatten(structure, decoded)
+
+    return jnp.concatenate(parts, axis=-1), decode
+
+
+def _decoded(
+    family: Family, decode: Callable[[jax.Array], Step], setting: Setting
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return lambda words, code: family(words, decode(code), setting)
+
+
+def _branch_of_op(
+    table: tuple[ops.Op, ...], families: tuple[tuple[str, ...], ...]
+) -> list[int]:
+    """Place of each op's family in `FAMILIES`."""
+    places = {name: i for i, names in enumerate(families) for name in names}
+    missing = [op.name for op in table if op.name not in places]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} of OPS: add a row in families.FAMILIES")
+    return [places[op.name] for op in table]
+
+
+def identity(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """The image as it is."""
+    return words
+
+
+def affine(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Fetch each pixel from where the matrix says, with its validity."""
+    rows, columns, inside = ops.affine_source(
+        step.row.matrix, setting.height, setting.width
+    )
+    places = (rows * setting.width + columns).reshape(-1)
+    moved = fetch(words, places)
+    return jnp.where(inside.reshape(-1), moved, setting.moved_in)
+
+
+def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """A table per channel from its extremes."""
+    tables = over(
+        setting.driver,
+        lambda pair: ops.auto_contrast_table(pair[0], pair[1]),
+        extremes(words, setting.driver),
+    )
+    return _look_up(words, tables, setting)
+
+
+def equalize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """A table per channel from its histogram."""
+
+    def table(shift: jax.Array) -> jax.Array:
+        zeros = jnp.zeros(256, jnp.int32)
+        if setting.driver == "vmap":  # or the zeros of all steps are written at once
+            zeros, _ = jax.lax.optimization_barrier((zeros, words[:1]))
+        return ops.equalize_table(ops.histogram((words >> shift) & 255, zeros))
+
+    shifts = jnp.array([0, 8, 16], jnp.uint32)
+    return _look_up(words, over(setting.driver, table, shifts), setting)
+
+
+def _look_up(words: jax.Array, tables: jax.Array, setting: Setting) -> jax.Array:
+    """Replace values by entries of int32 [3, 256]; every pixel becomes valid."""
+    if setting.driver == "vmap":
+        tables = tables.astype(jnp.uint8)  # there is one for each image in memory
+    channels = [fetch(tables[i], channel) for i, channel in enumerate(split(words))]
+    return join(channels, words) | jnp.uint32(VALID)
+
+
+def solarize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Solarize; Invert is its threshold 0. Every pixel becomes valid."""
+    solarized = functools.partial(ops.solarize, threshold=step.row.amount)
+    return on_bytes(solarized, words, setting.driver)
+
+
+def posterize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Posterize. Every pixel becomes valid."""
+    posterized = functools.partial(ops.posterize, bits=step.row.amount)
+    return on_bytes(posterized, words, setting.driver)
+
+
+def contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with the mean of gray."""
+    pixels = split(words)
+    mean = jnp.broadcast_to(ops.rounded_mean(ops.gray_of(*pixels)), words.shape)
+    return _blend([mean] * 3, pixels, words, step)
+
+
+def color(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with gray."""
+    pixels = split(words)
+    return _blend([ops.gray_of(*pixels)] * 3, pixels, words, step)
+
+
+def brightness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with black."""
+    return _blend([jnp.zeros(words.shape, jnp.int32)] * 3, split(words), words, step)
+
+
+def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with the smoothed image, two channels at a time in one word.
+
+    The neighbours of a pixel are at fixed distances in the flat image; the frame is
+    kept. A CPU leaves first and last row (and a pixel) out; an accelerator pads, since
+    pieces of an array are put together in memory.
+    """
+    width, size = setting.width, words.shape[0]
+    if min(setting.height, width) < 3:
+        return words
+    edge = width + 1
+    is_padded = setting.driver == "vmap"
+    source = jnp.pad(words, edge) if is_padded else words
+    first = 0 if is_padded else edge
+    kept = words[first : size - first]
+    around = [row * width + column for row in range(3) for column in range(3)]
+
+    def total(values: jax.Array) -> jax.Array:
+        parts = [values[start : start + kept.size] for start in around]
+        return sum(parts, 4 * values[edge : edge + kept.size])
+
+    red_blue, green = total(source & 0x00FF00FF), total((source >> 8) & 0xFF)
+    sums = (red_blue & 0xFFFF, green, red_blue >> 16)
+    smoothed = [ops.rounded_thirteenth(part.astype(jnp.int32)) for part in sums]
+    mixed = _blend(smoothed, split(kept), kept, step)
+    place = jax.lax.iota(jnp.int32, kept.size) + first
+    column = place % width
+    framed = (column == 0) | (column == width - 1)
+    if is_padded:
+        framed |= (place < width) | (place >= size - width)
+    mixed = jnp.where(framed, kept, mixed)
+    return jnp.concatenate([words[:first], mixed, words[size - first :]])
+
+
+def sample_pairing(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Blend with a partner of the pool."""
+    partner = pack(setting.pool[step.partner], setting.driver)
+    return _blend(split(words), split(partner), words, step)
+
+
+def _blend(
+    starts: list[jax.Array], ends: list[jax.Array], words: jax.Array, step: Step
+) -> jax.Array:
+    """`ops.blend` of three channels each; the validity is that of `words`."""
+    factor = step.row.factor
+    pairs = zip(starts, ends, strict=True)
+    return join([ops.blend(start, end, factor) for start, end in pairs], words)
+
+
+def cutout(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+    """Cover a square."""
+    covered = ops.cutout_mask(
+        step.row.amount, step.center, setting.height, setting.width
+    )
+    return jnp.where(covered.reshape(-1), setting.covered, words)
+
+
+# Each family with the ops it computes; what an op does differently is in its
+# coefficients.
+FAMILIES: dict[Family, tuple[str, ...]] = {
+    identity: ("Identity",),
+    affine: ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),
+    auto_contrast: ("AutoContrast",),
+    equalize: ("Equalize",),
+    solarize: ("Invert", "Solarize"),
+    posterize: ("Posterize",),
+    contrast: ("Contrast",),
+    color: ("Color",),
+    brightness: ("Brightness",),
+    sharpness: ("Sharpness",),
+    cutout: ("Cutout",),
+    sample_pairing: ("SamplePairing",),
+}

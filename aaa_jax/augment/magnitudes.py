@@ -1,0 +1,198 @@
+"""The range tables: which value an op has at a magnitude (Sec. 3.2).
+
+A magnitude is a whole number from 0, a value a physical quantity, see `values.py`;
+`coefficient_rows` looks up what the device needs for it.
+"""
+
+import functools
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax.augment import ops
+from aaa_jax.augment.coefficients import (
+    CUTOUT_FRACTION,
+    TRANSLATE_FRACTION,
+    Coefficients,
+    Formula,
+)
+
+NUM_MAGNITUDES = 10
+
+
+class Ranges(NamedTuple):
+    """A range table: the physical value of each op at each magnitude.
+
+    Attributes:
+        num_magnitudes: how many magnitudes there are; the first is 0.
+        steps: t = magnitude / steps is the share of the range.
+        overrides: formulas of the ops that differ from the table "monotone", which
+            `ops.OPS` itself gives.
+    """
+
+    num_magnitudes: int
+    steps: int
+    overrides: Mapping[str, Formula]
+
+    def value(
+        self, op_name: str, magnitude: int, sign: int, height: int, width: int
+    ) -> float:
+        """Value of an op in its own unit: degrees, pixels, factor, threshold or bits.
+
+        Args:
+            op_name: a name of `ops.OPS`; an op without a magnitude has the value 0.
+            magnitude: 0 to num_magnitudes - 1; what a larger one does is the table's.
+            sign: +1 or -1; without effect where the op has no direction.
+            height: of the image, in pixels.
+            width: of the image, in pixels.
+
+        Returns:
+            A Python float (double): what `ops.coefficients` takes.
+        """
+        if not 0 <= magnitude < self.num_magnitudes:
+            raise ValueError(
+                f"magnitude {magnitude} of {op_name} is outside 0 to "
+                f"{self.num_magnitudes - 1}: choose one of these or another range table"
+            )
+        if sign not in (-1, 1):
+            raise ValueError(f"sign {sign} of {op_name} is not +1 or -1")
+        own = ops.OPS[ops.op_index(op_name)].value
+        if own is None:
+            return 0.0
+        formula = self.overrides.get(op_name, own)
+        return formula(Fraction(magnitude, self.steps), sign, height, width)
+
+    def is_signed(self, op_name: str) -> bool:
+        """Whether the op has two directions in this table (one is drawn per use)."""
+        strongest = self.num_magnitudes - 1
+        values = {self.value(op_name, strongest, sign, 32, 32) for sign in (1, -1)}
+        return len(values) == 2
+
+
+def range_table(name: str) -> Ranges:
+    """The range table of that name, or an error that lists all names."""
+    if name not in RANGES:
+        raise ValueError(
+            f"unknown range table {name!r}: use one of {', '.join(RANGES)}"
+        )
+    return RANGES[name]
+
+
+def coefficient_rows(
+    chosen: jax.Array,
+    magnitudes: jax.Array,
+    sign: jax.Array,
+    ranges: str,
+    height: int,
+    width: int,
+) -> Coefficients:
+    """What each of many ops needs on the device.
+
+    Args:
+        chosen: int32 [...], places in `ops.OPS`.
+        magnitudes: int32 [...].
+        sign: int32 [...], +1 or -1.
+        ranges: name of the range table.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+
+    Returns:
+        Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
+    """
+    table = _coefficient_table(ops.OPS, ranges, height, width)
+    place = (chosen, magnitudes, (sign < 0).astype(jnp.int32))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[place], table)
+
+
+@functools.lru_cache(maxsize=64)
+def _coefficient_table(
+    table: tuple[ops.Op, ...], ranges: str, height: int, width: int
+) -> Coefficients:
+    """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
+    formulas = range_table(ranges)
+    rows = []
+    for op in table:
+        for magnitude in range(formulas.num_magnitudes):
+            for sign in (1, -1):
+                value = formulas.value(op.name, magnitude, sign, height, width)
+                rows.append(ops.coefficients(op.name, value, height, width))
+    shape = (len(table), formulas.num_magnitudes, 2)
+    return jax.tree.map(
+        lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
+    )
+
+
+# The formulas in which the tables differ from "monotone": t in [0, 1], the sign,
+# height and width give the value. Truncations are the published code's.
+
+
+def _full_scale_factor(t: Fraction, sign: int, height: int, width: int) -> float:
+    """AutoAugment's enhancer factor: 0.1 to 1.9, the identity in the middle."""
+    return 0.1 + 1.8 * float(t)
+
+
+def _release_pixels(t: Fraction, side: int, per_32: int, fraction: Fraction) -> float:
+    share = Fraction(per_32, 32) if side <= 64 else fraction
+    return float(int(share * side * t))
+
+
+def _for_enhancers(formula: Formula) -> dict[str, Formula]:
+    return dict.fromkeys(("Contrast", "Color", "Brightness", "Sharpness"), formula)
+
+
+_RELEASE: dict[str, Formula] = {
+    **_for_enhancers(_full_scale_factor),
+    "TranslateX": lambda t, sign, height, width: (
+        sign * _release_pixels(t, width, 10, TRANSLATE_FRACTION)
+    ),
+    "TranslateY": lambda t, sign, height, width: (
+        sign * _release_pixels(t, height, 10, TRANSLATE_FRACTION)
+    ),
+    "Rotate": lambda t, sign, height, width: float(sign * int(30 * t)),
+    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
+    "Posterize": lambda t, sign, height, width: float(4 - int(4 * t)),
+    "Cutout": lambda t, sign, height, width: _release_pixels(
+        t, min(height, width), 20, CUTOUT_FRACTION
+    ),
+}
+_TRIVIAL_WIDE: dict[str, Formula] = {
+    **_for_enhancers(lambda t, sign, height, width: 0.01 + 1.99 * float(t)),
+    **dict.fromkeys(
+        ("ShearX", "ShearY"), lambda t, sign, height, width: sign * 0.99 * float(t)
+    ),
+    **dict.fromkeys(
+        ("TranslateX", "TranslateY"),
+        lambda t, sign, height, width: float(sign * int(32 * t)),
+    ),
+    "Rotate": lambda t, sign, height, width: float(sign * int(135 * t)),
+    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
+    "Posterize": lambda t, sign, height, width: float(8 - int(6 * t)),
+    "Cutout": lambda t, sign, height, width: float(int(t * min(height, width) / 5)),
+}
+_RANDAUGMENT: dict[str, Formula] = {
+    "TranslateX": lambda t, sign, height, width: float(
+        sign * int(TRANSLATE_FRACTION * width * t)
+    ),
+    "TranslateY": lambda t, sign, height, width: float(
+        sign * int(TRANSLATE_FRACTION * height * t)
+    ),
+    "Solarize": lambda t, sign, height, width: float(255 * (1 - t)),
+}
+RANGES: dict[str, Ranges] = {
+    # Identity at 0, strongest at 9, for every op: the adversarial search.
+    "monotone": Ranges(NUM_MAGNITUDES, 9, {}),
+    # The same, ten per cent milder at the top: the guarded controller.
+    "monotone10": Ranges(NUM_MAGNITUDES, 10, {}),
+    # AutoAugment's printed ranges (Cubuk et al., arXiv:1805.09501).
+    "autoaugment": Ranges(NUM_MAGNITUDES, 9, _for_enhancers(_full_scale_factor)),
+    # AutoAugment's published CIFAR code, for its policies and PBA's.
+    "release": Ranges(NUM_MAGNITUDES, 10, _RELEASE),
+    # TrivialAugment's wide ranges (Mueller and Hutter, arXiv:2103.10158).
+    "trivial_wide": Ranges(31, 30, _TRIVIAL_WIDE),
+    # RandAugment's, magnitudes on the 0 to 30 scale (as in torchvision).
+    "randaugment": Ranges(31, 30, _RANDAUGMENT),
+}

@@ -1,0 +1,251 @@
+"""`load`: a split of a dataset as two arrays. `describe`: what the dataset is.
+
+Every image is checked on its way: whole, decodable, of the one size, with a label in
+range; the first that is not stops the load with a message that names it.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from aaa_jax.data.datasets import (
+    DATASETS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    DatasetSpec,
+)
+from aaa_jax.data.decode import decode_record
+from aaa_jax.data.errors import BadRecord, DatasetError
+from aaa_jax.data.examples import (
+    Record,
+    check_features,
+    check_label,
+    feature_keys,
+    parse_record,
+)
+from aaa_jax.data.records import read_shards
+from aaa_jax.data.tfds_folder import PREFIX, data_folder, find_prepared, open_prepared
+
+DECODE_CHUNK = 512  # images a thread decodes at a time
+
+
+class Dataset(NamedTuple):
+    """A decoded split, in its stored order.
+
+    Attributes:
+        images: uint8 [n, H, W, 3], RGB.
+        labels: int32 [n], 0 to len(class_names) - 1.
+        class_names: one name a class.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def load(
+    name: str,
+    split: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    num_images: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A split, decoded; a dataset that this package can prepare is prepared first.
+
+    Args:
+        name: a key of DATASETS, or any TFDS image classification dataset that is
+            prepared and has images of one size.
+        split: a TFDS split: "train", "test", "train[:90%]", ...
+        data_dir: folder of the datasets; see `prepared.data_folder`.
+        num_images: keep a stratified subset of this size; None keeps all.
+        seed: of the subset.
+
+    Returns:
+        The split, or its subset, in the order in which it is stored.
+
+    Raises:
+        DatasetNotPrepared: it is not there and cannot be put there now.
+        DatasetError: it is there, and cannot be used.
+    """
+    builder = open_dataset(name, data_dir)
+    class_names, size = check_features(name, builder)
+    records = list(_parse(builder, split))
+    num_classes = len(class_names)
+    labels = np.array([check_label(r, num_classes) for r in records], np.int32)
+    if num_images is not None:
+        kept = stratified_subset(labels, num_images, seed=seed)
+        records, labels = [records[i] for i in kept], labels[kept]
+    return Dataset(_decode(records, size), labels, class_names)
+
+
+def describe(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    loader: str = "auto",
+    image_size: int = 0,
+) -> DatasetSpec:
+    """The row of DATASETS, or one made up for another TFDS name.
+
+    For a dataset outside the table images may be flipped (set `flip` to False where
+    mirroring changes the class, as it does for characters), and the test split is
+    "test", else "validation". If its images are of one size the whole train split is
+    read: mean and standard deviation are over all its pixels, the fill is the mean. If
+    not, it is streamed at 224 pixels.
+    Silent: a streamed dataset outside the table is normalised as ImageNet is, since its
+    statistics would cost a pass over all its images.
+
+    Args:
+        name: a key of DATASETS, any prepared TFDS dataset, or "folder:PATH".
+        data_dir: folder of the datasets; see `prepared.data_folder`.
+        loader: "auto": as the row says, and by the sizes of the images outside the
+            table; "resident" or "stream": that one.
+        image_size: what the network sees, where images are streamed; 0: the row's.
+    """
+    if name in DATASETS:
+        spec = DATASETS[name]
+        if loader != "auto":
+            spec = spec._replace(loader=loader)
+    else:
+        spec = _describe_other(name, data_dir, loader)
+    if image_size and spec.loader == "stream":
+        spec = spec._replace(image_size=image_size)
+    return spec
+
+
+def _describe_other(
+    name: str, data_dir: str | os.PathLike[str] | None, loader: str
+) -> DatasetSpec:
+    builder = open_dataset(name, data_dir)
+    class_names, size = check_features(name, builder)
+    spec = DatasetSpec(
+        name=name,
+        num_classes=len(class_names),
+        image_size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fill=_mean_colour(IMAGENET_MEAN),
+        flip=True,
+        padding=0,
+        test_split="test" if "test" in builder.info.splits else "validation",
+        loader="stream",
+    )
+    if loader == "stream" or (loader == "auto" and None in size):
+        return spec
+    train = load(name, "train", data_dir=data_dir)
+    height, width = train.images.shape[1:3]
+    if height != width:
+        raise DatasetError(
+            f"images of {name} are {height}x{width}: they must be square, or streamed "
+            "(--config.data.loader=stream)"
+        )
+    mean, std = channel_statistics(train.images)
+    return spec._replace(
+        image_size=height,
+        mean=mean,
+        std=std,
+        fill=_mean_colour(mean),
+        padding=4,
+        loader="resident",
+    )
+
+
+def _mean_colour(mean: tuple[float, float, float]) -> tuple[int, int, int]:
+    return (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
+
+
+def channel_statistics(
+    images: np.ndarray,
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of uint8 [n, H, W, 3], in 0..1."""
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(3):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        mean = np.average(values, weights=counts)
+        means.append(float(mean))
+        stds.append(float(np.average((values - mean) ** 2, weights=counts) ** 0.5))
+    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
+
+
+def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.ndarray:
+    """Places of a subset in which every class keeps its share.
+
+    Each class gives its exact share, rounded down; the places that are left go to the
+    classes with the largest remainders (Hamilton's method), the smaller label first.
+
+    Args:
+        labels: int [n].
+        num_images: size of the subset, from the number of classes present to n.
+        seed: of the choice within each class. NumPy's RandomState is used, because its
+            numbers are promised never to change.
+
+    Returns:
+        int64 [num_images], ascending.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if not len(classes) <= num_images <= len(labels):
+        raise DatasetError(
+            f"a subset of {num_images} images cannot be taken: from {len(classes)} "
+            f"(one a class) to {len(labels)} (all) are possible"
+        )
+    quotas = counts * num_images // len(labels)
+    remainders = counts * num_images % len(labels)
+    first = np.argsort(-remainders, kind="stable")[: num_images - quotas.sum()]
+    quotas[first] += 1
+    random = np.random.RandomState(seed)
+    chosen = [
+        random.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in zip(classes, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
+    """The read-only TFDS builder of a dataset, which is prepared first if need be."""
+    folder = data_folder(data_dir)
+    path = find_prepared(name, folder)
+    if path is None or name.startswith(PREFIX):
+        from aaa_jax.data.prepare.dataset import prepare_dataset
+
+        path = prepare_dataset(name, data_dir=folder)
+    return open_prepared(path)
+
+
+def _parse(builder: Any, split: str) -> Iterator[Record]:
+    keys = feature_keys(builder)
+    for shard in read_shards(builder, split):
+        for offset, serialized in enumerate(shard.records):
+            place = f"record {shard.first + offset} of {shard.path}"
+            yield parse_record(place, serialized, keys)
+
+
+def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:
+    """The pixels of all records, uint8 [n, H, W, 3], decoded on all cores.
+
+    A height or width that the dataset does not fix is that of the first image.
+    """
+    cv2.setNumThreads(1)  # the threads are ours
+    first = decode_record(records[0]).shape
+    height, width = size[0] or first[0], size[1] or first[1]
+    images = np.empty((len(records), height, width, 3), np.uint8)
+
+    def decode_chunk(start: int) -> None:
+        for i in range(start, min(start + DECODE_CHUNK, len(records))):
+            pixels = decode_record(records[i])
+            if pixels.shape != (height, width, 3):
+                raise BadRecord(
+                    f"{records[i].place} is an image of {pixels.shape[0]}x"
+                    f"{pixels.shape[1]}, others are {height}x{width}: a dataset "
+                    "that is kept in memory needs images of one size"
+                )
+            images[i] = pixels
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(decode_chunk, range(0, len(records), DECODE_CHUNK)))
+    return images

@@ -1,0 +1,1 @@
+"""Datasets are written once, as TFDS folders."""

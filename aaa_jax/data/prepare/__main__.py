@@ -1,0 +1,7 @@
+"""`python -m aaa_jax.data.prepare NAME`; exit codes: 0; 2 wrong input."""
+
+import sys
+
+from aaa_jax.data.prepare.dataset import main
+
+sys.exit(main())

@@ -1,0 +1,367 @@
+"""Mini-batches of a dataset that is too large, or too uneven, to live on the device.
+
+    stream = data.open_stream("imagenet2012", "train")
+    with data.train_batches(stream, options, image_of_row=..., rows=range(R),
+                            batch_size=N, epoch=0) as batches:
+        for images, labels in batches: ...       uint8 [R, S, S, 3], int32 [R]
+
+Everything is a function of numbers, never of time, threads or hosts: the order of an
+epoch of (seed, epoch); a row's crop and flip of (seed, epoch, step, global row). Batch
+k of an epoch is `dataset[k]` of a Grain `MapDataset`, so that the step is all the state
+there is: an epoch may be entered anywhere, and hosts that share the rows in any way
+make the same ones. An image is decoded once for all rows that show it. Which rows show
+which image, and what becomes of them on the device, does not belong here.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from aaa_jax.data import crops
+from aaa_jax.data.decode import decode_record
+from aaa_jax.data.errors import BadRecord, DatasetError
+from aaa_jax.data.examples import (
+    check_features,
+    check_label,
+    feature_keys,
+    parse_record,
+)
+from aaa_jax.data.load import open_dataset
+from aaa_jax.data.prefetch import Batches, Spread, made_ahead
+from aaa_jax.data.record_files import Records, open_records
+
+# Streams of randomness: the second of a key's numbers.
+_ORDER, _CROPS, _SUBSET = range(3)
+MOST_BAD_IN_A_ROW = 100
+
+
+class RowBatch(NamedTuple):
+    """A host's rows of one large batch.
+
+    Attributes:
+        images: uint8 [R, S, S, 3], after the standard augmentation.
+        labels: int32 [R].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class EvaluationBatch(NamedTuple):
+    """A host's share of one batch of an evaluation.
+
+    Attributes:
+        images: uint8 [b, S, S, 3]; zeros where the weight is 0.
+        labels: int32 [b].
+        weights: float32 [b]; 1: an image, 0: padding, or an image left out as bad.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+class StreamOptions(NamedTuple):
+    """How records become rows.
+
+    Attributes:
+        image_size: S, height and width of a row in pixels.
+        flip: rows are mirrored with probability 1/2.
+        shared_crops: the rows of one image in a mini-batch share crop and flip.
+        resample: one of `crops.RESAMPLINGS`, see `crops.resize`.
+        seed: of order, crops and flips.
+        on_bad_image: "stop", or "skip": go on without it, counted in
+            `Stream.bad_images` and logged.
+        num_threads: that decode; 0: one for each core the process may use.
+        prefetch: batches that are made ahead, at least 1.
+        scale: least and largest share of the image's area in a crop.
+        ratio: least and largest width over height of a crop.
+    """
+
+    image_size: int = 224
+    flip: bool = True
+    shared_crops: bool = False
+    resample: str = "area"
+    seed: int = 0
+    on_bad_image: str = "stop"
+    num_threads: int = 0
+    prefetch: int = 2
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+
+class Stream(NamedTuple):
+    """An open split.
+
+    Attributes:
+        records: its records.
+        kept: int64 [n], the records of the subset in use.
+        class_names: one name a class.
+        keys: the features that hold image and label.
+        bad_images: record -> what is wrong with it, of those skipped so far.
+    """
+
+    records: Records
+    kept: np.ndarray
+    class_names: tuple[str, ...]
+    keys: tuple[str, str]
+    bad_images: dict[int, str]
+
+    @property
+    def num_images(self) -> int:
+        """How many images there are, bad ones included."""
+        return len(self.kept)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+
+def open_stream(
+    name: str,
+    split: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    num_images: int | None = None,
+    seed: int = 0,
+) -> Stream:
+    """Opens a split for streaming; a dataset we can prepare is prepared first.
+
+    Files are opened and their counts checked; labels and images are checked as they
+    are read.
+
+    Args:
+        name: a key of DATASETS, any prepared TFDS image classification dataset, or
+            "folder:PATH".
+        split: a TFDS split: "train", "validation", "train[:10%]", ...
+        data_dir: folder of the datasets; see `prepared.data_folder`.
+        num_images: keep so many images, drawn uniformly (labels are not known before
+            images are read, so the subset is not stratified); None keeps all.
+        seed: of the subset.
+
+    Raises:
+        DatasetNotPrepared: it is not there and cannot be put there now.
+        DatasetError: it is there, and cannot be used.
+    """
+    builder = open_dataset(name, data_dir)
+    class_names, _ = check_features(name, builder)
+    records = open_records(builder, split)
+    kept = np.arange(records.num_records)
+    if num_images is not None:
+        if not 1 <= num_images <= len(kept):
+            raise DatasetError(
+                f"a subset of {num_images} images cannot be taken from the split "
+                f"{split!r} of {name}: it has {len(kept)}"
+            )
+        kept = np.sort(_permutation((seed, _SUBSET), len(kept))[:num_images])
+    return Stream(records, kept, class_names, feature_keys(builder), {})
+
+
+def epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
+    """The order of an epoch's images, int64 [num_images]."""
+    return _permutation((seed, _ORDER, epoch), num_images)
+
+
+def train_batches(
+    stream: Stream,
+    options: StreamOptions,
+    *,
+    image_of_row: np.ndarray,
+    rows: Sequence[int] | np.ndarray,
+    batch_size: int,
+    epoch: int,
+    first_step: int = 0,
+    last_step: int | None = None,
+) -> Batches[RowBatch]:
+    """A host's rows of the steps first_step to last_step - 1 of an epoch.
+
+    The mini-batch of step t is images t N to (t + 1) N - 1 of the epoch's order; a last
+    one that would not be full is left out. A bad image that is skipped is replaced by
+    the next sound one of that order, on every host alike.
+
+    Args:
+        stream: of `open_stream`.
+        options: how records become rows.
+        image_of_row: int [all rows of the large batch], the image 0 to N - 1 of the
+            mini-batch that each shows; see `groups.image_of_row`.
+        rows: int [R], the rows that this host makes, in the order wanted.
+        batch_size: N.
+        epoch: which one.
+        first_step: within the epoch.
+        last_step: None: to the epoch's end.
+
+    Raises:
+        BadRecord: from `next`, on a bad image, naming it.
+    """
+    num_steps = stream.num_images // batch_size
+    last_step = num_steps if last_step is None else last_step
+    if not 0 <= first_step <= last_step <= num_steps:
+        raise ValueError(
+            f"steps {first_step} to {last_step} are asked for; {stream.num_images} "
+            f"images make {num_steps} mini-batches of {batch_size}"
+        )
+    order = epoch_order(options.seed, epoch, stream.num_images)
+    rows = np.asarray(rows, np.int64)
+    images = np.asarray(image_of_row, np.int64)
+    draws_of_row = images[rows] if options.shared_crops else rows
+    num_draws = batch_size if options.shared_crops else len(images)
+    shown = [
+        (int(i), np.flatnonzero(images[rows] == i)) for i in np.unique(images[rows])
+    ]
+
+    def make(step: int, spread: Spread) -> RowBatch:
+        side = options.image_size
+        batch = RowBatch(
+            np.empty((len(rows), side, side, 3), np.uint8),
+            np.empty(len(rows), np.int32),
+        )
+        key = (options.seed, _CROPS, epoch, step)
+        numbers = crops.uniforms(key, num_draws, crops.NUMBERS_PER_ROW)[draws_of_row]
+
+        def make_rows(image: int, places: np.ndarray) -> None:
+            pixels, label = _next_sound(
+                stream, order, step * batch_size + image, options.on_bad_image
+            )
+            _cut_rows(pixels, numbers, places, batch.images, options)
+            batch.labels[places] = label
+
+        spread(make_rows, shown)
+        return batch
+
+    return made_ahead(
+        make,
+        first_step,
+        last_step,
+        num_threads=options.num_threads,
+        prefetch=options.prefetch,
+    )
+
+
+def evaluation_batches(
+    stream: Stream,
+    options: StreamOptions,
+    *,
+    batch_size: int,
+    resize: int,
+    start: int = 0,
+    stop: int | None = None,
+) -> Batches[EvaluationBatch]:
+    """Every image once, in stored order: resized, cut out of the middle.
+
+    Args:
+        stream: of `open_stream`.
+        options: `image_size` is the side of the cut; no flips, no seed.
+        batch_size: B, of all hosts together.
+        resize: length of the shorter side before the cut, at least `image_size`.
+        start: this host makes positions start to stop - 1 of every batch.
+        stop: None: to the batch's end.
+
+    Raises:
+        BadRecord: from `next`, on a bad image, naming it. Where bad images are
+            skipped, its weight is 0 instead.
+    """
+    stop = batch_size if stop is None else stop
+    side = options.image_size
+    if resize < side:
+        raise ValueError(
+            f"images are resized to {resize} pixels and then cut to {side}: the first "
+            "must be at least the second"
+        )
+    if not 0 <= start < stop <= batch_size:
+        raise ValueError(f"positions {start} to {stop} of a batch of {batch_size}")
+
+    def make(number: int, spread: Spread) -> EvaluationBatch:
+        batch = EvaluationBatch(
+            np.zeros((stop - start, side, side, 3), np.uint8),
+            np.zeros(stop - start, np.int32),
+            np.zeros(stop - start, np.float32),
+        )
+
+        def make_row(place: int, image: int) -> None:
+            found = _decode(stream, int(stream.kept[image]), options.on_bad_image)
+            if found is not None:
+                crops.resize_and_crop(
+                    found[0],
+                    batch.images[place],
+                    short_side=resize,
+                    resample=options.resample,
+                )
+                batch.labels[place], batch.weights[place] = found[1], 1
+
+        first = number * batch_size + start
+        images = range(first, min(first + stop - start, stream.num_images))
+        spread(make_row, list(enumerate(images)))
+        return batch
+
+    return made_ahead(
+        make,
+        0,
+        -(-stream.num_images // batch_size),
+        num_threads=options.num_threads,
+        prefetch=options.prefetch,
+    )
+
+
+def _next_sound(
+    stream: Stream, order: np.ndarray, position: int, on_bad_image: str
+) -> tuple[np.ndarray, int]:
+    """Pixels and label at a position of the order, or of the next sound image."""
+    for further in range(MOST_BAD_IN_A_ROW):
+        image = order[(position + further) % len(order)]
+        found = _decode(stream, int(stream.kept[image]), on_bad_image)
+        if found is not None:
+            return found
+    raise DatasetError(
+        f"{MOST_BAD_IN_A_ROW} images in a row are bad, the last of them "
+        f"{next(reversed(stream.bad_images.values()))}: prepare the dataset again"
+    )
+
+
+def _decode(
+    stream: Stream, record: int, on_bad_image: str
+) -> tuple[np.ndarray, int] | None:
+    """The pixels and the label of a record; None where it is bad and to be skipped."""
+    if record in stream.bad_images and on_bad_image == "skip":
+        return None
+    try:
+        place = stream.records.place(record)
+        parsed = parse_record(place, stream.records.read(record), stream.keys)
+        return decode_record(parsed), check_label(parsed, stream.num_classes)
+    except BadRecord as error:
+        if on_bad_image != "skip":
+            raise BadRecord(
+                f"{error}. Mend the dataset, or leave such images out with "
+                "--config.data.on_bad_image=skip"
+            ) from error
+        stream.bad_images[record] = str(error)
+        logging.warning(
+            "left out a bad image (%d so far): %s", len(stream.bad_images), error
+        )
+        return None
+
+
+def _cut_rows(
+    pixels: np.ndarray,
+    numbers: np.ndarray,
+    places: np.ndarray,
+    out: np.ndarray,
+    options: StreamOptions,
+) -> None:
+    """The rows at some places of a batch, all of one image."""
+    height, width = pixels.shape[:2]
+    for place in places:
+        row = numbers[place].tolist()
+        box = crops.crop_box(
+            row, height, width, scale=options.scale, ratio=options.ratio
+        )
+        flip = options.flip and crops.is_flipped(row)
+        crops.cut(pixels, box, out[place], flip=flip, resample=options.resample)
+
+
+def _permutation(key: Sequence[int], size: int) -> np.ndarray:
+    """A random order, int64 [size], the same on every machine."""
+    return np.argsort(crops.uniforms(key, size, 1)[:, 0], kind="stable")

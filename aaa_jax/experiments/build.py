@@ -1,0 +1,361 @@
+"""From a config to the objects of a run: the border below which nobody sees a config.
+
+`check_config` refuses a wrong value before any device is touched or any file written;
+`build` makes what `train.py` needs.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from aaa_jax import data, models
+from aaa_jax.augment import batch_layout, coefficients
+from aaa_jax.augment.pipeline import Recipe
+from aaa_jax.augment.policies import NUM_MAGNITUDES, RANGES
+from aaa_jax.experiments import optimizer as optim
+from aaa_jax.experiments.config_rules import FILLS, ConfigError, check_values
+from aaa_jax.runtime import devices
+from aaa_jax.search import sources
+
+# What may differ when a run goes on: nothing that its numbers depend on.
+MAY_CHANGE = (
+    *(
+        "data.dir.",
+        "data.num_threads.",
+        "data.prefetch.",
+        "devices.",
+        "num_passes.",
+        "max_steps.",
+        "checkpoint.",
+        "log.",
+    ),
+    *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
+)
+# An epoch of so many steps tells every warm-up from the training's end.
+STEPS_TO_CHECK = 2**20
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+T = TypeVar("T")
+
+
+class Experiment(NamedTuple):
+    """What a config stands for.
+
+    Attributes:
+        model: the target network.
+        optimizer: its optimiser.
+        schedule: its learning rate as a function of the step.
+        source: where each round's policies come from.
+        recipe: the static part of a training step.
+        total_steps: of the whole run.
+        planned_steps: what the schedules run over (``max_steps`` does not shorten it).
+        scale: below 1 for a cell of a shrunken table, which every output tells.
+    """
+
+    model: nn.Module
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    source: sources.PolicySource
+    recipe: Recipe
+    total_steps: int
+    planned_steps: int
+    scale: float = 1.0
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether an epoch is over after so many steps; the last may be cut short."""
+        return step == self.total_steps or step % self.recipe.steps_per_epoch == 0
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that cannot work, before any device or file is touched.
+
+    Raises:
+        ConfigError: naming the first wrong key, its value, what is allowed.
+    """
+    check_values(config)
+    _named(build_model, config, 2)
+    _check_ranges(config)
+    _named(build_source, config)
+    _named(_layout, config)
+    _check_warmup(config)
+
+
+def build(
+    config: ml_collections.ConfigDict, info: data.DatasetSpec, num_images: int
+) -> Experiment:
+    """The objects of a run on a train split of ``num_images`` images.
+
+    Raises:
+        ConfigError: when the split is smaller than a mini-batch, or test images are
+            cut to more than they are resized to.
+    """
+    steps_per_epoch = num_images // config.batch_size
+    if steps_per_epoch == 0:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is larger than the {num_images} training "
+            f"images of {config.data.name}; set batch_size to at most {num_images}"
+        )
+    _check_sizes(config, info)
+    planned = steps_per_epoch * config.epochs
+    if planned >= 2**31:
+        raise ConfigError(
+            f"epochs {config.epochs} of {steps_per_epoch} steps are {planned} steps; "
+            f"fewer than 2**31 can be counted: set epochs below "
+            f"{2**31 // steps_per_epoch}"
+        )
+    source = build_source(config)
+    _check_order(config, info, source)
+    schedule, optimizer = _named(_build_optimizer, config, steps_per_epoch)
+    return Experiment(
+        model=build_model(config, info.num_classes),
+        optimizer=optimizer,
+        schedule=schedule,
+        source=source,
+        recipe=_recipe(config, info, source, steps_per_epoch),
+        total_steps=min(planned, config.max_steps or planned),
+        planned_steps=planned,
+        scale=config.scale,
+    )
+
+
+def _check_sizes(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:
+    """Refuses sizes of images that do not fit together, or that nobody would read."""
+    _named(coefficients.check_size, info.image_size, info.image_size)
+    if info.loader != "stream":
+        for key in ("data.image_size", "evaluation.image_size"):
+            part, name = key.split(".")
+            if config[part][name] not in (0, info.image_size):
+                raise ConfigError(
+                    f"{key} is {config[part][name]}, but the images of "
+                    f"{config.data.name} are kept in memory as they are stored, with "
+                    f"{info.image_size} pixels: set it to 0, or data.loader=stream"
+                )
+        return
+    side = config.evaluation.image_size or info.image_size
+    if config.evaluation.resize < side:
+        raise ConfigError(
+            f"evaluation.resize is {config.evaluation.resize}, smaller than the "
+            f"{side} pixels that are cut from the middle: set it to at least {side}, "
+            f"such as {round(side * 256 / 224)}"
+        )
+
+
+def _check_order(
+    config: ml_collections.ConfigDict,
+    info: data.DatasetSpec,
+    source: sources.PolicySource,
+) -> None:
+    """Refuses policies before crops where the host makes the crops."""
+    order = source.order or config.policies.order
+    if info.loader != "stream" or order != "policy_first":
+        return
+    why = "the images of a stream are cropped before they reach the device"
+    if source.order is None:
+        raise ConfigError(
+            f"policies.order is 'policy_first', but {why}; use 'standard_first'"
+        )
+    helps = {
+        "published": "set policies.published=imagenet, which comes after the crop",
+        "schedule": "PBA's schedule is for images that are kept in memory",
+        "replay": "replay a run that was recorded with 'standard_first'",
+        "file": "give a file whose order is 'standard_first'",
+    }
+    raise ConfigError(
+        f"policies.source {config.policies.source!r} has the order 'policy_first' of "
+        f"its own, whatever policies.order says, but {why}: "
+        f"{helps[config.policies.source]}; or choose another source, or, if the images "
+        "are of one size, data.loader=resident"
+    )
+
+
+def _check_ranges(config: ml_collections.ConfigDict) -> None:
+    """Refuses a range table of other magnitudes than a source draws."""
+    p = config.policies
+    fitting = [n for n, r in RANGES.items() if r.num_magnitudes == NUM_MAGNITUDES]
+    if p.source in ("adversarial", "random") and p.ranges not in fitting:
+        raise ConfigError(
+            f"policies.ranges is {p.ranges!r}, which has "
+            f"{RANGES[p.ranges].num_magnitudes} magnitudes, but policies.source "
+            f"{p.source!r} draws {NUM_MAGNITUDES}, 0 to {NUM_MAGNITUDES - 1}: use one "
+            f"of {', '.join(fitting)}"
+        )
+
+
+def _check_warmup(config: ml_collections.ConfigDict) -> None:
+    """Refuses what is wrong with the optimiser however many steps an epoch has."""
+    o = config.optimizer
+    if o.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"optimizer.warmup_epochs is {o.warmup_epochs:g}, not shorter than the "
+            f"training of {config.epochs} epochs: set it below epochs"
+        )
+    _named(_build_optimizer, config, STEPS_TO_CHECK)
+
+
+def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
+    """The devices of a run and how steps are mapped over them.
+
+    Raises:
+        ConfigError: when there are fewer, or they cannot share out the groups.
+    """
+    try:
+        used = devices.pick_devices(config.devices.num_devices)
+        mapping = devices.resolve_mapping(config.devices.mapping, len(used))
+        batch_layout.check_shares(_layout(config), len(used), config.num_passes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return used, mapping
+
+
+def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
+    """Every dotted key of which `MAY_CHANGE` names the beginning."""
+    return [key for key in flat_values(config) if f"{key}.".startswith(MAY_CHANGE)]
+
+
+def require_steps_left(experiment: Experiment, step: int) -> None:
+    """Refuses to end a run before the step that it has done already."""
+    total = experiment.total_steps
+    if step > total:
+        raise ConfigError(
+            f"max_steps is {total}, but the run is at step {step} already: set it to "
+            f"at least {step}, or to 0"
+        )
+
+
+def flat_values(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Every value of a config by its dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            inner = flat_values(value)
+            flat |= {f"{name}.{key}": item for key, item in inner.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
+    """The target network of a config."""
+    layout = _layout(config)
+    return models.create(
+        config.model.name,
+        num_classes=num_classes,
+        dtype=DTYPES[config.model.dtype],
+        bn_group_size=None if layout.grouping == "full" else layout.rows_per_group,
+        **config.model.options.to_dict(),
+    )
+
+
+def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
+    """The policy source of a config."""
+    c, p = config.controller, config.policies
+    shape = {"num_policies": p.num_policies, "num_sub_policies": p.num_sub_policies}
+    recorded = {key: p[key] for key in ("num_policies", "ranges", "order", "fill")}
+    options: dict[str, dict[str, Any]] = {
+        "adversarial": {
+            **shape,
+            "hidden_size": c.hidden_size,
+            "embedding_size": c.embedding_size,
+            "learning_rate": c.learning_rate,
+            "entropy_weight": c.entropy_weight,
+            "reset_per_sub_policy": c.reset_per_sub_policy,
+            "normalization": c.normalization,
+            "tanh_constant": c.tanh_constant or None,
+            "temperature": c.temperature,
+            "entropy_target": c.entropy_target or None,
+            "kl_cap": c.kl_cap or None,
+        },
+        "random": shape,
+        "fixed": {"num_policies": p.num_policies},
+        "published": {"policy": p.published, "num_policies": p.num_policies},
+        "schedule": {"num_policies": p.num_policies},
+        "randaugment": {
+            "num_policies": p.num_policies,
+            "num_ops": p.randaugment_num_ops,
+            "magnitude": p.randaugment_magnitude,
+        },
+        "trivialaugment": {"num_policies": p.num_policies},
+        "replay": {"run": p.replay_run, "selection": p.replay_selection} | recorded,
+        "file": {"path": p.file} | recorded,
+    }
+    return sources.SOURCES[p.source](**options[p.source])
+
+
+def _recipe(
+    config: ml_collections.ConfigDict,
+    info: data.DatasetSpec,
+    source: sources.PolicySource,
+    steps_per_epoch: int,
+) -> Recipe:
+    # The loader of a stream makes its crops and flips.
+    streamed = info.loader == "stream"
+    return Recipe(
+        layout=_layout(config),
+        steps_per_epoch=steps_per_epoch,
+        round_steps=config.policies.round_steps or steps_per_epoch,
+        num_passes=config.num_passes,
+        padding=0 if streamed else config.augment.padding,
+        flip=flips(config, info) and not streamed,
+        shared_crops=config.augment.crops == "shared",
+        policy_first=(source.order or config.policies.order) == "policy_first",
+        ranges=source.ranges or config.policies.ranges,
+        fill=source.fill or FILLS.get(config.policies.fill, info.fill),
+        alpha=config.policies.fill == "alpha",
+        cutout_size=config.augment.cutout_size,
+        mean=info.mean,
+        std=info.std,
+        average_decay=config.controller.average_decay or None,
+        skip_nonfinite=config.on_nonfinite_loss == "skip",
+        unroll=jax.default_backend() == "cpu",
+    )
+
+
+def flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
+    """Whether the standard augmentation mirrors images."""
+    flip = config.augment.flip
+    return info.flip if flip == "dataset" else flip == "yes"
+
+
+def _layout(config: ml_collections.ConfigDict) -> batch_layout.GroupLayout:
+    return batch_layout.group_layout(
+        config.batch_size,
+        config.policies.num_policies,
+        config.batch_norm.group_size,
+        config.batch_norm.grouping,
+    )
+
+
+def _build_optimizer(
+    config: ml_collections.ConfigDict, steps_per_epoch: int
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    o = config.optimizer
+    schedule = optim.learning_rate_schedule(
+        o.schedule,
+        o.learning_rate,
+        config.epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        milestones=o.milestones,
+        factor=o.factor,
+        warmup_steps=round(o.warmup_epochs * steps_per_epoch),
+    )
+    optimizer = optim.sgd(
+        schedule,
+        momentum=o.momentum,
+        nesterov=o.nesterov,
+        weight_decay=o.weight_decay,
+        decay_norm_and_bias=o.decay_norm_and_bias,
+        clip_norm=o.clip_norm or None,
+    )
+    return schedule, optimizer
+
+
+def _named(build_part: Callable[..., T], *args: Any) -> T:
+    try:
+        return build_part(*args)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error

@@ -1,0 +1,224 @@
+"""What each value of a config may be, in one table: the first thing a run checks.
+
+What takes two values to judge (does the group size divide the mini-batch?) is checked
+by the functions that need them, by way of `experiment.check_config`.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from aaa_jax import models
+from aaa_jax.augment import batch_layout, policies
+from aaa_jax.experiments import optimizer
+from aaa_jax.runtime import devices
+from aaa_jax.search import published, replay, sources
+
+FILLS = {
+    "black": (0, 0, 0),
+    "grey": (128, 128, 128),
+    "alpha": (125, 122, 113),  # of the Cutout patch in AutoAugment's CIFAR code
+}
+
+_MOST = 2**31 - 1  # int32, as counted on the devices
+_MOST_PIXELS = 4096  # of a side, and of what is put round it
+_MOST_THREADS = 4096
+_MOST_POLICIES = 1024  # of a large batch, and of anything a policy is made of
+_MOST_IMAGES = 2**20  # of a mini-batch: a thousand times what anybody trains with
+_MOST_SECONDS = 1e6  # eleven days; what a timer of the system takes
+_LARGEST, _SMALLEST = 1e37, 1e-37  # that float32 holds with room to multiply
+
+
+class ConfigError(ValueError):
+    """A config value that cannot work; the message names key, value and remedy."""
+
+
+class Rule(NamedTuple):
+    """What one value may be.
+
+    Attributes:
+        allows: whether a value will do; never raises.
+        text: what it must be, after "it must be".
+    """
+
+    allows: Callable[[Any], bool]
+    text: str
+
+
+def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
+    """Refuses the first value that `RULES` does not allow, and any key it lacks.
+
+    Args:
+        config: nested mappings, such as a ConfigDict.
+        keys: those that are read, of a config that another version may have written;
+            None: all of `RULES`, and no other.
+
+    Raises:
+        ConfigError: naming key, value, what is allowed.
+    """
+    for key in RULES if keys is None else keys:
+        rule, value = RULES[key], config
+        for part in key.split("."):
+            if not hasattr(value, "keys") or part not in value:
+                raise ConfigError(
+                    f"{key} is missing: configs/default.py has it; start from that"
+                )
+            value = value[part]
+        if not rule.allows(value):
+            raise ConfigError(f"{key} is {_short(value)}; it must be {rule.text}")
+    for key in _keys(config) if keys is None else ():
+        if key not in RULES:
+            near = difflib.get_close_matches(key, RULES, n=3)
+            hint = f": did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"{_short(key)} is no key of configs/default.py{hint}")
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every dotted key that is not an option of the network."""
+    for name in config:
+        key, value = f"{prefix}{name}", config[name]
+        if hasattr(value, "keys") and key != "model.options":
+            yield from _keys(value, f"{key}.")
+        else:
+            yield key
+
+
+def _whole(low: int, high: int = _MOST) -> Rule:
+    span = f"at least {low}" if high == _MOST else f"between {low} and {high}"
+    return Rule(
+        lambda value: _is_whole(value) and low <= value <= high,
+        f"{span}, a whole number",
+    )
+
+
+def _number(low: float, high: float = math.inf, *, note: str = "") -> Rule:
+    """Finite, from low to below high."""
+    span = f"at least {low:g} and below {min(high, _LARGEST):g}"
+    return Rule(
+        lambda value: _is_number(value) and low <= value < high,
+        f"{span}{note}, a finite number",
+    )
+
+
+def _above_zero(note: str = "") -> Rule:
+    return Rule(
+        lambda value: _is_number(value) and value >= _SMALLEST,
+        f"above 0{note}, a finite number, at most {_LARGEST:g}",
+    )
+
+
+def _one_of(names: Iterable[str]) -> Rule:
+    allowed = tuple(names)
+    return Rule(
+        lambda value: isinstance(value, str) and value in allowed,
+        f"one of {', '.join(allowed)}",
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= (_LARGEST if isinstance(value, float) else _MOST)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_number, value))
+
+
+def _short(value: Any) -> str:
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+_FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
+_TEXT = Rule(lambda value: isinstance(value, str), "text in quotes")
+_NAME = Rule(lambda value: isinstance(value, str) and value != "", "a name, not empty")
+_EVEN = Rule(
+    lambda value: _is_whole(value) and 0 <= value <= _MOST_PIXELS and value % 2 == 0,
+    f"an even number of pixels up to {_MOST_PIXELS}, 0 for none",
+)
+_MILESTONES = Rule(_is_list_of_numbers, "a tuple of epochs, such as (60, 120, 160)")
+_OPTIONS = Rule(
+    lambda value: hasattr(value, "keys") and all(isinstance(k, str) for k in value),
+    "options by name, such as {'depth': 28, 'width': 10}",
+)
+
+RULES: dict[str, Rule] = {
+    "seed": _whole(0, 2**32 - 1),
+    "batch_size": _whole(1, _MOST_IMAGES),
+    "epochs": _whole(1),
+    "max_steps": _whole(0),
+    "num_passes": _whole(1),
+    "on_nonfinite_loss": _one_of(("stop", "skip")),
+    "deterministic": _FLAG,
+    "compilation_cache": _FLAG,
+    "scale": Rule(lambda v: _is_number(v) and 0 < v <= 1, "above 0 and at most 1"),
+    "data.name": _NAME,
+    "data.dir": _TEXT,
+    "data.num_train_images": _whole(0),
+    "data.loader": _one_of(("auto", "resident", "stream")),
+    "data.image_size": _whole(0, _MOST_PIXELS),
+    "data.resample": _one_of(("area", "supersample", "bilinear")),
+    "data.on_bad_image": _one_of(("stop", "skip")),
+    "data.num_threads": _whole(0, _MOST_THREADS),
+    "data.prefetch": _whole(1, _MOST_THREADS),
+    "model.name": _NAME,
+    "model.options": _OPTIONS,
+    "model.dtype": _one_of(models.DTYPES),
+    "batch_norm.group_size": _whole(1),
+    "batch_norm.grouping": _one_of(batch_layout.GROUPINGS),
+    "augment.padding": _whole(0, _MOST_PIXELS),
+    "augment.flip": _one_of(("dataset", "yes", "no")),
+    "augment.crops": _one_of(("independent", "shared")),
+    "augment.cutout_size": _EVEN,
+    "policies.source": _one_of(sources.SOURCES),
+    "policies.num_policies": _whole(1, _MOST_POLICIES),
+    "policies.num_sub_policies": _whole(1, _MOST_POLICIES),
+    "policies.round_steps": _whole(0),
+    "policies.ranges": _one_of(policies.RANGES),
+    "policies.fill": _one_of(("dataset", *FILLS)),
+    "policies.order": _one_of(policies.ORDERS),
+    "policies.published": _one_of(published.AUTOAUGMENT),
+    "policies.randaugment_num_ops": _whole(1, _MOST_POLICIES),
+    "policies.randaugment_magnitude": _whole(0, 30),
+    "policies.replay_run": _TEXT,
+    "policies.replay_selection": _one_of(replay.SELECTIONS),
+    "policies.file": _TEXT,
+    "controller.hidden_size": _whole(1, replay.MOST_UNITS),
+    "controller.embedding_size": _whole(1, replay.MOST_UNITS),
+    "controller.learning_rate": _number(0),
+    "controller.entropy_weight": _number(0),
+    "controller.reset_per_sub_policy": _FLAG,
+    "controller.average_decay": _number(0, 1),
+    "controller.normalization": _one_of(("standardize", "center")),
+    "controller.tanh_constant": _number(0, note=", 0 for none"),
+    "controller.temperature": _above_zero(),
+    "controller.entropy_target": _number(0, 1),
+    "controller.kl_cap": _number(0, note=", 0 for none"),
+    "optimizer.learning_rate": _above_zero(),
+    "optimizer.momentum": _number(0, 1),
+    "optimizer.nesterov": _FLAG,
+    "optimizer.weight_decay": _number(0),
+    "optimizer.decay_norm_and_bias": _FLAG,
+    "optimizer.clip_norm": _number(0, note=", 0 for none"),
+    "optimizer.schedule": _one_of(optimizer.SCHEDULES),
+    "optimizer.milestones": _MILESTONES,
+    "optimizer.factor": _above_zero(" and at most 1"),
+    "optimizer.warmup_epochs": _number(0),
+    "devices.num_devices": _whole(0),
+    "devices.mapping": _one_of(devices.MAPPINGS),
+    "devices.steps_in_flight": _whole(1, _MOST_THREADS),
+    "devices.hang_seconds": _number(0, _MOST_SECONDS, note=", 0 for never"),
+    "evaluation.batch_size": _whole(1, _MOST_IMAGES),
+    "evaluation.every_epochs": _whole(1),
+    "evaluation.resize": _whole(1, _MOST_PIXELS),
+    "evaluation.image_size": _whole(0, _MOST_PIXELS),
+    "checkpoint.every_steps": _whole(0),
+    "checkpoint.keep": _whole(1),
+    "log.every_seconds": _number(0, _MOST_SECONDS),
+}

@@ -1,0 +1,308 @@
+"""A table's cells: which runs they are, by config and directory, and how far each is.
+
+A cell is an ordinary run in WORKDIR/ROW/COLUMN/seedS; how far it is is read from that
+directory alone. What a table says is in `paper_tables`, running cells in `tables`.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import json
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import ml_collections
+from etils import epath
+
+from aaa_jax.augment import batch_layout
+from aaa_jax.experiments import shrink
+from aaa_jax.experiments.build import changeable_keys, check_config
+from aaa_jax.experiments.paper_tables import TABLE_FILE, TABLES, Table
+from aaa_jax.workdir import run_directory, snapshots
+
+ANY = "*"
+
+
+class TableError(ValueError):
+    """The table's command cannot work; the message says why in one line."""
+
+
+class Cell(NamedTuple):
+    """One run of a table."""
+
+    row: str
+    column: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What follows the colon, and the run's place in the table's workdir."""
+        return f"{self.row}/{self.column}/seed{self.seed}"
+
+
+class State(NamedTuple):
+    """How far a cell's run is, by its directory.
+
+    Attributes:
+        kind: "not run", "running", "stopped", "finished", "another config", or
+            "unreadable", which its own process refuses when it is run.
+        step: steps that are saved.
+        total_steps: of the run; None where it did not say.
+        detail: what differs, of "another config", or cannot be read.
+    """
+
+    kind: str
+    step: int = 0
+    total_steps: int | None = None
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        if self.kind == "not run":
+            return self.kind
+        if self.detail:
+            return f"{self.kind} ({self.detail})"
+        of = f" of {self.total_steps}" if self.total_steps is not None else ""
+        return f"{self.kind} at step {self.step}{of}"
+
+
+def table_of(config: ml_collections.ConfigDict) -> Table:
+    """The table that a config of `configs/table.py` stands for.
+
+    Raises:
+        TableError: there is none of that name, or a value cannot be.
+    """
+    if config.table not in TABLES:
+        raise TableError(f"table is {config.table!r}; there are {', '.join(TABLES)}")
+    if config.seeds < 1:
+        raise TableError(f"seeds is {config.seeds}; it must be at least 1")
+    if not 0 < config.scale <= 1:
+        raise TableError(f"scale is {config.scale}; it must be above 0 and at most 1")
+    return TABLES[config.table]
+
+
+def select_cells(config: ml_collections.ConfigDict) -> list[Cell]:
+    """The cells that a config names, all rows and columns of a seed before the next.
+
+    Raises:
+        TableError: a row, column or seed that the table does not have.
+    """
+    table = table_of(config)
+    parts = config.cells.split("/")
+    if len(parts) > 3 or "" in parts:
+        raise TableError(
+            f"cells {config.cells!r}: write ROW, ROW/COLUMN or ROW/COLUMN/seedS, each "
+            "a name or *"
+        )
+    row, column, seed = [*parts, ANY, ANY][:3]
+    rows = _chosen("row", row, list(table.rows), table)
+    columns = _chosen("column", column, list(table.arguments), table)
+    names = [f"seed{number}" for number in range(config.seeds)]
+    more = f"; --config.seeds={config.seeds + 1} has more"
+    seeds = _chosen("seed", seed, names, table, hint=more)
+    return [
+        Cell(row, column, names.index(name))
+        for name in seeds
+        for row in rows
+        for column in columns
+    ]
+
+
+def is_one_cell(config: ml_collections.ConfigDict) -> bool:
+    """Whether a config names one cell in full, by row, column and seed."""
+    return config.cells.count("/") == 2 and ANY not in config.cells
+
+
+def cell_config(
+    config: ml_collections.ConfigDict, cell: Cell
+) -> ml_collections.ConfigDict:
+    """The config of a cell's run: its preset, scaled, with the table's overrides.
+
+    Raises:
+        TableError: what a cell needs is not given, or an override does not fit.
+    """
+    table = table_of(config)
+    preset = importlib.import_module(f"configs.{table.presets[cell.row]}")
+    argument = table.arguments[cell.column]
+    run = preset.get_config(argument)
+    run.update_from_flattened_dict(table.overrides.get(cell.column, {}))
+    run.seed = cell.seed
+    if config.scale < 1:
+        shrink.scale_down(run, config.scale)
+    if argument == "transfer":
+        run.policies.replay_run = config.transfer_from
+    _override(run, config.cell)
+    try:
+        num_groups = _num_groups(run)
+    except ValueError as error:
+        raise TableError(f"{cell.name}: {error}") from error
+    # M differs between cells, so the same number of passes would not divide all.
+    run.num_passes = math.gcd(run.num_passes, num_groups)
+    return run
+
+
+def fit_devices(
+    run: ml_collections.ConfigDict, num_devices: int, num_processes: int = 1
+) -> str:
+    """Sets in a cell's config on how many of the devices here its groups are shared.
+
+    M differs between cells, and a cell of one group cannot use a second device: one
+    command for all of them takes for each as many as divide its groups, and of the
+    passes that were asked for as many as divide what a device then has.
+
+    Args:
+        run: of `cell_config`; changed in place, in what no number depends on.
+        num_devices: that are here, of all processes.
+        num_processes: several use all of their devices, or the run is refused later.
+
+    Returns:
+        What to tell where devices are left over; else nothing.
+    """
+    most = run.devices.num_devices or num_devices
+    if not 1 <= most <= num_devices:
+        return ""  # refused where devices are picked
+    groups_here = _num_groups(run)
+    fitting = most
+    if num_processes == 1:
+        fitting = max(n for n in range(1, most + 1) if groups_here % n == 0)
+        run.devices.num_devices = fitting
+    if groups_here % fitting == 0:
+        run.num_passes = math.gcd(run.num_passes, groups_here // fitting)
+    if fitting == most:
+        return ""
+    return (
+        f"uses {fitting} of {most} devices, num_passes {run.num_passes}: its "
+        f"{groups_here} group{'s' if groups_here > 1 else ''} of BatchNorm cannot be "
+        "shared by more; docs/pods.md says how to run a cell on each device"
+    )
+
+
+def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> None:
+    """Refuses, before any cell runs, what would make one fail at its start.
+
+    Raises:
+        TableError: naming the cell and what is wrong.
+    """
+    table = table_of(config)
+    needs_run = [c for c in cells if table.arguments[c.column] == "transfer"]
+    if needs_run and not config.transfer_from:
+        raise TableError(
+            f"{needs_run[0].name} replays the policies of another run: give "
+            "--config.transfer_from=RUN, the directory of a finished run of "
+            "configs/imagenet_r50.py"
+        )
+    for row, column in dict.fromkeys((c.row, c.column) for c in cells):
+        try:
+            check_config(cell_config(config, Cell(row, column, cells[0].seed)))
+        except TableError:
+            raise
+        except ValueError as error:
+            raise TableError(f"{row}/{column}: {error}") from error
+
+
+def record_table(run: epath.PathLike, table: str) -> None:
+    """Writes in a cell's run which table made it, for reports: `TABLE_FILE`.
+
+    Nothing where there is no run, as of one that was refused, or where it says so
+    already (Table 5 counts runs of Table 3). A place that cannot be written is no
+    reason to fail.
+
+    Args:
+        run: its directory.
+        table: a key of `TABLES`.
+    """
+    path = epath.Path(run)
+    with contextlib.suppress(OSError):
+        if (path / "config.json").exists() and not (path / TABLE_FILE).exists():
+            (path / TABLE_FILE).write_text(json.dumps({"table": table}) + "\n")
+
+
+def read_state(
+    run: epath.PathLike, config: ml_collections.ConfigDict | None = None
+) -> State:
+    """How far the run in a directory is.
+
+    Args:
+        run: need not exist.
+        config: of the run that is meant; None takes the recorded one for it.
+    """
+    path = epath.Path(run)
+    if not (path / "config.json").exists():
+        return State("not run")
+    try:
+        return _read_state(path, config)
+    except (run_directory.RunDirectoryError, snapshots.SnapshotError) as error:
+        return State("unreadable", detail=str(error))
+
+
+def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> State:
+    recorded = run_directory.read_config(path)
+    if config is not None:
+        may_change = changeable_keys(config)
+        differences = run_directory.config_differences(recorded, config.to_dict())
+        for key, (old, new) in differences.items():
+            if key not in may_change:
+                return State("another config", detail=f"{key} is {old}, not {new}")
+    total = snapshots.load_facts(path).get("total_steps")
+    steps = _saved_steps(path / "checkpoints")
+    step = max(steps, default=0)
+    if _is_locked(path / "lock"):
+        return State("running", step, total)
+    lines = run_directory.read_lines(path, "metrics")
+    is_over = total is not None and bool(lines) and lines[-1]["step"] >= total
+    # A shorter run that is asked to go on is not finished.
+    if config is not None and recorded.get("max_steps") != config.max_steps:
+        is_over = is_over and 0 < config.max_steps <= step
+    return State("finished" if is_over else "stopped", step, total)
+
+
+def _chosen(
+    what: str, part: str, known: list[str], table: Table, *, hint: str = ""
+) -> list[str]:
+    if part == ANY:
+        return known
+    if part not in known:
+        raise TableError(
+            f"{table.name} has no {what} {part!r}; there are {', '.join(known)}{hint}"
+        )
+    return [part]
+
+
+def _num_groups(run: ml_collections.ConfigDict) -> int:
+    """Of the large batch; devices and passes share out whole ones."""
+    return batch_layout.group_layout(
+        run.batch_size,
+        run.policies.num_policies,
+        run.batch_norm.group_size,
+        run.batch_norm.grouping,
+    ).num_groups
+
+
+def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) -> None:
+    """Sets in a run's config what is not None in the table's `cell`."""
+    for key, value in given.items():
+        if isinstance(value, ml_collections.ConfigDict) and key != "options":
+            _override(run[key], value)
+        elif value is not None:
+            run[key] = value
+
+
+def _saved_steps(folder: epath.Path) -> list[int]:
+    """The steps of which there is a checkpoint; half-written ones have other names."""
+    if not folder.exists():
+        return []
+    return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+
+
+def _is_locked(path: epath.Path) -> bool:
+    """Whether a process writes in the run; where locks do not work, no."""
+    try:
+        with open(path, "rb") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,1 @@
+"""Figures: functions from groups of runs to pictures."""

@@ -1,0 +1,192 @@
+"""Final errors side by side: by policies (Table 4), and against M (Figure 5)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+from aaa_jax.report import statistics
+from aaa_jax.report.figures import style
+from aaa_jax.report.figures.style import Look, Picture
+from aaa_jax.report.grouping import REFERENCE, Family, Group, seeds_in_words, slug
+
+
+def final_error(group: Group) -> statistics.Estimate | None:
+    """Test error in percent after the last epoch, over the finished runs."""
+    return statistics.estimate(list(group.final("test_error").values()))
+
+
+def to_reference(family: Family, group: Group) -> statistics.Difference | None:
+    """Paired difference of the test error to the `random` group's."""
+    reference = family.reference(group)
+    if reference is None:
+        return None
+    return statistics.paired_difference(
+        group.final("test_error"), reference.final("test_error")
+    )
+
+
+def error_by_policies(family: Family) -> Picture | None:
+    """Final errors of all groups, and their paired differences to `random`."""
+    groups = [group for group in family.groups if group.final("test_error")]
+    if len(groups) < 2:
+        return None
+    chosen = style.looks([group.method for group in groups])
+    differences = [to_reference(family, group) for group in groups]
+    names = [f"{group.label}\n(n = {len(group.finished)})" for group in groups]
+    with style.drawing():
+        height = 1.3 + 0.5 * len(groups)
+        figure, axes = style.new_figure(1, 2, width=10, height=height, sharey=True)
+        for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
+            _draw_errors(axes[0, 0], place, group, look)
+            _draw_difference(axes[0, 1], place, differences[place], look)
+        axes[0, 0].set_yticks(range(len(groups)), names)
+        axes[0, 0].set_ylim(len(groups) - 0.5, -0.5)
+        axes[0, 0].set_xlim(left=0)
+        axes[0, 1].axvline(0, color=style.INK, linewidth=1)
+        style.label_axes(axes[0, 0], title="Final test error", x="test error (%)", y="")
+        style.label_axes(
+            axes[0, 1],
+            title=f"Less that of {REFERENCE}, paired by seed",
+            x="difference (percentage points; left: better)",
+            y="",
+        )
+        seeds = "; ".join(f"{g.label}: {seeds_in_words(g.finished)}" for g in groups)
+        return style.finish(
+            figure,
+            name=f"{family.prefix}error-by-policies",
+            title="Test error by policies",
+            caption=(
+                "Left: each run (open), mean ± standard deviation. Right: the mean of "
+                "the differences between runs of the same seed, and its 95 % t "
+                f"interval where two seeds or more pair. {seeds}."
+            ),
+            alternative="Final test error in percent, and the difference to random: "
+            + "; ".join(
+                f"{group.label} {statistics.show_estimate(final_error(group))}"
+                f"{f', {statistics.show_difference(found)}' if found else ''}"
+                for group, found in zip(groups, differences, strict=True)
+            ),
+        )
+
+
+def error_against_m(family: Family) -> list[Picture]:
+    """Figure 5 for each method that was run with several M and nothing else changed."""
+    pictures = []
+    for method in dict.fromkeys(group.method for group in family.groups):
+        groups = [
+            group
+            for group in family.groups
+            if group.method == method
+            and group.finished
+            and group.label in (method, f"{method}, M = {group.num_policies}")
+        ]
+        if len({group.num_policies for group in groups}) > 1:
+            groups.sort(key=lambda group: group.num_policies)
+            pictures.append(_draw_error_against_m(family, method, groups))
+    return pictures
+
+
+def _draw_errors(axis: Axes, place: int, group: Group, look: Look) -> None:
+    errors = list(group.final("test_error").values())
+    below = np.full(len(errors), place + 0.2)
+    axis.plot(
+        errors,
+        below,
+        linestyle="",
+        marker=look.marker,
+        markersize=5,
+        markerfacecolor="none",
+        color=look.color,
+    )
+    found = statistics.estimate(errors)
+    if found is not None:
+        axis.errorbar(
+            found.mean,
+            place - 0.12,
+            xerr=found.std or 0,
+            marker=look.marker,
+            markersize=6,
+            color=look.color,
+            capsize=4,
+        )
+
+
+def _draw_difference(
+    axis: Axes, place: int, found: statistics.Difference | None, look: Look
+) -> None:
+    if found is None:
+        return
+    half = 0.0 if found.high is None else found.high - found.mean
+    axis.errorbar(
+        found.mean,
+        place,
+        xerr=half,
+        marker=look.marker,
+        markersize=6,
+        color=look.color,
+        capsize=4,
+    )
+
+
+def _draw_error_against_m(
+    family: Family, method: str, groups: Sequence[Group]
+) -> Picture:
+    found = [(group.num_policies, final_error(group)) for group in groups]
+    known = [(m, value) for m, value in found if value is not None]
+    with style.drawing():
+        figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
+        axis = axes[0, 0]
+        look = style.LOOKS.get(method, style.SPARE_LOOKS[0])
+        _draw_each_error(axis, groups, look)
+        axis.errorbar(
+            [m for m, _ in known],
+            [value.mean for _, value in known],
+            yerr=[value.std or 0 for _, value in known],
+            color=look.color,
+            marker="_",
+            markersize=14,
+            capsize=5,
+            linewidth=1.5,
+        )
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(
+            [m for m, _ in known],
+            [f"{m}\n(n = {value.num_runs})" for m, value in known],
+        )
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.margins(x=0.15)
+        style.label_axes(
+            axis, title=method, x="M, policies per mini-batch", y="test error (%)"
+        )
+        return style.finish(
+            figure,
+            name=f"{family.prefix}error-against-m-{slug(method)}",
+            title=f"Figure 5: test error against M, {method}",
+            caption=(
+                "Bar: mean ± standard deviation over seeds; circles: each run. "
+                "The paper finds that accuracy rises to M = 8 and is flat beyond. "
+                + "; ".join(
+                    f"M = {group.num_policies}: {seeds_in_words(group.finished)}"
+                    for group in groups
+                )
+            ),
+            alternative="Test error in percent against M: "
+            + "; ".join(f"M = {m}: {statistics.show_estimate(v)}" for m, v in known),
+        )
+
+
+def _draw_each_error(axis: Axes, groups: Sequence[Group], look: Look) -> None:
+    for group in groups:
+        errors = list(group.final("test_error").values())
+        axis.plot(
+            [group.num_policies] * len(errors),
+            errors,
+            linestyle="",
+            marker=look.marker,
+            markersize=4,
+            markerfacecolor="none",
+            color=look.color,
+            alpha=0.7,
+        )

@@ -1,0 +1,249 @@
+"""Any policies on any images as one labelled picture: a look at what they do.
+
+One row per policy with its sub-policies written out, one column per image, under each
+instance the ops that made it. The pixels are those of `augment.large_batch` with the
+same key. What a run did over time is for the reports to draw, not for this file.
+"""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax.augment.large_batch import FILL, Draws, apply_policies, draw
+from aaa_jax.augment.ops import OPS
+from aaa_jax.augment.policies import Policies, check_policies
+from aaa_jax.augment.standard import check_images
+
+MARGIN = 16  # pixels around the sheet and between the panel and the images
+GAP = 10  # between columns
+ROW_GAP = 14  # between rows
+LINE = 15  # height of a line of text
+
+
+class Style(NamedTuple):
+    """How a text looks: OpenCV's font, its scale, and a colour (red, green, blue)."""
+
+    font: int
+    scale: float
+    color: tuple[int, int, int]
+
+
+HEADING = Style(cv2.FONT_HERSHEY_DUPLEX, 0.5, (25, 25, 25))
+NAME = Style(cv2.FONT_HERSHEY_DUPLEX, 0.4, (25, 25, 25))
+TEXT = Style(cv2.FONT_HERSHEY_SIMPLEX, 0.38, (60, 60, 60))
+FAINT = Style(cv2.FONT_HERSHEY_SIMPLEX, 0.38, (175, 175, 175))
+
+Line = tuple[str, Style]
+
+
+class Row(NamedTuple):
+    """One row of the sheet.
+
+    Attributes:
+        panel: lines on the left.
+        pictures: uint8 [N, h, w, 3], as large as they are shown.
+        captions: lines under each picture.
+    """
+
+    panel: list[Line]
+    pictures: np.ndarray
+    captions: list[list[Line]]
+
+
+def draw_contact_sheet(
+    key: jax.Array,
+    images: jax.Array,
+    policies: Policies,
+    *,
+    ranges: str | None = None,
+    fill: Sequence[int] = FILL,
+    names: Sequence[str] | None = None,
+    side: int = 96,
+    title: str = "",
+    footer: str = "",
+) -> np.ndarray:
+    """Augment images by policies and lay the result out with labels.
+
+    Args:
+        key: of the augmentation; `augment.large_batch` makes the same pixels of it.
+        images: uint8 [N, H, W, 3], shown in a first row as they are; or
+            [M, N, H, W, 3], instances of each policy, of which only the results show.
+        policies: M policies.
+        ranges: name of the range table; None: as in `augment.large_batch`.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        names: of the M rows; None: "Policy 1" and so on.
+        side: pixels of the longer side of a picture as it is shown. Small images grow
+            by a whole factor, with hard edges, larger ones are reduced.
+        title: a line above, if any.
+        footer: a line below, if any.
+
+    Returns:
+        uint8 [height, width, 3], red, green, blue.
+    """
+    has_instances = getattr(images, "ndim", None) == 5
+    check_images("images", images[0] if has_instances else images)
+    num_policies = policies.num_policies
+    names = names or [f"Policy {m + 1}" for m in range(num_policies)]
+    if len(names) != num_policies:
+        raise ValueError(f"{len(names)} names for {num_policies} policies: one each")
+    policies = check_policies(policies, ranges)
+    augmented = _augment(key, images, policies, tuple(fill))
+    results, draws = jax.device_get(augmented)
+    rows = []
+    if not has_instances:
+        originals = _resize(np.asarray(images), side)
+        heading = [("Images", NAME), ("before any op", TEXT)]
+        rows.append(Row(heading, originals, [[] for _ in originals]))
+    for m, name in enumerate(names):
+        pictures = _resize(results[m], side)
+        captions = _captions(policies, draws, m)
+        num_lines = (pictures.shape[1] + LINE * len(captions[0])) // LINE
+        panel = [(name, NAME), *_describe(policies, m, num_lines - 1)]
+        rows.append(Row(panel, pictures, captions))
+    return _lay_out(rows, title, footer)
+
+
+def save_contact_sheet(sheet: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Write a sheet uint8 [height, width, 3] as PNG."""
+    smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    encoded, data = cv2.imencode(".png", sheet[..., ::-1], smallest)
+    if not encoded:
+        raise ValueError(f"a sheet of {sheet.shape} and {sheet.dtype} is no picture")
+    with open(path, "wb") as file:
+        file.write(data.tobytes())
+
+
+# Jitted here, not by a caller: what follows is for the host, and one compilation then
+# serves all sheets of a size.
+@functools.partial(jax.jit, static_argnames="fill")
+def _augment(
+    key: jax.Array,
+    images: jax.Array,
+    policies: Policies,
+    fill: tuple[int, ...],
+) -> tuple[jax.Array, Draws]:
+    """`augment.large_batch`, and its draws as leaves [M, N, ...]."""
+    num_policies, num_images = policies.num_policies, images.shape[-4]
+    height, width = images.shape[-3:-1]
+    shape = (num_policies, num_images, height, width, 3)
+    policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
+    size = {"height": height, "width": width, "group_size": num_images}
+    draws = draw(key, policies, policy_of_row, **size)
+    rows = apply_policies(
+        draws,
+        jnp.broadcast_to(images, shape).reshape(-1, height, width, 3),
+        policies,
+        policy_of_row,
+        group_size=num_images,
+        fill=fill,
+    )
+    leading = (num_policies, num_images)
+    draws = jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), draws)
+    return rows.reshape(shape), draws
+
+
+def _captions(policies: Policies, draws: Draws, m: int) -> list[list[Line]]:
+    """Under each of the N instances of policy m, its ops; faint if not applied."""
+    captions = []
+    for sub_policy, applied in zip(draws.sub_policy[m], draws.applied[m], strict=True):
+        texts = _op_texts(policies, m, int(sub_policy))
+        captions.append(
+            [
+                (text, TEXT if is_applied else FAINT)
+                for text, is_applied in zip(texts, applied, strict=True)
+            ]
+        )
+    return captions
+
+
+def _describe(policies: Policies, m: int, num_lines: int) -> list[Line]:
+    """The sub-policies of policy m, one a line, as many as there is room for."""
+    lines = []
+    for q in range(policies.num_sub_policies):
+        chain = [
+            text + ("" if prob == 1 else f" ({prob:.2g})")
+            for text, prob in zip(
+                _op_texts(policies, m, q), np.asarray(policies.probs[m, q]), strict=True
+            )
+            if text != "Identity"
+        ]
+        lines.append((" > ".join(chain) or "Identity", TEXT))
+    if len(lines) <= num_lines:
+        return lines
+    shown = max(num_lines - 1, 0)
+    return [*lines[:shown], (f"and {len(lines) - shown} more", FAINT)]
+
+
+def _op_texts(policies: Policies, m: int, q: int) -> list[str]:
+    """Name and, where it has one, magnitude of the S ops of a sub-policy."""
+    chain = zip(
+        np.asarray(policies.ops[m, q]),
+        np.asarray(policies.magnitudes[m, q]),
+        strict=True,
+    )
+    return [
+        f"{OPS[op].name} {magnitude}" if OPS[op].has_magnitude else OPS[op].name
+        for op, magnitude in chain
+    ]
+
+
+def _resize(images: np.ndarray, side: int) -> np.ndarray:
+    """Images uint8 [N, H, W, 3] with a longer side of at most `side` pixels."""
+    longer = max(images.shape[1:3])
+    if longer <= side:
+        return images.repeat(side // longer, axis=1).repeat(side // longer, axis=2)
+    height, width = (max(1, length * side // longer) for length in images.shape[1:3])
+    size = (width, height)
+    return np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
+
+
+def _lay_out(rows: list[Row], title: str, footer: str) -> np.ndarray:
+    """Draw rows, whose pictures are of one size: uint8 [height, width, 3]."""
+    num_images, height, width, _ = rows[0].pictures.shape
+    left = 2 * MARGIN + max(_width(line) for row in rows for line in row.panel)
+    captions = [line for row in rows for caption in row.captions for line in caption]
+    widest = max(_width(line) for line in captions)
+    column = max(width, widest) + GAP
+    heights = [height + LINE * len(row.captions[0]) for row in rows]
+    top = MARGIN + (2 * LINE if title else 0)
+    bottom = MARGIN + (LINE if footer else 0)
+    total = top + sum(heights) + ROW_GAP * (len(rows) - 1) + bottom
+    across = left + column * num_images - GAP + MARGIN
+    around = [_width(line) for line in ((title, HEADING), (footer, FAINT))]
+    shape = (total, max(across, 2 * MARGIN + max(around)), 3)
+    sheet = np.full(shape, 255, np.uint8)
+    if title:
+        _write(sheet, (title, HEADING), MARGIN, MARGIN)
+    for row, row_height in zip(rows, heights, strict=True):
+        for i, line in enumerate(row.panel):
+            _write(sheet, line, MARGIN, top + LINE * i)
+        for n, (picture, caption) in enumerate(
+            zip(row.pictures, row.captions, strict=True)
+        ):
+            x = left + column * n
+            sheet[top : top + height, x : x + width] = picture
+            for i, line in enumerate(caption):
+                _write(sheet, line, x, top + height + 3 + LINE * i)
+        top += row_height + ROW_GAP
+    if footer:
+        _write(sheet, (footer, FAINT), MARGIN, total - MARGIN - LINE // 2)
+    return sheet
+
+
+def _width(line: Line) -> int:
+    """Pixels that a line takes."""
+    text, style = line
+    return cv2.getTextSize(text, style.font, style.scale, 1)[0][0]
+
+
+def _write(sheet: np.ndarray, line: Line, x: int, y: int) -> None:
+    """Write a line whose upper left corner is at (x, y)."""
+    text, (font, scale, color) = line
+    origin = (x, y + LINE - 4)
+    cv2.putText(sheet, text, origin, font, scale, color, 1, cv2.LINE_AA)

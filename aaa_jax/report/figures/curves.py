@@ -1,0 +1,94 @@
+"""Losses and errors over epochs."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from aaa_jax.report import series, statistics
+from aaa_jax.report.figures import comparisons, style
+from aaa_jax.report.figures.style import Look, Picture
+from aaa_jax.report.grouping import Family, Group, seeds_in_words
+
+LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
+
+
+def loss_and_error(family: Family) -> Picture | None:
+    """Training loss and test error of every group of a family; None without lines."""
+    groups = [g for g in family.groups if any(run.metrics for run in g.runs)]
+    if not groups:
+        return None
+    chosen = style.looks([group.method for group in groups])
+    panels = (
+        ("train_loss", "Training loss", "mean cross-entropy (nats)"),
+        ("test_error", "Test error", "test error (%)"),
+    )
+    with style.drawing():
+        figure, axes = style.new_figure(1, 2, width=10, height=4.6)
+        for axis, (name, title, unit) in zip(axes[0], panels, strict=True):
+            shown = [
+                _draw_group(axis, g, look, name)
+                for g, look in zip(groups, chosen, strict=True)
+            ]
+            values = np.concatenate(shown)
+            style.label_axes(axis, title=title, x="epochs done", y=unit)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _logarithmic(axis, values)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(3, len(labels))
+        )
+        finals = "; ".join(
+            f"{group.label}: {final}"
+            for group in groups
+            if (final := statistics.show_estimate(comparisons.final_error(group)))
+        )
+        return style.finish(
+            figure,
+            name=f"{family.prefix}curves",
+            title="Training loss and test error",
+            caption=(
+                "Thick: the mean of the finished runs; thin: each run. A run that is "
+                "not finished is dotted and not in the mean. The loss is that of the "
+                "augmented training images, all M instances of them: it is larger "
+                "where the policies are harder, and not comparable between methods."
+            ),
+            alternative=(
+                "Two line charts over epochs: training loss in nats and test error in "
+                f"percent. Final test error in percent: {finals or 'none yet'}."
+            ),
+        )
+
+
+def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> np.ndarray:
+    """One quantity of a group; returns all values drawn."""
+    finished = series.metric_curves(group.finished, name)
+    running = series.metric_curves(group.unfinished, name)
+    label = f"{group.label} ({seeds_in_words(group.finished)}"
+    label += f", {len(group.unfinished)} unfinished)" if group.unfinished else ")"
+    for x, y in finished.each:
+        axis.plot(x, y, color=look.color, linewidth=0.6, alpha=0.45)
+    for x, y in running.each:
+        marker = look.marker if len(x) == 1 else ""
+        axis.plot(x, y, color=look.color, linewidth=1, linestyle=":", marker=marker)
+    axis.plot(
+        finished.x,
+        finished.mean,
+        color=look.color,
+        linestyle=look.line,
+        linewidth=1.9,
+        marker=look.marker if len(finished.x) == 1 else "",
+        label=label,
+    )
+    return np.concatenate([np.zeros(0), *(y for _, y in finished.each + running.each)])
+
+
+def _logarithmic(axis: Axes, values: np.ndarray) -> None:
+    """A logarithmic axis with plain numbers, where the values spread that wide."""
+    if not len(values) or values.min() <= 0 or values.max() < LOG_FROM * values.min():
+        axis.set_ylim(bottom=0)
+        return
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_ylabel(f"{axis.get_ylabel()}, logarithmic")

@@ -1,0 +1,204 @@
+"""Whether the controller collapses: its diagnostics over the updates, its states."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from aaa_jax.report import series
+from aaa_jax.report.figures import style
+from aaa_jax.report.figures.style import BLUE, ORANGE, Picture
+from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
+from aaa_jax.report.runs import Run
+from aaa_jax.search import collapse
+
+UPDATES = "controller updates"
+
+
+def health(family: Family, group: Group) -> Picture | None:
+    """Entropies, states, spread, KL, gradient and correlation; None if nothing learns.
+
+    Unfinished runs are drawn dotted, and are not in a mean.
+    """
+    runs = [run for run in group.runs if run.is_learned]
+    if not runs:
+        return None
+    with style.drawing():
+        figure, axes = style.new_figure(3, 2, width=11, height=9.2)
+        _draw_entropy(axes[0, 0], runs)
+        _draw_states(axes[0, 1], runs)
+        _draw_spread(axes[1, 0], runs)
+        _draw_correlation(axes[1, 1], runs)
+        _draw(axes[2, 0], runs, "kl", BLUE, "-", "KL")
+        axes[2, 0].set_yscale("log")
+        style.label_axes(
+            axes[2, 0],
+            title="KL of successive controllers",
+            x=UPDATES,
+            y="KL (nats)",
+        )
+        _draw(axes[2, 1], runs, "gradient_norm", BLUE, "-", "norm")
+        axes[2, 1].set_ylim(bottom=0)
+        style.label_axes(
+            axes[2, 1], title="Gradient of the controller", x=UPDATES, y="global norm"
+        )
+        finished = [run for run in runs if run.is_finished]
+        open_runs = len(runs) - len(finished)
+        note = f", and {open_runs} unfinished (dotted, not in the mean)"
+        return style.finish(
+            figure,
+            name=f"{family.prefix}health-{slug(group.label)}",
+            title=f"Is the controller collapsing? {group.label}",
+            caption=(
+                f"{seeds_in_words(finished)}"
+                f"{note if open_runs else ''}"
+                ". Thick: mean; thin: each run. Collapsed: below 0.3 of the maximal "
+                "entropy; narrowing: below 0.5, or the strongest magnitude has more "
+                "than 70 %, or an op more than 50 %. Where the spread of the losses is "
+                "no larger than their standard error, the controller is rewarded for "
+                "noise."
+            ),
+            alternative="; ".join(_in_words(run) for run in runs),
+        )
+
+
+def state_at_end(run: Run) -> str:
+    """The state after the run's last update; "" where nothing learned."""
+    return run.rounds.states[-1] if run.rounds.states else ""
+
+
+def first_update(run: Run, states: Sequence[str]) -> int | None:
+    """The update, from 1, after which the run was first in one of the states."""
+    for number, state in enumerate(run.rounds.states, start=1):
+        if state in states:
+            return number
+    return None
+
+
+def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
+    _draw(axis, runs, "op_entropy", BLUE, "-", "op type heads")
+    _draw(axis, runs, "magnitude_entropy", ORANGE, "--", "magnitude heads")
+    for level, name in ((0.5, "narrowing"), (0.3, "collapsed")):
+        axis.axhline(level, color=style.INK, linewidth=0.8, linestyle=":")
+        axis.annotate(
+            f"{name} (both heads together)",
+            (0.01, level),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            xytext=(0, 2),
+            fontsize=7,
+            color=style.FAINT,
+        )
+    axis.set_ylim(0, 1.03)
+    axis.legend(loc="lower left")
+    style.label_axes(
+        axis, title="Entropy of the heads", x=UPDATES, y="fraction of the maximum"
+    )
+
+
+def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
+    """One strip per run, coloured by its state."""
+    for place, run in enumerate(runs):
+        for state in collapse.STATES:
+            spans = _spans(run.rounds.states, state)
+            axis.broken_barh(
+                spans,
+                (place - 0.38, 0.76),
+                facecolor=style.STATE_COLORS[state],
+                hatch=style.STATE_HATCHES[state],
+                edgecolor=style.INK,
+                linewidth=0.4,
+            )
+    names = [
+        f"seed {run.seed}{'' if run.is_finished else ' (unfinished)'}" for run in runs
+    ]
+    axis.set_yticks(range(len(runs)), names)
+    axis.set_ylim(len(runs) - 0.4, -0.6)
+    axis.set_xlim(0, max(len(run.rounds.states) for run in runs))
+    axis.grid(visible=False)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    patches = [
+        Patch(
+            facecolor=style.STATE_COLORS[state],
+            hatch=style.STATE_HATCHES[state],
+            edgecolor=style.INK,
+            label=state,
+        )
+        for state in collapse.STATES
+    ]
+    axis.legend(
+        handles=patches, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=len(patches)
+    )
+    style.label_axes(axis, title="State", x=UPDATES, y="")
+
+
+def _draw_spread(axis: Axes, runs: Sequence[Run]) -> None:
+    _draw(
+        axis, runs, "loss_spread", BLUE, "-", "standard deviation over the M policies"
+    )
+    _draw(
+        axis,
+        runs,
+        "loss_error",
+        ORANGE,
+        "--",
+        r"standard error of one $\hat{L}_m$ (r.m.s.)",
+    )
+    axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
+    axis.legend(loc="upper left")
+    style.label_axes(
+        axis,
+        title=r"Spread of the losses $\hat{L}_m$",
+        x=UPDATES,
+        y="cross-entropy (nats)",
+    )
+
+
+def _draw_correlation(axis: Axes, runs: Sequence[Run]) -> None:
+    _draw(axis, runs, "loss_log_prob_correlation", BLUE, "-", "")
+    axis.axhline(0, color=style.INK, linewidth=0.8)
+    axis.set_ylim(-1.05, 1.05)
+    style.label_axes(
+        axis,
+        title="Does it prefer what is hard?",
+        x=UPDATES,
+        y=r"correlation of $\hat{L}_m$ with $\log\,p_m$",
+    )
+
+
+def _draw(
+    axis: Axes, runs: Sequence[Run], name: str, color: str, line: str, label: str
+) -> None:
+    finished = [run for run in runs if run.is_finished]
+    others = [run for run in runs if not run.is_finished]
+    found = series.round_curves(finished, name)
+    for x, y in found.each if len(finished) > 1 else ():
+        axis.plot(x, y, color=color, linewidth=0.5, alpha=0.4)
+    for x, y in series.round_curves(others, name).each:
+        axis.plot(x, y, color=color, linewidth=0.9, linestyle=":")
+    axis.plot(
+        found.x, found.mean, color=color, linewidth=1.7, linestyle=line, label=label
+    )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _spans(states: Sequence[str], wanted: str) -> list[tuple[float, float]]:
+    """(start, length) of every stretch of updates in a state."""
+    marks = np.array([False, *(state == wanted for state in states), False])
+    edges = np.flatnonzero(marks[1:] != marks[:-1])
+    return [
+        (float(start), float(end - start))
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
+
+
+def _in_words(run: Run) -> str:
+    entropy = run.rounds.numbers["entropy"][-1]
+    first = first_update(run, collapse.STATES[1:])
+    since = f", not ok for the first time at update {first}" if first else ""
+    return (
+        f"seed {run.seed}: after {len(run.rounds.states)} updates entropy "
+        f"{entropy:.2f} of the maximum, state {state_at_end(run)}{since}"
+    )

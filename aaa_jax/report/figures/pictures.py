@@ -1,0 +1,190 @@
+"""Figure 2: policies that were drawn at chosen epochs, and what they do to images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax import data
+from aaa_jax.augment import policies
+from aaa_jax.augment.policies import Policies, SavedPolicies
+from aaa_jax.data.tfds_folder import data_folder, find_prepared
+from aaa_jax.report.figures import style
+from aaa_jax.report.figures.contact_sheet import draw_contact_sheet
+from aaa_jax.report.figures.style import Picture
+from aaa_jax.report.grouping import Family, Group, slug
+from aaa_jax.report.runs import Run, steps_per_epoch
+from aaa_jax.workdir import run_directory
+
+NUM_IMAGES = 5
+SIDE = 96  # pixels of a picture on the sheet
+PHOTOGRAPH_SIZE = 224  # where a dataset does not fix a size
+
+
+class Images(NamedTuple):
+    """Pictures to draw on.
+
+    Attributes:
+        pixels: uint8 [N, H, W, 3].
+        origin: in words.
+    """
+
+    pixels: np.ndarray
+    origin: str
+
+
+class Sample(NamedTuple):
+    """One policy of a round.
+
+    Attributes:
+        name: when it was drawn, and its rank by loss.
+        saved: one policy, with its range table and fill.
+    """
+
+    name: str
+    saved: SavedPolicies
+
+
+def sampled_policies(
+    family: Family, group: Group, epochs: Sequence[int] = ()
+) -> Picture | None:
+    """The hardest and the easiest policy of a round in each chosen epoch.
+
+    Args:
+        family: of the group.
+        group: its first finished run is shown, else its first.
+        epochs: from 1; none: the first, a quarter, half and the last of those done.
+
+    Returns:
+        None where no policies were written.
+    """
+    run = (group.finished or group.runs)[0]
+    chosen = choose_epochs(epochs, run.epochs_done)
+    samples = _samples(run, chosen)
+    if not samples:
+        return None
+    images = example_images(run.settings)
+    first = samples[0].saved
+    sheet = draw_contact_sheet(
+        jax.random.key(0),
+        jnp.asarray(images.pixels),
+        _join([sample.saved.policies for sample in samples]),
+        ranges=first.ranges,
+        fill=first.fill,
+        names=[sample.name for sample in samples],
+        side=SIDE,
+    )
+    seed = f"seed {run.seed}{'' if run.is_finished else ', NOT FINISHED'}"
+    return Picture(
+        name=f"{family.prefix}policies-{slug(group.label)}",
+        title=f"Figure 2: sampled policies, {group.label}",
+        caption=(
+            f"n = 1, {seed}; after epochs {', '.join(map(str, chosen))} of "
+            f"{run.settings['epochs']}, the policies with the highest and the lowest "
+            "loss L̂_m among the M of that update. Left: the five sub-policies, op and "
+            "magnitude (0 to 9); under each picture the sub-policy that made it. "
+            f"Images: {images.origin}, without crop, flip and the fixed Cutout."
+        ),
+        alternative="Pictures under sampled policies. "
+        + " ".join(f"{sample.name}: {_in_words(sample.saved)}." for sample in samples),
+        png=style.encode(sheet, exact=True),
+        svg=None,
+    )
+
+
+def choose_epochs(wanted: Sequence[int], num_epochs: int) -> list[int]:
+    """The epochs to show, ascending: those wanted that exist, or four over the run."""
+    if wanted:
+        return sorted({epoch for epoch in wanted if 1 <= epoch <= num_epochs})
+    quarters = {1, num_epochs // 4, num_epochs // 2, num_epochs}
+    return sorted(epoch for epoch in quarters if epoch >= 1)
+
+
+def example_images(settings: Mapping[str, Any]) -> Images:
+    """Test images of the run's dataset, if it is on this machine; else what is at hand.
+
+    Args:
+        settings: config.json of a run.
+    """
+    name, place = settings["data"]["name"], settings["data"]["dir"] or None
+    try:
+        if find_prepared(name, data_folder(place)) is not None:
+            split = f"{data.describe(name, data_dir=place).test_split}[:{NUM_IMAGES}]"
+            found = data.load(name, split, data_dir=place).images
+            return Images(found, f"the first test images of {name}")
+    except data.DatasetError:
+        pass  # damaged, or of many sizes: another picture serves as well
+    if name == "digits":
+        return Images(_digits(), "the first digits of scikit-learn's set")
+    size = data.DATASETS[name].image_size if name in data.DATASETS else 0
+    return Images(
+        _photographs(size or PHOTOGRAPH_SIZE),
+        f"photographs that come with scikit-learn ({name} is not on this machine)",
+    )
+
+
+def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
+    """Of the last round of each epoch, the policies of highest and lowest loss."""
+    per_epoch = steps_per_epoch(run.metrics)
+    found: dict[int, dict[str, Any]] = {}
+    for line in run_directory.read_lines(run.path, "policies"):
+        if "policies" in line and "losses" in line and per_epoch:
+            found[-(-line["step"] // per_epoch)] = line
+    samples = []
+    for epoch in epochs:
+        if epoch not in found:
+            continue
+        line = found[epoch]
+        saved = policies.from_json(line)
+        losses = np.array(line["losses"], np.float64)
+        ranks = {"highest": int(np.argmax(losses)), "lowest": int(np.argmin(losses))}
+        if len(losses) == 1:
+            ranks = {"only": 0}
+        for rank, place in ranks.items():
+            one = jax.tree.map(lambda leaf, m=place: leaf[m : m + 1], saved.policies)
+            name = f"Epoch {epoch}: {rank} loss, {losses[place]:.2f} nats"
+            samples.append(Sample(name, saved._replace(policies=one)))
+    return samples
+
+
+def _join(parts: Sequence[Policies]) -> Policies:
+    """Policies one after the other; all of one run, hence of one shape."""
+    return Policies(
+        ops=jnp.concatenate([part.ops for part in parts]),
+        magnitudes=jnp.concatenate([part.magnitudes for part in parts]),
+        probs=jnp.concatenate([part.probs for part in parts]),
+    )
+
+
+def _in_words(saved: SavedPolicies) -> str:
+    entries = policies.to_json(saved.policies, ranges=saved.ranges)["policies"][0]
+    return "; ".join(
+        " then ".join(f"{name} {magnitude}" for name, magnitude, _ in chain)
+        for chain in entries
+    )
+
+
+def _digits() -> np.ndarray:
+    from sklearn.datasets import load_digits
+
+    from aaa_jax.data.prepare.digits import upscale
+
+    grey = load_digits().images[:NUM_IMAGES].astype(np.int64)
+    return np.repeat(upscale(grey)[..., None], 3, axis=-1)
+
+
+def _photographs(size: int) -> np.ndarray:
+    """Squares of two photographs, uint8 [N, size, size, 3]."""
+    from sklearn.datasets import load_sample_images
+
+    squares = []
+    for number in range(NUM_IMAGES):
+        whole = load_sample_images().images[number % 2]
+        side = min(whole.shape[:2])
+        offset = (whole.shape[1] - side) * (number // 2) // max(NUM_IMAGES // 2, 1)
+        square = whole[:side, offset : offset + side]
+        squares.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+    return np.stack(squares)

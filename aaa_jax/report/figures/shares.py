@@ -1,0 +1,215 @@
+"""Figure 6: shares of ops and magnitudes over the epochs, as stacked areas."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from aaa_jax.augment import ops, policies
+from aaa_jax.report import series
+from aaa_jax.report.figures import style
+from aaa_jax.report.figures.style import Picture
+from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
+from aaa_jax.report.runs import Run
+from aaa_jax.report.series import Windows
+
+LABEL_SIZE = 7.5
+MOST_COLUMNS = 5  # seeds side by side
+
+
+def mean_shares(family: Family, group: Group) -> Picture | None:
+    """Figure 6 (a) and (b) of a group, expected and sampled, over its runs.
+
+    Of the finished runs, else of all. None before the first epoch is over.
+    """
+    runs = shown_runs(group)
+    if not runs:
+        return None
+    with style.drawing():
+        figure, axes = style.new_figure(2, 2, width=11, height=9)
+        for row, kind in enumerate(("expected", "sampled")):
+            found = series.mean_windows(runs, f"{kind}_ops")
+            _draw_ops(axes[row, 0], found, f"(a) Operations, {kind}")
+            found = series.mean_windows(runs, f"{kind}_magnitudes")
+            _draw_magnitudes(axes[row, 1], found, f"(b) Magnitudes, {kind}")
+        windows = series.mean_windows(runs, "expected_ops")
+        return style.finish(
+            figure,
+            name=f"{family.prefix}shares-{slug(group.label)}",
+            title=f"Figure 6: what the policies are made of, {group.label}",
+            caption=(
+                f"{in_windows(windows.size)}, {seeds_in_words(runs)}"
+                f"{unfinished_note(runs)}. Above: the shares that the source "
+                "expects (of a controller its probabilities, averaged over the drawn "
+                "prefixes); below: those of the policies that were drawn, M at every "
+                "update. Numbers at the right are shares at the end, in %. Magnitudes "
+                "are those of ops other than Identity; AutoContrast, Invert and "
+                "Equalize have one that is without effect."
+            ),
+            alternative=_in_words(windows, runs),
+        )
+
+
+def shares_of_each_seed(family: Family, group: Group) -> Picture | None:
+    """The expected shares of every run, side by side; None of fewer than two."""
+    runs = shown_runs(group)[:MOST_COLUMNS]
+    if len(runs) < 2:
+        return None
+    with style.drawing():
+        width = 2.3 * len(runs) + 1.6
+        figure, axes = style.new_figure(2, len(runs), width=width, height=7.4)
+        for column, run in enumerate(runs):
+            is_last = run is runs[-1]
+            found = series.mean_windows([run], "expected_ops")
+            _draw_ops(axes[0, column], found, f"seed {run.seed}", labels=is_last)
+            found = series.mean_windows([run], "expected_magnitudes")
+            _draw_magnitudes(axes[1, column], found, "", labels=is_last)
+            if column:
+                for axis in axes[:, column]:
+                    axis.set_ylabel("")
+                    axis.set_yticklabels([])
+        size = series.mean_windows(runs, "expected_ops").size
+        return style.finish(
+            figure,
+            name=f"{family.prefix}shares-by-seed-{slug(group.label)}",
+            title=f"The same for every seed, {group.label}",
+            caption=(
+                f"Shares that the controller expects; {in_windows(size).lower()}"
+                f"{unfinished_note(runs)}. Above ops, below magnitudes; the order of "
+                "the bands is that of the names, and their shares at the end are those "
+                "of the last seed shown."
+            ),
+            alternative="For each seed. "
+            + " ".join(
+                f"Seed {run.seed}: "
+                + _in_words(series.mean_windows([run], "expected_ops"), [run])
+                for run in runs
+            ),
+        )
+
+
+def shown_runs(group: Group) -> list[Run]:
+    """The finished runs, else all that have closed a round and an epoch."""
+    runs = [run for run in group.finished or group.runs if run.epochs_done]
+    return [run for run in runs if np.isfinite(run.rounds.expected_ops).any()]
+
+
+def unfinished_note(runs: Sequence[Run]) -> str:
+    """What must be said where runs are drawn that are not finished."""
+    return "" if all(run.is_finished for run in runs) else "; NOT FINISHED"
+
+
+def in_windows(size: int) -> str:
+    """`Means of five epochs`, or of what it is."""
+    if size == 1:
+        return "Means of one epoch (the run is too short for five)"
+    return f"Means of {'five' if size == series.WINDOW else size} epochs"
+
+
+def _draw_ops(axis: Axes, found: Windows, title: str, *, labels: bool = True) -> None:
+    is_used = np.nansum(found.means, axis=0) > 0
+    is_used[: ops.NUM_SEARCH_OPS] = True
+    names = [op.name for op in ops.OPS]
+    colors = style.op_colors()
+    chosen = [place for place in range(len(names)) if is_used[place]]
+    _stack(
+        axis,
+        Windows(found.size, found.edges, found.means[:, chosen]),
+        [names[place] for place in chosen],
+        [colors[names[place]] for place in chosen],
+        labels=labels,
+    )
+    style.label_axes(axis, title=title, x="epochs done", y="share of ops (%)")
+
+
+def _draw_magnitudes(
+    axis: Axes, found: Windows, title: str, *, labels: bool = True
+) -> None:
+    count = policies.NUM_MAGNITUDES
+    names = [str(magnitude) for magnitude in range(count)]
+    names[0], names[-1] = "0 (weakest)", f"{count - 1} (strongest)"
+    _stack(axis, found, names, style.magnitude_colors(count), labels=labels)
+    style.label_axes(axis, title=title, x="epochs done", y="share of magnitudes (%)")
+
+
+def _stack(
+    axis: Axes,
+    found: Windows,
+    names: Sequence[str],
+    colors: Sequence[tuple[str, str]],
+    *,
+    labels: bool,
+) -> None:
+    """Bands from centre to centre of the windows, named at the right."""
+    known = np.isfinite(found.means).all(axis=1)
+    centres = (found.edges[:-1] + found.edges[1:])[known] / 2
+    means = 100 * found.means[known]
+    first, last = found.edges[:-1][known], found.edges[1:][known]
+    x = np.concatenate([first[:1], centres, last[-1:]])
+    y = np.concatenate([means[:1], means, means[-1:]])
+    bands = axis.stackplot(x, y.T, edgecolor="white", linewidth=0.5)
+    for band, (color, hatch) in zip(bands, colors, strict=True):
+        band.set_facecolor(color)
+        band.set_hatch(hatch)
+    axis.set_xlim(x[0], x[-1])
+    axis.set_ylim(0, 100)
+    axis.grid(visible=False)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if labels:
+        _name_bands(axis, means[-1], names, colors)
+
+
+def _name_bands(
+    axis: Axes,
+    shares: np.ndarray,
+    names: Sequence[str],
+    colors: Sequence[tuple[str, str]],
+) -> None:
+    """Each band's name and last share beside it, with a line to its middle."""
+    middles = np.cumsum(shares) - shares / 2
+    places = style.spread(list(middles), 5.9, 1, 99)
+    for middle, place, share, name, (color, hatch) in zip(
+        middles, places, shares, names, colors, strict=True
+    ):
+        axis.plot(
+            [1, 1.035, 1.06],
+            [middle, place, place],
+            transform=axis.get_yaxis_transform(),
+            color=style.FAINT,
+            linewidth=0.5,
+            clip_on=False,
+        )
+        axis.bar(
+            1.085,
+            4.4,
+            0.05,
+            place - 2.2,
+            transform=axis.get_yaxis_transform(),
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+            clip_on=False,
+        )
+        axis.text(
+            1.12,
+            place,
+            f"{name}  {share:.1f}",
+            transform=axis.get_yaxis_transform(),
+            fontsize=LABEL_SIZE,
+            verticalalignment="center",
+        )
+
+
+def _in_words(windows: Windows, runs: Sequence[Run]) -> str:
+    """The three ops and the magnitudes that lead at the end."""
+    at_end = windows.means[np.isfinite(windows.means).all(axis=1)][-1]
+    order = np.argsort(-at_end, kind="stable")[:3]
+    leading = ", ".join(f"{ops.OPS[k].name} {100 * at_end[k]:.0f} %" for k in order)
+    found = series.mean_windows(runs, "expected_magnitudes").means
+    strongest = 100 * found[np.isfinite(found).all(axis=1)][-1][-1]
+    return (
+        f"Stacked shares over epochs. At the end the likeliest ops are {leading}; the "
+        f"strongest magnitude has {strongest:.0f} %."
+    )

@@ -1,0 +1,230 @@
+"""How figures look, and how they become the same bytes every time.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; hatching,
+line styles and lightness carry them through a grey print. Figures are drawn without
+pyplot, so nothing depends on a display or on a setting of the user.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from aaa_jax.augment import ops
+
+DPI = 144
+SETTINGS: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.5,
+    "svg.hashsalt": "aaa_jax",
+    "svg.fonttype": "path",
+    "path.simplify": True,
+}
+PALETTE = 256  # colours of a PNG
+DIGITS = re.compile(r' (?:d|x|y|points)="[^"]*"')
+LONG = re.compile(r"-?\d+\.\d{2,}")
+INK = "#222222"
+FAINT = "#777777"
+
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+SKY, RED, YELLOW, GREY = "#56B4E9", "#D55E00", "#B8A800", "#666666"
+
+
+class Look(NamedTuple):
+    """How a method is drawn, everywhere the same."""
+
+    color: str
+    line: Any
+    marker: str
+
+
+LOOKS = {
+    "baseline": Look(INK, "-", "o"),
+    "cutout": Look(GREY, "--", "s"),
+    "fixed": Look(YELLOW, "-.", "D"),
+    "autoaugment": Look(GREEN, "--", "^"),
+    "pba": Look(SKY, "-.", "v"),
+    "randaugment": Look(PURPLE, ":", "P"),
+    "trivialaugment": Look(PURPLE, "--", "X"),
+    "random": Look(ORANGE, (0, (5, 1.5)), "s"),
+    "ours": Look(BLUE, "-", "o"),
+    "guarded": Look(RED, "-.", "^"),
+    "restrained": Look(RED, ":", "v"),
+    "transfer": Look(SKY, ":", "d"),
+}
+SPARE_LOOKS = (
+    Look(GREEN, "-", "v"),
+    Look(PURPLE, "-", "P"),
+    Look(SKY, "--", "d"),
+    Look(YELLOW, ":", "X"),
+    Look(INK, ":", "*"),
+)
+
+# Kinds of ops share a hue: geometry blue, tone red and yellow, enhancement green.
+OP_COLORS = (
+    *("#08306b", "#2171b5", "#4292c6", "#9ecae1", "#deebf7"),
+    *("#7f2704", "#d94801", "#fd8d3c", "#fdae6b", "#fee6ce"),
+    *("#00441b", "#238b45", "#74c476", "#c7e9c0"),
+    *("#54278f", "#bcbddc", "#eeeeee"),
+)
+OP_HATCHES = ("", "///", "", "|||", "", "\\\\\\", "", "---") * 2 + ("",)
+STATE_COLORS = {"ok": "#d5eadf", "narrowing": "#f0b44c", "collapsed": "#8c1d04"}
+STATE_HATCHES = {"ok": "", "narrowing": "///", "collapsed": "xx"}
+
+
+class Picture(NamedTuple):
+    """A finished figure.
+
+    Attributes:
+        name: of its files, without an ending.
+        title: a line.
+        caption: what is shown, in which unit, of which runs.
+        alternative: what a reader who cannot see it should know.
+        png: bytes.
+        svg: bytes; None of a picture made of pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alternative: str
+    png: bytes
+    svg: bytes | None
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Inside, figures have our looks, whatever the user's settings are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def new_figure(
+    rows: int, columns: int, *, width: float, height: float, **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """An empty figure of a size in inches, and its axes [rows, columns]."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def finish(
+    figure: Figure, *, name: str, title: str, caption: str, alternative: str
+) -> Picture:
+    """A figure as PNG and SVG, without a date or a version in either."""
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    figure.set_layout_engine("none")  # the SVG has the same places
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = DIGITS.sub(_short, text.getvalue()).encode()
+    return Picture(name, title, caption, alternative, encode(pixels), svg)
+
+
+def encode(pixels: np.ndarray, *, exact: bool = False) -> bytes:
+    """PNG of uint8 [height, width, 3] with a palette, a third of the size.
+
+    Args:
+        pixels: the picture.
+        exact: without a palette if that would change a pixel.
+    """
+    png = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    small = image.quantize(PALETTE)
+    if exact and np.asarray(small.convert("RGB")).tobytes() != image.tobytes():
+        small = image
+    small.save(png, format="png", optimize=True)
+    return png.getvalue()
+
+
+def _short(attribute: re.Match[str]) -> str:
+    """Coordinates with one decimal, a tenth of a point."""
+    return LONG.sub(lambda number: f"{float(number.group()):.1f}", attribute.group())
+
+
+def looks(methods: Sequence[str]) -> list[Look]:
+    """A look for each group of a figure, told apart even where methods repeat.
+
+    Args:
+        methods: of the groups.
+    """
+    chosen: list[Look] = []
+    spare = iter(SPARE_LOOKS * (1 + len(methods) // len(SPARE_LOOKS)))
+    for method in methods:
+        look = LOOKS.get(method)
+        chosen.append(look if look and look not in chosen else next(spare))
+    return chosen
+
+
+def op_colors() -> dict[str, tuple[str, str]]:
+    """Colour and hatching of each op."""
+    names = [op.name for op in ops.OPS]
+    pairs = zip(OP_COLORS, OP_HATCHES, strict=True)
+    return dict(zip(names, pairs, strict=True))
+
+
+def magnitude_colors(count: int) -> list[tuple[str, str]]:
+    """From light (weak) to dark (strong), every third hatched."""
+    scale = matplotlib.colormaps["YlOrBr"]
+    colors = [scale(0.05 + 0.9 * place / max(count - 1, 1)) for place in range(count)]
+    hatches = ["" if place % 3 else "///" for place in range(count)]
+    return [
+        (matplotlib.colors.to_hex(color), hatch)
+        for color, hatch in zip(colors, hatches, strict=True)
+    ]
+
+
+def label_axes(axes: Axes, *, title: str, x: str, y: str) -> None:
+    """A title, and what both axes show with its unit."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list:
+    """Places for labels, in the order of `positions`, at least `gap` apart.
+
+    Each is as near to its position as its neighbours allow, between low and high; where
+    there is no room for all, they are spaced evenly.
+    """
+    count = len(positions)
+    if count * gap >= high - low + gap:
+        step = (high - low) / max(count - 1, 1)
+        return [low + step * place for place in range(count)]
+    order = sorted(range(count), key=lambda place: positions[place])
+    placed: list[float] = []
+    for place in order:
+        wanted = max(positions[place], low)
+        placed.append(max(wanted, placed[-1] + gap) if placed else wanted)
+    ceiling = high
+    for number in reversed(range(count)):
+        placed[number] = min(placed[number], ceiling)
+        ceiling = placed[number] - gap
+    result = [0.0] * count
+    for place, value in zip(order, placed, strict=True):
+        result[place] = value
+    return result

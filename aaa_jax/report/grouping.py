@@ -1,0 +1,267 @@
+"""Runs put together: seeds of one experiment, experiments that can be compared.
+
+A *group* is the runs whose configs differ in the seed alone (and in what cannot change
+a number); a *family* is the groups on the same data with the same network.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aaa_jax.report.runs import Run
+from aaa_jax.workdir import run_directory
+
+# Cannot change what a run computes, beyond rounding.
+WITHOUT_EFFECT = ("seed", "devices", "num_passes", "checkpoint", "log")
+WITHOUT_EFFECT_TOO = ("compilation_cache", "deterministic", "on_nonfinite_loss")
+PAPERS_M = 8
+REFERENCE = "random"  # Table 4's row that a controller must beat
+
+# Of the controller, 0 in the paper; the range table and these of the preset `guarded`.
+RESTRAINTS = ("tanh_constant", "entropy_target", "kl_cap")
+GUARDED = ["monotone10", 1.5, 0.75, 0.05]
+SOURCES = {
+    "published": "autoaugment",
+    "schedule": "pba",
+    "replay": "transfer",
+}
+METHODS = (
+    *("baseline", "cutout", "fixed", "autoaugment", "pba", "randaugment"),
+    *("trivialaugment", "random", "ours", "guarded", "restrained", "transfer"),
+)
+
+
+class Group(NamedTuple):
+    """One experiment.
+
+    Attributes:
+        label: unique in its family: the method, and what sets it apart from another
+            group of the same method.
+        method: of `METHODS`, or the name of the policy source.
+        runs: in order of their seeds.
+    """
+
+    label: str
+    method: str
+    runs: tuple[Run, ...]
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that are averaged."""
+        return tuple(run for run in self.runs if run.is_finished)
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """The runs that are not."""
+        return tuple(run for run in self.runs if not run.is_finished)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config of the first run; all are equal but for the seed."""
+        return self.runs[0].settings
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether a controller learned in any of its runs."""
+        return any(run.is_learned for run in self.runs)
+
+    @property
+    def num_policies(self) -> int:
+        """M."""
+        return int(self.settings["policies"]["num_policies"])
+
+    def final(self, name: str) -> dict[int, float]:
+        """Seed -> a number of the last line of metrics.jsonl, of finished runs."""
+        values = {run.seed: run.final.get(name) for run in self.finished}
+        return {
+            seed: float(value) for seed, value in values.items() if value is not None
+        }
+
+
+class Family(NamedTuple):
+    """Groups on the same data with the same network.
+
+    Attributes:
+        title: data and network in words.
+        prefix: of its files' names; nothing where there is one family only.
+        groups: baselines first.
+    """
+
+    title: str
+    prefix: str
+    groups: tuple[Group, ...]
+
+    def group(self, method: str) -> Group | None:
+        """The group of a method, of several the one with the paper's M; else None."""
+        found = [group for group in self.groups if group.method == method]
+        if len(found) > 1:
+            found = [group for group in found if group.num_policies == PAPERS_M]
+        return found[0] if len(found) == 1 else None
+
+    def reference(self, group: Group) -> Group | None:
+        """The `random` group that a group is compared with: the one with its M.
+
+        Where only one `random` group exists, it serves groups of any M.
+        """
+        found = [other for other in self.groups if other.method == REFERENCE]
+        alike = [other for other in found if other.num_policies == group.num_policies]
+        chosen = alike if len(alike) == 1 else found
+        return chosen[0] if len(chosen) == 1 and chosen[0] != group else None
+
+
+def make_families(runs: Sequence[Run]) -> list[Family]:
+    """Families of groups, each in the order in which it first comes."""
+    by_family: dict[str, list[Run]] = {}
+    for run in runs:
+        by_family.setdefault(_family_title(run.settings), []).append(run)
+    return [
+        Family(
+            title,
+            f"{slug(title)}-" if len(by_family) > 1 else "",
+            _make_groups(members),
+        )
+        for title, members in by_family.items()
+    ]
+
+
+def method(settings: Mapping[str, Any]) -> str:
+    """The preset's argument that a config came from, told by its values.
+
+    Args:
+        settings: of config.json.
+    """
+    drawn, controller = settings["policies"], settings["controller"]
+    source = drawn["source"]
+    if source == "fixed":
+        if drawn["num_policies"] > 1:
+            return "fixed"
+        return "cutout" if settings["augment"]["cutout_size"] else "baseline"
+    if source != "adversarial":
+        return SOURCES.get(source, source)
+    if not any(controller[name] for name in RESTRAINTS):
+        return "ours"
+    found = [drawn["ranges"], *(controller[name] for name in RESTRAINTS)]
+    return "guarded" if found == GUARDED else "restrained"
+
+
+def other_data(runs: Sequence[Run]) -> list[str]:
+    """Says which runs were on other data under the same name, by their fingerprints.
+
+    A run that recorded none is not judged. A subset of a train split is drawn with the
+    seed: only those of one seed must be equal.
+    """
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for run in runs:
+        data, recorded = run.settings["data"], run.facts.get("data")
+        of_seed = (
+            f"{data['name']}, {data['num_train_images']} images of seed {run.seed}"
+        )
+        for what, number in recorded.items() if isinstance(recorded, Mapping) else ():
+            is_subset = data["num_train_images"] and "train split" in what
+            of = of_seed if is_subset else data["name"]
+            alike = found.setdefault((of, what), {}).setdefault(str(number), [])
+            alike.append(run.name)
+    differing: dict[tuple[str, str], list[str]] = {}
+    for (of, what), parts in found.items():
+        if len(parts) > 1:
+            names = " and ".join(f"({', '.join(part)})" for part in parts.values())
+            differing.setdefault((of, names), []).append(what)
+    return [
+        f"NOT THE SAME DATA under the name {of}: {', '.join(what)} differ between "
+        f"{names}. Their numbers cannot be compared."
+        for (of, names), what in differing.items()
+    ]
+
+
+def slug(text: str) -> str:
+    """Text as a part of a file's name."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words)
+
+
+def seeds_in_words(runs: Sequence[Run]) -> str:
+    """`n = 3, seeds 0, 1, 4`."""
+    return (
+        f"n = {len(runs)}, {list_seeds(run.seed for run in runs)}" if runs else "n = 0"
+    )
+
+
+def list_seeds(seeds: Iterable[int]) -> str:
+    """`seed 3`, or `seeds 0, 1, 4`; each once."""
+    unique = sorted(set(seeds))
+    noun = "seed" if len(unique) == 1 else "seeds"
+    return f"{noun} {', '.join(map(str, unique))}"
+
+
+def _make_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
+    by_key: dict[str, list[Run]] = {}
+    for run in runs:
+        by_key.setdefault(_key(run.settings), []).append(run)
+    members = [sorted(found, key=lambda run: run.seed) for found in by_key.values()]
+    methods = [method(found[0].settings) for found in members]
+    groups = []
+    for name, found in zip(methods, members, strict=True):
+        alike = [
+            other[0].settings
+            for other_name, other in zip(methods, members, strict=True)
+            if other_name == name
+        ]
+        apart = _what_differs(found[0].settings, alike)
+        groups.append(Group(", ".join([name, *apart]), name, tuple(found)))
+    return tuple(sorted(groups, key=_order))
+
+
+def _order(group: Group) -> tuple[int, int, str]:
+    known = group.method in METHODS
+    place = METHODS.index(group.method) if known else len(METHODS)
+    return place, group.num_policies, group.label
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """Equal for runs of one group."""
+    kept = {
+        name: value
+        for name, value in settings.items()
+        if name not in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO
+    }
+    kept["data"] = {k: v for k, v in settings["data"].items() if k != "dir"}
+    kept["evaluation"] = {
+        k: v for k, v in settings["evaluation"].items() if k != "batch_size"
+    }
+    return json.dumps(kept, sort_keys=True)
+
+
+def _what_differs(
+    own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Keys with values that tell a config from others of the same method.
+
+    Args:
+        own: a config.
+        alike: the configs of the groups of its method, its own among them.
+    """
+    values: dict[str, Any] = {}
+    for other in alike:
+        pairs = run_directory.config_differences(own, other)
+        values |= {key: pair[0] for key, pair in pairs.items()}
+    shown: list[str] = []
+    for key in sorted(values):
+        first = key.split(".")[0]
+        if first in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO or key == "data.dir":
+            continue
+        if key == "policies.num_policies":
+            shown.insert(0, f"M = {values[key]}")
+        else:
+            shown.append(f"{key.split('.')[-1]} = {values[key]}")
+    return shown
+
+
+def _family_title(settings: Mapping[str, Any]) -> str:
+    """`digits (300 training images), wide_resnet depth 10 width 1`."""
+    data, model = settings["data"], settings["model"]
+    size = data["num_train_images"]
+    subset = f" ({size} training images)" if size else ""
+    options = [f"{name} {value}" for name, value in sorted(model["options"].items())]
+    scale = settings.get("scale", 1.0)
+    scaled = "" if scale == 1 else f", SCALED to {scale:g}"
+    return f"{data['name']}{subset}, {' '.join([model['name'], *options])}{scaled}"

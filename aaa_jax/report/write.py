@@ -1,0 +1,188 @@
+"""What a report holds, from runs to files: the one place that knows all parts."""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from aaa_jax.report import accounts, csv_file, grouping, paper_comparison, result_tables
+from aaa_jax.report.figures import (
+    comparisons,
+    curves,
+    efficiency,
+    health,
+    pictures,
+    robustness,
+    shares,
+)
+from aaa_jax.report.figures.style import Picture
+from aaa_jax.report.grouping import Family
+from aaa_jax.report.html_page import Section, render
+from aaa_jax.report.result_tables import Sheet
+from aaa_jax.report.runs import ReportError, Run, grouped_by_table, read_runs
+from aaa_jax.search import collapse
+
+CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look
+
+
+def write_report(
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    title: str = "",
+    note: str = "",
+    epochs: Sequence[int] = (),
+) -> pathlib.Path:
+    """Reads runs and writes report.html, results.md, results.csv and figures/.
+
+    Files of the same names are replaced; others stay.
+
+    Args:
+        paths: run directories, or folders that hold some.
+        output: a folder, made if need be.
+        title: of the page.
+        note: printed on top, such as what is special about the data.
+        epochs: those of which policies are shown; none: four over the run.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        ReportError: there is nothing to report, or a file cannot be read or written.
+    """
+    runs = read_runs(paths)
+    families = grouping.make_families(runs)
+    tables, numbers = _tables(runs, families)
+    sections = [*tables, *(_family_section(family, epochs) for family in families)]
+    sections.append(Section("Every run", (result_tables.run_list(runs),)))
+    data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
+    title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
+    remarks = [*([note] if note else []), *_warnings(runs)]
+    for path, members in grouped_by_table(runs).items():
+        if said := paper_comparison.unclear(path, members):
+            remarks.append(said)
+            print(f"report: {said}", file=sys.stderr)
+    page = render(title, _lead(runs), remarks, sections)
+    markdown = _markdown(title, [*remarks, *_lead(runs)], sections)
+    drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]
+    folder = pathlib.Path(output).expanduser()
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for picture in drawn:
+            _write(folder / "figures" / f"{picture.name}.png", picture.png)
+            if picture.svg is not None:
+                _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        _write(folder / "results.md", markdown.encode())
+        _write(folder / "results.csv", numbers.encode())
+        _write(folder / "report.html", page.encode())
+    except OSError as error:
+        raise ReportError(
+            f"cannot write the report to {folder}: {error.strerror or error}; choose "
+            "another --output"
+        ) from error
+    return folder / "report.html"
+
+
+def _tables(
+    runs: Sequence[Run], families: Sequence[Family]
+) -> tuple[list[Section], str]:
+    """Sections for the paper's tables and for each family's results, and the CSV."""
+    sections, lines = [], []
+    for path, members in grouped_by_table(runs).items():
+        table = paper_comparison.identify(path, members)
+        if table is None:
+            continue
+        filled = paper_comparison.fill(table, members)
+        lines += csv_file.table_records(table, filled)
+        found = paper_comparison.sheet(
+            table, filled, paper_comparison.remarks(table, members)
+        )
+        costs = accounts.cost_sheet(table, members)
+        parts = (found,) if costs is None else (found, costs)
+        sections.append(Section(table.title, parts))
+    results = tuple(result_tables.results(family) for family in families)
+    sections.append(Section("Results", results))
+    for family in families:
+        lines += csv_file.family_records(family)
+    return sections, result_tables.to_csv(csv_file.HEADER, lines)
+
+
+def _family_section(family: Family, epochs: Sequence[int]) -> Section:
+    """The figures of a family, and its table of states."""
+    parts: list[Sheet | Picture | None] = [
+        curves.loss_and_error(family),
+        comparisons.error_by_policies(family),
+        *comparisons.error_against_m(family),
+        efficiency.relative_to_autoaugment(family),
+        result_tables.collapse(family),
+    ]
+    for group in family.groups:
+        parts.append(health.health(family, group))
+        if group.settings["policies"]["source"] in CHANGING:
+            parts.append(shares.mean_shares(family, group))
+            parts.append(shares.shares_of_each_seed(family, group))
+            parts.append(pictures.sampled_policies(family, group, epochs))
+        parts.append(robustness.probe_map(family, group))
+    parts.append(robustness.corruption_bars(family))
+    return Section(family.title, tuple(part for part in parts if part is not None))
+
+
+def _lead(runs: Sequence[Run]) -> list[str]:
+    finished = [run for run in runs if run.is_finished]
+    states = [health.state_at_end(run) for run in finished if run.is_learned]
+    lead = (
+        f"{len(finished)} of {len(runs)} {'run' if len(runs) == 1 else 'runs'} "
+        f"finished, {grouping.list_seeds(run.seed for run in runs)}. "
+        "Everything on this page was read from the run directories."
+    )
+    if states:
+        counts = [f"{states.count(s)} {s}" for s in collapse.STATES if s in states]
+        lead += f" State of the controller at the end: {', '.join(counts)}."
+    return [lead]
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    """What must be said of the runs before their numbers are read."""
+    open_runs = [
+        f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
+        for run in runs
+        if not run.is_finished
+    ]
+    warnings = []
+    if open_runs:
+        warnings.append(f"Not finished, and in no mean: {', '.join(open_runs)}.")
+    scaled = [run.name for run in runs if run.scale != 1]
+    if scaled:
+        warnings.append(
+            f"SCALED, fewer epochs and smaller networks than the presets': "
+            f"{', '.join(scaled)}."
+        )
+    short = [run.name for run in runs if run.is_shortened]
+    if short:
+        warnings.append(f"Shortened by max_steps: {', '.join(short)}.")
+    return warnings + grouping.other_data(runs)
+
+
+def _markdown(
+    title: str, paragraphs: Sequence[str], sections: Sequence[Section]
+) -> str:
+    """The same as the page, for where Markdown is shown; pictures lie in figures/."""
+    texts = [f"# {title}", *paragraphs]
+    for section in sections:
+        texts.append(f"## {section.title}")
+        for part in section.parts:
+            if isinstance(part, Sheet):
+                texts.append(result_tables.to_markdown(part).rstrip())
+                continue
+            words = part.alternative.replace("[", "(").replace("]", ")")
+            texts.append(f"### {part.title}")
+            texts.append(f"![{words}](figures/{part.name}.png)")
+            texts.append(part.caption)
+    return "\n\n".join([*texts, ""])
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file in one step."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.replace(path)

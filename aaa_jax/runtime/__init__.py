@@ -1,0 +1,1 @@
+"""Devices, processes, signals, hangs, the progress line. Knows nothing of AAA."""

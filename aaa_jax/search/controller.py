@@ -1,0 +1,400 @@
+"""The controller A(·, θ): an LSTM that samples policies, and its REINFORCE update.
+
+It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). This
+module turns a key into `Policies`, and `Policies` with their losses into new
+parameters; images and target networks do not belong here. All is float32, jittable.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aaa_jax import objective
+from aaa_jax.augment.ops import NUM_SEARCH_OPS
+from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
+
+CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
+# Of the entropy target: entropy weight per fraction of the maximal entropy.
+DUAL_RATE, DAMPING = 0.1, 5.0  # the first per update
+
+Params = Any
+LstmState = tuple[jax.Array, jax.Array]  # hidden and cell, each float32 [M, hidden]
+
+# No TF32 on GPUs: the products are tiny.
+_dot = functools.partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    size = int(np.prod(shape))  # flat: the same numbers, faster to compile
+    return jax.random.uniform(key, (size,), jnp.float32, -0.1, 0.1).reshape(shape)
+
+
+class Controller(nn.Module):
+    """One step of the LSTM and its two heads (Fig. 3, Sec. 4.1).
+
+    Silent: one table of embeddings for types and magnitudes; the heads are shared by
+    all steps; weights and the LSTM's bias start uniform in ±0.1, head biases at 0.
+    Silent: the LSTM's state is carried through all 4Q decisions ("20 discrete
+    parameters to form a whole policy"), or reset before every sub-policy.
+    Departure: `tanh_constant` c makes the logits c·tanh(logits), `temperature` divides
+    them; None and 1 are the paper's controller.
+    """
+
+    num_sub_policies: int = 5
+    num_ops: int = NUM_SEARCH_OPS
+    num_magnitudes: int = NUM_MAGNITUDES
+    hidden_size: int = 100
+    embedding_size: int = 32
+    tanh_constant: float | None = None
+    temperature: float = 1.0
+    reset_per_sub_policy: bool = False
+
+    def setup(self) -> None:
+        """Declares the parameters."""
+        hidden, inputs = self.hidden_size, self.embedding_size
+        embeddings = (self.num_ops + self.num_magnitudes, inputs)
+        self.embedding = self.param("embedding", _uniform, embeddings)
+        rows = inputs + hidden
+        self.lstm_kernel = self.param("lstm_kernel", _uniform, (rows, 4 * hidden))
+        self.lstm_bias = self.param("lstm_bias", _uniform, (4 * hidden,))
+        self.op_head = self._head("op", self.num_ops)
+        self.magnitude_head = self._head("magnitude", self.num_magnitudes)
+
+    def _head(self, name: str, width: int) -> tuple[jax.Array, jax.Array]:
+        kernel = self.param(f"{name}_kernel", _uniform, (self.hidden_size, width))
+        zeros = nn.initializers.zeros
+        return kernel, self.param(f"{name}_bias", zeros, (width,), jnp.float32)
+
+    def __call__(
+        self, state: LstmState, inputs: jax.Array, *, is_op: bool
+    ) -> tuple[LstmState, jax.Array]:
+        """One decision: a step of the LSTM, and the logits of a type or a magnitude.
+
+        Args:
+            state: float32 [M, hidden] twice.
+            inputs: float32 [M, embedding], of the action chosen last.
+            is_op: whether a type is decided, or a magnitude.
+
+        Returns:
+            The next state, and float32 [M, num_ops or num_magnitudes].
+        """
+        hidden, cell = state
+        rows = jnp.concatenate([inputs, hidden], axis=1)
+        gates = _dot(rows, self.lstm_kernel) + self.lstm_bias[None, :]
+        i, f, g, o = jnp.split(gates, 4, axis=1)
+        cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(g)
+        hidden = nn.sigmoid(o) * jnp.tanh(cell)
+        kernel, bias = self.op_head if is_op else self.magnitude_head
+        logits = _dot(hidden, kernel) + bias[None, :]
+        if self.tanh_constant is not None:
+            logits = self.tanh_constant * jnp.tanh(logits)
+        return (hidden, cell), logits / self.temperature
+
+    def embed(self, actions: jax.Array) -> jax.Array:
+        """Embeddings of ops (from 0) and magnitudes (from num_ops): [M, embedding]."""
+        return self.embedding[actions]
+
+
+class PolicyProbs(NamedTuple):
+    """How probable the controller finds given policies, and what else it considered.
+
+    Attributes:
+        log_prob: float32 [M], log p_m, the sum over the 4Q decisions, in nats.
+        entropy: float32 [M], entropies of the decisions along policy m, summed.
+        op_log_probs: float32 [M, Q, 2, num_ops], of every alternative of a decision.
+        magnitude_log_probs: float32 [M, Q, 2, num_magnitudes].
+    """
+
+    log_prob: jax.Array
+    entropy: jax.Array
+    op_log_probs: jax.Array
+    magnitude_log_probs: jax.Array
+
+
+@flax.struct.dataclass
+class ControllerState:
+    """What a controller has learned.
+
+    Attributes:
+        params: θ, the parameters of `Controller`.
+        opt_state: the optimiser's state.
+        entropy_weight: float32 [], moved only if an entropy target is set.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    entropy_weight: jax.Array
+
+
+def init(
+    key: jax.Array,
+    module: Controller,
+    tx: optax.GradientTransformation,
+    *,
+    entropy_weight: float = 1e-5,
+) -> ControllerState:
+    """A controller with fresh parameters (Alg. 1, "Initialization").
+
+    Args:
+        key: one key.
+        module: the controller's sizes and restraints.
+        tx: the optimiser; the paper's is `optax.adam(3.5e-4)` (Sec. 4.1).
+        entropy_weight: the entropy penalty's weight on the entropy summed over the
+            4Q decisions (Sec. 4.1); only its start if an entropy target moves it.
+    """
+    inputs = jnp.zeros((1, module.embedding_size), jnp.float32)
+    params = module.init(key, _zero_state(module, 1), inputs, is_op=True)
+    return ControllerState(
+        params=params,
+        opt_state=tx.init(params),
+        entropy_weight=jnp.asarray(entropy_weight, jnp.float32),
+    )
+
+
+def sample(
+    key: jax.Array, params: Params, module: Controller, num_policies: int
+) -> Policies:
+    """Draws M policies, each from p(·; θ) (Alg. 1, line 3).
+
+    Decision t of all policies is drawn with `fold_in(key, t)`, so that a controller
+    with zero heads draws what uniform sampling draws from the same key.
+    """
+
+    def draw(decision: jax.Array, logits: jax.Array) -> jax.Array:
+        drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+        return drawn.astype(jnp.int32)
+
+    chosen = _decide(params, module, num_policies, draw)
+    probs = jnp.ones(chosen.ops.shape, jnp.float32)
+    return Policies(ops=chosen.ops, magnitudes=chosen.magnitudes, probs=probs)
+
+
+def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyProbs:
+    """The log-probability of given policies under the controller, log p_m (Eq. 8).
+
+    Args:
+        params: θ.
+        module: the controller, with `policies`' number of sub-policies.
+        policies: M policies of the search space.
+    """
+    num_policies = policies.num_policies
+    shape = num_policies, module.num_sub_policies, CHAIN_LENGTH
+    chex.assert_shape([policies.ops, policies.magnitudes], shape)
+    taken = jnp.stack([policies.ops, policies.magnitudes], axis=3)
+    taken = taken.reshape(num_policies, -1).T
+
+    def replay(decision: jax.Array, logits: jax.Array) -> jax.Array:
+        return taken[decision]
+
+    chosen = _decide(params, module, num_policies, replay)
+    of_taken = _pick(chosen.op_log_probs, policies.ops)
+    of_taken += _pick(chosen.magnitude_log_probs, policies.magnitudes)
+    entropies = _entropy(chosen.op_log_probs) + _entropy(chosen.magnitude_log_probs)
+    return PolicyProbs(
+        log_prob=jnp.sum(of_taken, axis=(1, 2)),
+        entropy=jnp.sum(entropies, axis=(1, 2)),
+        op_log_probs=chosen.op_log_probs,
+        magnitude_log_probs=chosen.magnitude_log_probs,
+    )
+
+
+def update(
+    state: ControllerState,
+    policies: Policies,
+    losses: jax.Array,
+    *,
+    module: Controller,
+    tx: optax.GradientTransformation,
+    normalization: str = "standardize",
+    entropy_target: float | None = None,
+    kl_cap: float | None = None,
+) -> tuple[ControllerState, dict[str, jax.Array]]:
+    """One REINFORCE step on θ (Eq. 9; Alg. 1, lines 9-10).
+
+    Maximises (1/M) Σ L̃_m log p_m + weight · entropy, the entropy summed over the 4Q
+    decisions and averaged over the M policies.
+
+    Silent: the entropy's gradient is that of the decisions at the sampled prefixes.
+    Departure: `entropy_target` moves the entropy weight as the dual variable of
+    "entropy ≥ target", with a term in the present shortfall (an augmented Lagrangian);
+    without that term the entropy swings widely, as the controller answers slowly.
+    Departure: with `kl_cap` a step after which the controller would lie further than
+    that from the present one is halved until it does not.
+    If a loss or gradient is not finite, nothing changes, and the rewards given are 0.
+
+    Args:
+        state: the controller that sampled `policies`.
+        policies: the M policies of the round.
+        losses: float32 [M], L̂_m; larger means harder.
+        module: the controller.
+        tx: the optimiser that `init` was given.
+        normalization: see `objective.normalize_losses`.
+        entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
+        kl_cap: None, or the most nats between successive controllers, per policy.
+
+    Returns:
+        The new state, and a dict of float32 for the log: rewards [M], kl [] between
+        the old and the new controller, gradient_norm [], the entropy_weight [] used,
+        and those of `_describe`.
+    """
+    chex.assert_shape(losses, (policies.num_policies,))
+    rewards = objective.normalize_losses(losses, mode=normalization)
+
+    def loss(params: Params) -> tuple[jax.Array, Any]:
+        probs = log_probs(params, module, policies)
+        surrogate = objective.policy_gradient_loss(probs.log_prob, rewards)
+        entropy = jnp.mean(probs.entropy)
+        shortfall = jnp.float32(0.0)
+        if entropy_target is not None:
+            fraction = jax.lax.stop_gradient(entropy) / max_entropy(module)
+            shortfall = entropy_target - fraction
+        weight = jnp.maximum(state.entropy_weight + DAMPING * shortfall, 0.0)
+        return surrogate - weight * entropy, (probs, shortfall, weight)
+
+    gradients, aux = jax.grad(loss, has_aux=True)(state.params)
+    probs, shortfall, weight = aux
+    gradient_norm = optax.tree.norm(gradients)
+    usable = jnp.all(jnp.isfinite(rewards)) & jnp.isfinite(gradient_norm)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params, kl = _capped_step(state.params, updates, probs, module, policies, kl_cap)
+    moved = jnp.maximum(state.entropy_weight + DUAL_RATE * shortfall, 0.0)
+    new_state = ControllerState(params, opt_state, entropy_weight=moved)
+    new_state = jax.tree.map(lambda a, b: jnp.where(usable, a, b), new_state, state)
+    return new_state, _describe(probs) | {
+        "rewards": jnp.where(usable, rewards, 0.0),
+        "gradient_norm": jnp.where(usable, gradient_norm, 0.0),
+        "kl": jnp.where(usable, kl, 0.0),
+        "entropy_weight": weight,
+    }
+
+
+def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:
+    """KL divergence of two controllers, estimated on policies drawn from the first.
+
+    The exact KL of each decision at the policy's prefix, summed over the decisions
+    and averaged over the policies; float32 [], in nats, not negative.
+    """
+    decisions = zip(before[2:], after[2:], strict=True)
+    total = sum(jnp.sum(jnp.exp(old) * (old - new)) for old, new in decisions)
+    return jnp.maximum(total / before.log_prob.shape[0], 0.0)
+
+
+def max_entropy(module: Controller) -> float:
+    """Entropy of the uniform policy, 2Q (ln 16 + ln 10) nats, 50.75 for Q = 5."""
+    choices = module.num_ops * module.num_magnitudes
+    return CHAIN_LENGTH * module.num_sub_policies * float(np.log(choices))
+
+
+class _Decisions(NamedTuple):
+    """All decisions, and the log-probabilities of all alternatives: [M, Q, 2, …]."""
+
+    ops: jax.Array
+    magnitudes: jax.Array
+    op_log_probs: jax.Array
+    magnitude_log_probs: jax.Array
+
+
+def _decide(
+    params: Params,
+    module: Controller,
+    num_policies: int,
+    choose: Callable[[jax.Array, jax.Array], jax.Array],
+) -> _Decisions:
+    """Walks the 4Q decisions; `choose(t, logits [M, width])` gives actions int [M]."""
+    decide: Any = functools.partial(module.apply, params)
+    embed: Any = functools.partial(module.apply, params, method="embed")
+    start = _zero_state(module, num_policies)
+    no_input = jnp.zeros((num_policies, module.embedding_size), jnp.float32)
+
+    def decide_op(
+        carry: tuple[LstmState, jax.Array], index: jax.Array
+    ) -> tuple[tuple[LstmState, jax.Array], _Decisions]:
+        if module.reset_per_sub_policy:
+            carry = jax.tree.map(
+                lambda new, old: jnp.where(index % CHAIN_LENGTH == 0, new, old),
+                (start, no_input),
+                carry,
+            )
+        state, op_logits = decide(*carry, is_op=True)
+        ops = choose(2 * index, op_logits)
+        state, logits = decide(state, embed(ops), is_op=False)
+        magnitudes = choose(2 * index + 1, logits)
+        log_probs = jax.nn.log_softmax(op_logits), jax.nn.log_softmax(logits)
+        inputs = embed(module.num_ops + magnitudes)
+        return (state, inputs), _Decisions(ops, magnitudes, *log_probs)
+
+    indices = jnp.arange(CHAIN_LENGTH * module.num_sub_policies, dtype=jnp.int32)
+    in_order = jax.lax.scan(decide_op, (start, no_input), indices)[1]
+    shape = (num_policies, module.num_sub_policies, CHAIN_LENGTH)
+    return jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf, 1, 0).reshape(shape + leaf.shape[2:]), in_order
+    )
+
+
+def _zero_state(module: Controller, num_policies: int) -> LstmState:
+    zeros = jnp.zeros((num_policies, module.hidden_size), jnp.float32)
+    return zeros, zeros
+
+
+def _pick(log_probs: jax.Array, actions: jax.Array) -> jax.Array:
+    """The entries [...] of `log_probs` [..., width] at `actions` [...]."""
+    return jnp.take_along_axis(log_probs, actions[..., None], axis=-1)[..., 0]
+
+
+def _entropy(log_probs: jax.Array) -> jax.Array:
+    return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+
+
+def _capped_step(
+    params: Params,
+    updates: optax.Updates,
+    before: PolicyProbs,
+    module: Controller,
+    policies: Policies,
+    kl_cap: float | None,
+) -> tuple[Params, jax.Array]:
+    """Applies the updates, halved until the KL is at most the cap; and that KL."""
+
+    def stepped(scale: jax.Array) -> tuple[Params, jax.Array]:
+        scaled = jax.tree.map(lambda leaf: scale * leaf, updates)
+        candidate = optax.apply_updates(params, scaled)
+        return candidate, divergence(before, log_probs(candidate, module, policies))
+
+    whole = stepped(jnp.float32(1.0))
+    if kl_cap is None:
+        return whole
+    return jax.lax.while_loop(
+        lambda carry: carry[2] > kl_cap,
+        lambda carry: (carry[0] / 2, *stepped(carry[0] / 2)),
+        (jnp.float32(1.0), *whole),
+    )[1:]
+
+
+def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
+    """What the controller thought when it drew the policies.
+
+    Returns:
+        op_entropy, magnitude_entropy [], the decisions' mean entropy as a fraction of
+        the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the
+        expected share of each over the decisions along the M policies; log_probs [M].
+    """
+    _, _, op_log_probs, magnitude_log_probs = probs
+
+    def fraction(log_probs: jax.Array) -> jax.Array:
+        return jnp.mean(_entropy(log_probs)) / float(np.log(log_probs.shape[-1]))
+
+    return {
+        "op_entropy": fraction(op_log_probs),
+        "magnitude_entropy": fraction(magnitude_log_probs),
+        "op_shares": jnp.mean(jnp.exp(op_log_probs), axis=(0, 1, 2)),
+        "magnitude_shares": jnp.mean(jnp.exp(magnitude_log_probs), axis=(0, 1, 2)),
+        "log_probs": probs.log_prob,
+    }

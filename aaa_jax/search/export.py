@@ -1,0 +1,129 @@
+"""Writes the policies of a run as one JSON file that any program can read.
+
+    python -m aaa_jax.search.export RUN > policies.json
+    python -m aaa_jax.search.export RUN --epoch=120 --select=best5 > policies.json
+
+`docs/policies.md` describes the file; `--config.policies.source=file` trains with it.
+Replaying all epochs of a run needs no export: `configs/NAME.py:transfer`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax.augment import policies
+from aaa_jax.search import recorded_run, replay
+from aaa_jax.workdir import snapshots
+
+SELECTIONS = ("policies", "best5", "all")
+
+
+def export(
+    run: str,
+    *,
+    epoch: int | None = None,
+    round_number: int | None = None,
+    selection: str = "policies",
+) -> dict[str, Any]:
+    """The policies of one round of a run, as the JSON object of `docs/policies.md`.
+
+    Args:
+        run: its directory; it may be running still.
+        epoch: from 1, as in `metrics.jsonl`: the last round that ended in it.
+        round_number: from 0, as in `policies.jsonl`, instead of an epoch; without
+            either, the last round.
+        selection: "policies", the M policies; or one policy of the five of highest
+            loss ("best5") or of all sub-policies ("all").
+
+    Raises:
+        ValueError: in one line, what there is not.
+    """
+    recording = recorded_run.read_recording(run, finished=False)
+    number = _round(run, recording, epoch, round_number)
+    if selection == "policies":
+        chosen = recording.policies
+    else:
+        chosen = replay.select(recording, selection)
+    of_round = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), chosen)
+    record = policies.to_json(
+        of_round,
+        ranges=recording.ranges,
+        order=recording.order,
+        fill=recording.fill,
+    )
+    if recording.fill_name == "alpha":
+        record["alpha"] = True
+    losses = [None if np.isneginf(x) else float(x) for x in recording.losses[number]]
+    record["origin"] = {
+        "round": number,
+        "step": int(recording.steps[number]),
+        "source": recording.source,
+        "selection": selection,
+        "losses": losses,
+    }
+    return record
+
+
+def _round(
+    run: str, recording: recorded_run.Recording, epoch: int | None, number: int | None
+) -> int:
+    last = recording.num_rounds - 1
+    if epoch is not None and number is not None:
+        raise ValueError("give an epoch or a round, not both")
+    if epoch is not None:
+        facts = snapshots.load_facts(run)
+        if "steps_per_epoch" not in facts:
+            raise ValueError(
+                f"{run} has no run.json with steps_per_epoch: give --round"
+            )
+        end = epoch * facts["steps_per_epoch"]
+        number = int(np.searchsorted(recording.steps, end, side="right")) - 1
+        begun = end - facts["steps_per_epoch"]
+        if epoch < 1 or number < 0 or recording.steps[number] <= begun:
+            raise ValueError(f"no round of {run} ended in epoch {epoch}")
+    if number is None:
+        return last
+    if not 0 <= number <= last:
+        raise ValueError(f"{run} has no round {number}: it has rounds 0 to {last}")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 2 and one line where it cannot work."""
+    parser = argparse.ArgumentParser(
+        prog="python -m aaa_jax.search.export",
+        description="Writes the policies of a run as JSON, to the standard output.",
+    )
+    parser.add_argument("run", help="a run's directory")
+    parser.add_argument("--epoch", type=int, help="from 1; without: the last round")
+    parser.add_argument("--round", type=int, help="from 0, instead of an epoch")
+    parser.add_argument(
+        "--select",
+        choices=SELECTIONS,
+        default="policies",
+        help="the M policies; or one of the five hardest, or of all",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        record = export(
+            given.run,
+            epoch=given.epoch,
+            round_number=given.round,
+            selection=given.select,
+        )
+    except ValueError as error:
+        print(f"export_policies: {error}", file=sys.stderr)
+        return 2
+    json.dump(record, sys.stdout, indent=1)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

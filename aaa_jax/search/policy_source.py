@@ -1,0 +1,125 @@
+"""What every policy source is: a triple of pure functions, and what they report.
+
+The sources themselves are in `sources.py`; how policies are applied, and when a round
+ends, does not belong here.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from aaa_jax import objective
+from aaa_jax.augment import ops
+from aaa_jax.augment.policies import Policies
+
+Info = dict[str, jax.Array]
+
+
+class PolicySource(NamedTuple):
+    """Where policies come from (Alg. 1, lines 3 and 10); made by a row of `SOURCES`.
+
+    Attributes:
+        init: key -> state, a pytree of arrays; `()` where nothing is learned.
+        sample: (key, state, progress) -> Policies of M policies; progress in [0, 1) is
+            the fraction of training done.
+        update: (state, policies, losses float32 [M]) -> (state, info); larger losses
+            mean harder policies. `info` has the same keys for every source, all
+            float32 and finite: op_entropy, magnitude_entropy, kl, gradient_norm,
+            entropy_weight []; rewards, log_probs [M]; op_shares [17] and
+            magnitude_shares [magnitudes of the range table], what is expected of the
+            distribution that the policies were drawn from.
+        name: the source's row in `SOURCES`.
+        num_policies: M.
+        is_learned: whether `update` changes anything.
+        ranges: the range table its magnitudes are meant in, which its policies name
+            too; None: the config's.
+        order: of `policies.ORDERS`; None: the config's.
+        fill: colour (red, green, blue) of moved-in pixels; None: the config's.
+        snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
+            to arrays; None: nothing.
+    """
+
+    init: Callable[[jax.Array], Any]
+    sample: Callable[[jax.Array, Any, jax.Array | float], Policies]
+    update: Callable[[Any, Policies, jax.Array], tuple[Any, Info]]
+    name: str
+    num_policies: int
+    is_learned: bool = False
+    ranges: str | None = None
+    order: str | None = None
+    fill: tuple[int, int, int] | None = None
+    snapshot: Callable[[Any], dict[str, Any]] | None = None
+
+
+def describe_given(
+    num_magnitudes: int,
+) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
+    """An `update` that learns nothing and describes the policies it is given.
+
+    Shares are of the ops as they are applied, weighted with their probabilities, and
+    entropies those of the shares; an Identity has no magnitude.
+    """
+
+    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+        is_op = policies.ops < ops.NUM_SEARCH_OPS
+        op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
+        magnitude_shares = _shares(
+            policies.magnitudes, policies.probs * is_op, num_magnitudes
+        )
+        return state, constant_info(losses) | {
+            "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
+            "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
+            "op_shares": op_shares,
+            "magnitude_shares": magnitude_shares,
+        }
+
+    return update
+
+
+def constant_info(losses: jax.Array) -> Info:
+    """The part of `info` that is the same for every source that does not learn."""
+    rewards = objective.normalize_losses(losses)
+    return {
+        "rewards": jnp.where(jnp.all(jnp.isfinite(rewards)), rewards, 0.0),
+        "log_probs": jnp.zeros(losses.shape, jnp.float32),
+        "gradient_norm": jnp.float32(0.0),
+        "kl": jnp.float32(0.0),
+        "entropy_weight": jnp.float32(0.0),
+    }
+
+
+def no_state(key: jax.Array) -> tuple[()]:
+    """The `init` of a source without a state."""
+    return ()
+
+
+def check(holds: bool, message: str) -> None:
+    """Raises a ValueError with this message unless the condition holds."""
+    if not holds:
+        raise ValueError(message)
+
+
+def check_positive(**values: float | None) -> None:
+    """Refuses options that are neither None nor positive, by their name."""
+    for name, value in values.items():
+        check(value is None or value > 0, f"{name} is {value}, must be positive")
+
+
+def check_shape(num_policies: int, num_sub_policies: int) -> None:
+    """Refuses fewer than one policy, or than one sub-policy."""
+    sizes = {"num_policies": num_policies, "num_sub_policies": num_sub_policies}
+    for name, size in sizes.items():
+        check(size >= 1, f"{name} is {size}, must be at least 1")
+
+
+def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:
+    counts = jnp.zeros(width, jnp.float32).at[values].add(weights)
+    return counts / jnp.maximum(jnp.sum(counts), jnp.finfo(jnp.float32).tiny)
+
+
+def _entropy_fraction(shares: jax.Array, width: int) -> jax.Array:
+    entropy = jnp.sum(jax.scipy.special.entr(shares))
+    return jnp.minimum(entropy / math.log(width), 1.0)

@@ -1,0 +1,292 @@
+"""Recorded policies as a policy source: transfer from a run (Table 6), or from a file.
+
+A run records every round's policies with their losses, range table, order and fill, and
+snapshots of its controller; `replay_source` trains something else with them, by
+progress: target epoch e of E_t uses source epoch floor(e * E_s / E_t). What is recorded
+is applied as it was, or refused. Reading it from a run directory is the business of
+`recordings`.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aaa_jax.augment import policies
+from aaa_jax.augment.policies import RANGES, Policies, SavedPolicies
+from aaa_jax.search import controller
+from aaa_jax.search.policy_source import (
+    PolicySource,
+    check,
+    check_shape,
+    describe_given,
+    no_state,
+)
+from aaa_jax.search.recorded_run import Recording, read_recording, setting
+from aaa_jax.workdir import snapshots
+
+# Silent: which of an epoch's M policies a transferred run uses. Sec. 3.2: "the 5 best
+# policies are concatenated to form a single policy with 25 sub-policies".
+SELECTIONS = ("best5", "all", "resample")
+NUM_BEST = 5
+MOST_UNITS = 4096  # of a controller
+# Config names that leave ranges, order and fill to what was recorded: the defaults.
+AS_RECORDED = {
+    "ranges": "monotone",
+    "order": "standard_first",
+    "fill": "dataset",
+}
+
+
+def replay_source(
+    run: str,
+    num_policies: int = 1,
+    *,
+    selection: str = "best5",
+    ranges: str = "monotone",
+    order: str = "standard_first",
+    fill: str = "dataset",
+) -> PolicySource:
+    """The policies that a run recorded, by progress (Table 6, Policy transfer).
+
+    Args:
+        run: the directory of a finished run.
+        num_policies: M; "best5" and "all" give the same policy M times.
+        selection: "best5": the five policies of highest average loss as one policy;
+            "all": all of a round's policies as one; "resample": five policies drawn
+            anew in every round from the controller as it was when the round began.
+        ranges: the config's range table, for the check: the default leaves it to the
+            recording, anything else must be what was recorded.
+        order: likewise.
+        fill: likewise; "alpha" must be given where it was recorded.
+
+    Raises:
+        ValueError: what is recorded is missing, or cannot be honoured.
+    """
+    check_shape(num_policies, 1)
+    check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
+    recording = read_recording(run)
+    _check_honoured(run, "ranges", ranges, recording.ranges)
+    _check_honoured(run, "order", order, recording.order)
+    _check_fill(run, fill, recording.fill_name, recording.fill)
+    if selection == "resample":
+        init, sample = _resampled(run, recording, num_policies)
+    else:
+        init, sample = _selected(recording, selection, num_policies)
+    return PolicySource(
+        init,
+        sample,
+        describe_given(RANGES[recording.ranges].num_magnitudes),
+        "replay",
+        num_policies,
+        ranges=recording.ranges,
+        order=recording.order,
+        fill=recording.fill,
+    )
+
+
+def file_source(
+    path: str,
+    num_policies: int = 1,
+    *,
+    ranges: str = "monotone",
+    order: str = "standard_first",
+    fill: str = "dataset",
+) -> PolicySource:
+    """The policies of a JSON file in every round (`docs/policies.md`).
+
+    Args:
+        path: of the file.
+        num_policies: M; the file holds M policies, or one, which is then repeated.
+        ranges: as in `replay_source`, as the next two.
+        order: likewise.
+        fill: likewise.
+
+    Raises:
+        ValueError: the file is missing or wrong, or cannot be honoured.
+    """
+    check_shape(num_policies, 1)
+    saved, alpha = read_policies(path)
+    _check_honoured(path, "ranges", ranges, saved.ranges)
+    _check_honoured(path, "order", order, saved.order)
+    _check_fill(path, fill, "alpha" if alpha else "dataset", saved.fill)
+    given = saved.policies
+    if given.num_policies == 1:
+        given = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_policies, 0), given)
+    check(
+        given.num_policies == num_policies,
+        f"num_policies is {num_policies}, but {path} has {given.num_policies} policies:"
+        f" set policies.num_policies={given.num_policies}, or give a file with one",
+    )
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        return given
+
+    update = describe_given(RANGES[saved.ranges].num_magnitudes)
+    return PolicySource(
+        no_state,
+        sample,
+        update,
+        "file",
+        num_policies,
+        ranges=saved.ranges,
+        order=saved.order,
+        fill=saved.fill,
+    )
+
+
+def read_policies(path: str) -> tuple[SavedPolicies, bool]:
+    """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
+    check(bool(path), "no file is given: set policies.file to a JSON file of policies")
+    try:
+        record = policies.parse_json(pathlib.Path(path).read_text())
+        saved = policies.from_json(record)
+        alpha = record.get("alpha", False)
+        check(isinstance(alpha, bool), f"alpha is {str(alpha)[:40]!r}: true or false")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the policies of {path} cannot be read: {error}") from error
+    return saved, alpha
+
+
+def select(recording: Recording, selection: str) -> Policies:
+    """One policy for every round: NumPy arrays [R, 1, Q', S].
+
+    Args:
+        recording: R rounds of M policies.
+        selection: "best5", the five (or all, if M is smaller) of highest loss, hardest
+            first, ties by their place; or "all".
+    """
+    num_rounds, num_policies = recording.losses.shape
+    if selection == "all":
+        chosen = np.tile(np.arange(num_policies), (num_rounds, 1))
+    else:
+        hardest_first = np.argsort(-recording.losses, axis=1, kind="stable")
+        chosen = hardest_first[:, :NUM_BEST]
+
+    def concatenate(leaf: np.ndarray) -> np.ndarray:
+        taken = np.take_along_axis(leaf, chosen[:, :, None, None], axis=1)
+        return taken.reshape(num_rounds, 1, -1, leaf.shape[3])
+
+    return jax.tree.map(concatenate, recording.policies)
+
+
+def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
+    """The round floor(progress * R) of a recording of R rounds, int32 [].
+
+    What float32 makes of progress is up to 2e-7 too small, relatively; the product is
+    raised by twice that, so that a round begins where it should.
+    """
+    place = jnp.asarray(progress, jnp.float32) * num_rounds * (1 + 4e-7)
+    return jnp.clip(place.astype(jnp.int32), 0, num_rounds - 1)
+
+
+def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
+    """`init` and `sample` of fixed choices; the state is what every round applies."""
+    chosen = select(recording, selection)
+
+    def init(key: jax.Array) -> Policies:
+        return jax.tree.map(jnp.asarray, chosen)
+
+    def sample(
+        key: jax.Array, state: Policies, progress: jax.Array | float
+    ) -> Policies:
+        now = round_at(progress, recording.num_rounds)
+        return jax.tree.map(
+            lambda leaf: jnp.repeat(leaf[now], num_policies, axis=0), state
+        )
+
+    return init, sample
+
+
+def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
+    """`init` and `sample` of draws; the state is the controllers that drew them."""
+    module = _recorded_controller(run, recording)
+    begins = np.concatenate([[0], recording.steps[:-1]])
+    steps = np.asarray(snapshots.snapshot_steps(run))
+    check(
+        len(steps) > 0 and steps[0] == 0,
+        f"{run} has no snapshots of its controller from the first step on, in "
+        f"{snapshots.FOLDER}/: use replay_selection=best5 or all",
+    )
+    places = np.searchsorted(steps, begins, side="right") - 1
+    used, place_of_round = np.unique(places, return_inverse=True)
+    loaded = [_recorded_params(run, steps[place], module) for place in used]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *loaded)
+    state = {"params": stacked, "place": place_of_round.astype(np.int32)}
+    shape = (num_policies, NUM_BEST * module.num_sub_policies, controller.CHAIN_LENGTH)
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        return jax.tree.map(jnp.asarray, state)
+
+    def sample(
+        key: jax.Array, state: dict[str, Any], progress: jax.Array | float
+    ) -> Policies:
+        place = state["place"][round_at(progress, recording.num_rounds)]
+        params = {"params": jax.tree.map(lambda leaf: leaf[place], state["params"])}
+        drawn = controller.sample(key, params, module, num_policies * NUM_BEST)
+        shaped = jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
+        return dataclasses.replace(shaped, ranges=recording.ranges)
+
+    return init, sample
+
+
+def _recorded_controller(run: str, recording: Recording) -> controller.Controller:
+    check(
+        recording.source == "adversarial",
+        f"{run} has no controller (its source is {recording.source!r}): "
+        "use replay_selection=best5 or all",
+    )
+    of_run = functools.partial(setting, run, recording.config)
+    return controller.Controller(
+        num_sub_policies=of_run("policies.num_sub_policies", int, 1, MOST_UNITS),
+        hidden_size=of_run("controller.hidden_size", int, 1, MOST_UNITS),
+        embedding_size=of_run("controller.embedding_size", int, 1, MOST_UNITS),
+        tanh_constant=of_run("controller.tanh_constant", float) or None,
+        temperature=of_run("controller.temperature", float, 1e-30),
+        reset_per_sub_policy=of_run("controller.reset_per_sub_policy", bool),
+    )
+
+
+def _recorded_params(
+    run: str, step: int, module: controller.Controller
+) -> dict[str, np.ndarray]:
+    """The parameters of a snapshot, of the shapes that the run's config says."""
+    init = functools.partial(controller.init, module=module, tx=optax.identity())
+    expected = jax.eval_shape(init, jax.random.key(0)).params["params"]
+    loaded = snapshots.load_snapshot(run, step).get("params", {})
+    for name, leaf in expected.items():
+        found = loaded.get(name) if isinstance(loaded, dict) else None
+        there = "nothing"
+        if isinstance(found, np.ndarray):
+            there = f"{found.dtype}{list(found.shape)}"
+        check(
+            there == f"{leaf.dtype}{list(leaf.shape)}",
+            f"{run}/{snapshots.FOLDER}/{step}.npz has {there} for params/{name}, where "
+            f"the controller of its config.json has {leaf.dtype}{list(leaf.shape)}: "
+            "they are of different runs; use replay_selection=best5 or all",
+        )
+    return {name: loaded[name] for name in expected}
+
+
+def _check_honoured(where: str, key: str, given: str, recorded: str) -> None:
+    check(
+        given in (AS_RECORDED[key], recorded),
+        f"policies.{key} is {given!r}, but {where} was recorded with {recorded!r}: "
+        f"leave policies.{key} at {AS_RECORDED[key]!r}, which applies it as recorded",
+    )
+
+
+def _check_fill(
+    where: str, given: str, recorded: str, color: tuple[int, int, int]
+) -> None:
+    allowed = ("alpha",) if recorded == "alpha" else (AS_RECORDED["fill"], recorded)
+    check(
+        given in allowed,
+        f"policies.fill is {given!r}, but {where} was recorded with {recorded!r} "
+        f"{color}: set policies.fill={allowed[0]}, which applies it as recorded",
+    )

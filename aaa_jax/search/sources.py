@@ -1,0 +1,338 @@
+"""Policy sources: where each round's policies come from, as a triple of pure functions.
+
+A training loop needs nothing else to run any row of Table 4 or column of Table 1:
+
+    source = SOURCES["adversarial"](num_policies=8)
+    state = source.init(key)
+    policies = source.sample(key, state, progress)      # at the start of a round
+    state, info = source.update(state, policies, losses)    # at its end
+
+All three can be jitted. A new source is a function here and a row in `SOURCES`. How
+policies are applied, and when a round ends, does not belong here.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from aaa_jax import objective
+from aaa_jax.augment import ops
+from aaa_jax.augment.policies import NUM_MAGNITUDES, RANGES, Policies, identity_policies
+from aaa_jax.search import controller, published
+from aaa_jax.search.policy_source import Info as Info
+from aaa_jax.search.policy_source import PolicySource as PolicySource
+from aaa_jax.search.policy_source import (
+    check,
+    check_positive,
+    check_shape,
+    constant_info,
+    describe_given,
+    no_state,
+)
+from aaa_jax.search.replay import file_source as file_source
+from aaa_jax.search.replay import replay_source as replay_source
+
+
+def adversarial_source(
+    num_policies: int = 8,
+    num_sub_policies: int = 5,
+    *,
+    hidden_size: int = 100,
+    embedding_size: int = 32,
+    learning_rate: float = 3.5e-4,
+    entropy_weight: float = 1e-5,
+    normalization: str = "standardize",
+    reset_per_sub_policy: bool = False,
+    tanh_constant: float | None = None,
+    temperature: float = 1.0,
+    entropy_target: float | None = None,
+    kl_cap: float | None = None,
+) -> PolicySource:
+    """The paper's controller, which learns to make training hard (Eqs. 7-9, Table 4).
+
+    Args:
+        num_policies: M; at least 2, since rewards are relative.
+        num_sub_policies: Q.
+        hidden_size: units of the LSTM.
+        embedding_size: numbers per embedded action.
+        learning_rate: of Adam.
+        entropy_weight: on the entropy summed over the decisions.
+        normalization: one of `objective.NORMALIZATIONS`.
+        reset_per_sub_policy: see `controller.Controller`, as the next two.
+        tanh_constant: None, or c in logits = c tanh(logits).
+        temperature: divides the logits.
+        entropy_target: see `controller.update`, as the next.
+        kl_cap: None, or nats between successive controllers.
+    """
+    check_shape(num_policies, num_sub_policies)
+    check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
+    check_positive(
+        hidden_size=hidden_size,
+        embedding_size=embedding_size,
+        learning_rate=learning_rate,
+        temperature=temperature,
+        tanh_constant=tanh_constant,
+        kl_cap=kl_cap,
+    )
+    check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
+    check(
+        entropy_target is None or 0 < entropy_target < 1,
+        f"entropy_target is {entropy_target}, must be None or in (0, 1)",
+    )
+    modes = objective.NORMALIZATIONS
+    check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
+    module = controller.Controller(
+        num_sub_policies=num_sub_policies,
+        hidden_size=hidden_size,
+        embedding_size=embedding_size,
+        tanh_constant=tanh_constant,
+        temperature=temperature,
+        reset_per_sub_policy=reset_per_sub_policy,
+    )
+    tx = optax.adam(learning_rate)
+    init = functools.partial(
+        controller.init, module=module, tx=tx, entropy_weight=entropy_weight
+    )
+    learn = functools.partial(
+        controller.update,
+        module=module,
+        tx=tx,
+        normalization=normalization,
+        entropy_target=entropy_target,
+        kl_cap=kl_cap,
+    )
+
+    def sample(
+        key: jax.Array, state: controller.ControllerState, progress: jax.Array | float
+    ) -> Policies:
+        return controller.sample(key, state.params, module, num_policies)
+
+    def update(
+        state: controller.ControllerState, policies: Policies, losses: jax.Array
+    ) -> tuple[controller.ControllerState, Info]:
+        state, info = learn(state, policies, losses)
+        return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
+
+    functions = init, sample, update
+    return PolicySource(
+        *functions, "adversarial", num_policies, is_learned=True, snapshot=_snapshot
+    )
+
+
+def _snapshot(state: controller.ControllerState) -> dict[str, Any]:
+    """What is kept of a controller: all that is needed to sample from it again."""
+    return state.params | {"entropy_weight": state.entropy_weight}
+
+
+def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySource:
+    """Fresh policies every round, uniform over the search space (Table 4, Random).
+
+    From the same key it draws what a controller with zero heads draws.
+    """
+    check_shape(num_policies, num_sub_policies)
+    decisions = controller.CHAIN_LENGTH * num_sub_policies
+    shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        def draw(decision: jax.Array, width: int) -> jax.Array:
+            logits = jnp.zeros((num_policies, width), jnp.float32)
+            drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+            return drawn.astype(jnp.int32)
+
+        steps = jnp.arange(decisions, dtype=jnp.int32)
+        types = jax.vmap(lambda t: draw(2 * t, ops.NUM_SEARCH_OPS))(steps)
+        magnitudes = jax.vmap(lambda t: draw(2 * t + 1, NUM_MAGNITUDES))(steps)
+        return Policies(
+            ops=types.T.reshape(shape),
+            magnitudes=magnitudes.T.reshape(shape),
+            probs=jnp.ones(shape, jnp.float32),
+        )
+
+    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+        op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
+        log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
+        return state, constant_info(losses) | {
+            "op_entropy": jnp.float32(1.0),
+            "magnitude_entropy": jnp.float32(1.0),
+            "log_probs": jnp.full(num_policies, log_prob, jnp.float32),
+            "op_shares": _of_all_ops(op_shares),
+            "magnitude_shares": jnp.full(
+                NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32
+            ),
+        }
+
+    return PolicySource(no_state, sample, update, "random", num_policies)
+
+
+def fixed_source(
+    policies: Policies | None = None, *, num_policies: int = 8
+) -> PolicySource:
+    """The same policies in every round (Table 4, Baseline at M = 1 and Fixed at M = 8).
+
+    Args:
+        policies: what to apply; None: M identity policies, plain training.
+        num_policies: M of the identity policies; without meaning beside `policies`.
+    """
+    if policies is None:
+        check_shape(num_policies, 1)
+        policies = identity_policies(num_policies)
+    return _constant_source("fixed", policies)
+
+
+def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySource:
+    """A policy that AutoAugment published, the same M times (Table 1, AutoAugment).
+
+    Args:
+        policy: a key of `published.AUTOAUGMENT`: the dataset it was found on.
+        num_policies: M.
+    """
+    known = published.AUTOAUGMENT
+    check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
+    # AutoAugment's own code crops and flips small images after the policy.
+    order = "standard_first" if policy == "imagenet" else "policy_first"
+    chains = _from_chains(known[policy], num_policies)
+    return _constant_source("published", chains, ranges="release", order=order)
+
+
+def randaugment_source(
+    num_policies: int = 8, *, num_ops: int = 2, magnitude: int = 9
+) -> PolicySource:
+    """RandAugment: every ordered tuple of its 14 ops, one drawn for each image.
+
+    Args:
+        num_policies: M.
+        num_ops: ops in a tuple, 1 to 4; the paper's N.
+        magnitude: of all ops, 0 to 30; the paper's M.
+    """
+    check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
+    last = published.NUM_WIDE_MAGNITUDES - 1
+    check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
+    chains = _from_chains(published.randaugment(num_ops, magnitude), num_policies)
+    return _constant_source("randaugment", chains, ranges="randaugment")
+
+
+def trivialaugment_source(num_policies: int = 8) -> PolicySource:
+    """TrivialAugment (wide): one of 14 ops at one of 31 magnitudes for each image."""
+    chains = _from_chains(published.trivialaugment(), num_policies)
+    return _constant_source("trivialaugment", chains, ranges="trivial_wide")
+
+
+def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicySource:
+    """PBA's CIFAR schedule: a distribution over chains that moves with progress.
+
+    Each policy is `num_chains` chains drawn anew every round, each as PBA draws it for
+    an image: 0, 1 or 2 ops, the first that apply in a shuffled walk over 30 entries.
+    Departure: images of a round share these chains, instead of drawing their own.
+    Departure: for other than 200 epochs the schedule is stretched exactly, PBA rounds
+    every part's epochs down.
+
+    Args:
+        num_policies: M.
+        num_chains: Q, the sub-policies of a policy.
+    """
+    check_shape(num_policies, num_chains)
+    parts = published.pba_cifar()
+    ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
+    entries = _from_chains([entries for _, entries in parts], 1)  # [1, parts, 30]
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        # A part begins with its first epoch, whatever float32 makes of the product.
+        epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
+        part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
+        now = jax.tree.map(lambda leaf: leaf[0, part], entries)
+        return _walk(key, now, (num_policies, num_chains), "release")
+
+    update = describe_given(NUM_MAGNITUDES)
+    return PolicySource(
+        no_state,
+        sample,
+        update,
+        "schedule",
+        num_policies,
+        ranges="release",
+        order="policy_first",
+    )
+
+
+def _walk(
+    key: jax.Array, entries: Policies, shape: tuple[int, int], ranges: str
+) -> Policies:
+    """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
+    count_key, place_key, apply_key = jax.random.split(key, 3)
+    log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
+    count = jax.random.categorical(count_key, log_probs, shape=(*shape, 1))
+    # Entries in random order, those that do not apply behind all others.
+    in_order = (*shape, *entries.ops.shape)
+    place = jax.random.uniform(place_key, in_order, jnp.float32)
+    chance = jax.random.uniform(apply_key, in_order, jnp.float32)
+    applies = chance < entries.probs[None, None]
+    nearness, first = jax.lax.top_k(jnp.where(applies, -place, -jnp.inf), 2)
+    is_used = jnp.isfinite(nearness) & (jnp.arange(2)[None, None] < count)
+    return Policies(
+        ops=jnp.where(is_used, entries.ops[first], ops.op_index("Identity")),
+        magnitudes=jnp.where(is_used, entries.magnitudes[first], 0),
+        probs=jnp.ones((*shape, 2), jnp.float32),
+        ranges=ranges,
+    )
+
+
+def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Policies:
+    """The same chains for each of M policies, padded with Identity."""
+    check_shape(num_policies, len(chains))
+    length = max(len(chain) for chain in chains)
+    blank = ("Identity", 1.0, 0)
+    rows = [[*chain, *[blank] * (length - len(chain))] for chain in chains]
+    numbers = np.array([[(ops.op_index(op), m, p) for op, p, m in row] for row in rows])
+    indices, magnitudes, probs = np.moveaxis(
+        np.broadcast_to(numbers, (num_policies, *numbers.shape)), -1, 0
+    )
+    return Policies(
+        ops=jnp.asarray(indices, jnp.int32),
+        magnitudes=jnp.asarray(magnitudes, jnp.int32),
+        probs=jnp.asarray(probs, jnp.float32),
+    )
+
+
+def _constant_source(
+    name: str,
+    policies: Policies,
+    *,
+    ranges: str | None = None,
+    order: str | None = None,
+) -> PolicySource:
+    if ranges is not None:
+        policies = dataclasses.replace(policies, ranges=ranges)
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        return policies
+
+    ranges = policies.ranges
+    num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
+    update = describe_given(num_magnitudes)
+    number = policies.num_policies
+    return PolicySource(no_state, sample, update, name, number, False, ranges, order)
+
+
+def _of_all_ops(search_shares: jax.Array) -> jax.Array:
+    """Shares [16] of the search space's ops as shares [17] of `ops.OPS`."""
+    return jnp.pad(search_shares, (0, len(ops.OPS) - ops.NUM_SEARCH_OPS))
+
+
+SOURCES: dict[str, Callable[..., PolicySource]] = {
+    "adversarial": adversarial_source,
+    "random": random_source,
+    "fixed": fixed_source,
+    "published": published_source,
+    "schedule": schedule_source,
+    "randaugment": randaugment_source,
+    "trivialaugment": trivialaugment_source,
+    "replay": replay_source,
+    "file": file_source,
+}

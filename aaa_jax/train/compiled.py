@@ -1,0 +1,184 @@
+"""The compiled functions of a run, over its devices, and the arrays it goes on from.
+
+Which functions run when is the loop's business (`train.py`).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aaa_jax import data
+from aaa_jax.augment.policies import Policies
+from aaa_jax.experiments.build import Experiment
+from aaa_jax.runtime import devices
+from aaa_jax.train import evaluate, step
+from aaa_jax.train.step import TrainState
+
+Info = dict[str, Any]  # arrays by name
+
+
+@flax.struct.dataclass
+class Round:
+    """A round that is over: its policies and what was learned of them.
+
+    Attributes:
+        policies: M policies.
+        info: of `step.controller_step`: losses, rewards, entropies, ….
+    """
+
+    policies: Policies
+    info: Info
+
+
+@flax.struct.dataclass
+class RunState:
+    """Everything a run needs to go on; arrays only.
+
+    Attributes:
+        train: the target network's training.
+        source: the policy source's state; for AAA the controller.
+        policies: of the current round.
+        last_round: the last one that is over; zeros before the first is.
+    """
+
+    train: TrainState
+    source: Any
+    policies: Policies
+    last_round: Round
+
+
+class Program(NamedTuple):
+    """What a run calls; every argument and result is replicated over the devices.
+
+    Attributes:
+        sample: (source state, root, round) -> Policies; Alg. 1, line 3.
+        step: (train state, data, policies, root) -> train state, losses; takes the
+            buffers of the state.
+        close_round: (source state, policies, train state) -> source state, Round.
+        evaluate: (variables, test data, batch) -> sums; streamed: (variables, rows).
+        order: (root, epoch) -> int32 [n], the epoch's permutation of the train split.
+        place: puts a tree of arrays on every device.
+        place_shares: puts each device's share of a streamed batch on it.
+    """
+
+    sample: Callable[[Any, jax.Array, Any], Policies]
+    step: Callable[..., tuple[TrainState, Info]]
+    close_round: Callable[[Any, Policies, TrainState], tuple[Any, Round]]
+    evaluate: Callable[..., Info]
+    order: Callable[[jax.Array, Any], jax.Array]
+    place: Callable[[Any], Any]
+    place_shares: Callable[[Any], Any]
+
+
+def compile_program(
+    experiment: Experiment,
+    run_devices: Sequence[jax.Device],
+    mapping: str,
+    num_images: int,
+    *,
+    streamed: bool = False,
+) -> Program:
+    """The functions of a run, compiled at their first call.
+
+    Args:
+        experiment: what the config stands for.
+        run_devices: that share the groups of a large batch.
+        mapping: ``jit``, ``pmap`` or ``shard_map``.
+        num_images: of the train split.
+        streamed: steps and tests get their rows from the host, split over the devices.
+    """
+    recipe, source = experiment.recipe, experiment.source
+    num_devices = len(run_devices)
+
+    mapped = functools.partial(
+        devices.map_over_devices, devices=run_devices, mapping=mapping
+    )
+
+    def sample(
+        state: Any, root: jax.Array, index: jax.Array, *, axis_name: str | None
+    ) -> Policies:
+        key = jax.random.fold_in(root, step.POLICY_STREAM)
+        progress = index * (recipe.round_steps / experiment.planned_steps)
+        sampled = source.sample(jax.random.fold_in(key, index), state, progress)
+        return devices.of_first_device(sampled, axis_name)
+
+    def close_round(
+        state: Any, policies: Policies, train: TrainState, *, axis_name: str | None
+    ) -> tuple[Any, Round]:
+        updated, info = step.controller_step(
+            state, policies, train, source=source, axis_name=axis_name
+        )
+        return devices.of_first_device(updated, axis_name), Round(policies, info)
+
+    def order(root: jax.Array, epoch: jax.Array, *, axis_name: str | None) -> jax.Array:
+        del axis_name
+        key = jax.random.fold_in(root, step.DATA_STREAM)
+        return data.epoch_permutation(jax.random.fold_in(key, epoch), num_images)
+
+    train_step = functools.partial(
+        step.train_step,
+        model=experiment.model,
+        optimizer=experiment.optimizer,
+        recipe=recipe,
+        num_devices=num_devices,
+    )
+    eval_step = _eval_step(experiment, num_devices, streamed)
+    return Program(
+        sample=mapped(sample),
+        step=mapped(train_step, donate=True, split=streamed),
+        close_round=mapped(close_round),
+        evaluate=mapped(eval_step, split=streamed),
+        order=mapped(order),
+        place=functools.partial(devices.replicate, devices=run_devices),
+        place_shares=functools.partial(
+            devices.place_shares, devices=run_devices, mapping=mapping
+        ),
+    )
+
+
+def _eval_step(
+    experiment: Experiment, num_devices: int, streamed: bool
+) -> Callable[..., Info]:
+    """The sums of one test batch, streamed or of the resident split."""
+    tested: dict[str, Any] = {
+        "model": experiment.model,
+        "mean": experiment.recipe.mean,
+        "std": experiment.recipe.std,
+    }
+    if streamed:
+        return functools.partial(evaluate.eval_share, **tested)
+    return functools.partial(evaluate.eval_step, **tested, num_devices=num_devices)
+
+
+def init_run_state(
+    experiment: Experiment, root: jax.Array, image_shape: tuple[int, ...]
+) -> RunState:
+    """The state before the first step (Alg. 1, "Initialization"), not yet placed."""
+    layout = experiment.recipe.layout
+    source = experiment.source
+
+    def init(root: jax.Array) -> tuple[TrainState, Any, Policies]:
+        train = step.init_train_state(
+            jax.random.fold_in(root, step.INIT_STREAM),
+            experiment.model,
+            experiment.optimizer,
+            image_shape,
+            layout.num_policies,
+        )
+        state = source.init(jax.random.fold_in(root, step.CONTROLLER_STREAM))
+        key = jax.random.fold_in(root, step.POLICY_STREAM)
+        return train, state, source.sample(key, state, jnp.float32(0))
+
+    train, state, policies = jax.jit(init)(root)
+    close = functools.partial(step.controller_step, source=source, axis_name=None)
+    info = jax.eval_shape(close, state, policies, train)[1]
+    empty = Round(
+        jax.tree.map(np.zeros_like, policies),
+        {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in info.items()},
+    )
+    return RunState(train, state, policies, empty)

@@ -1,0 +1,411 @@
+"""Algorithm 1: the loop of a run, from a config to the last epoch's test error.
+
+Equations live in `objective.py`, one mini-batch in `step.py`, what a config means in
+`experiment.py`, the compiled functions in `program.py`, what they are fed in `feed.py`,
+a run's lines in `journal.py`.
+"""
+
+import collections
+import contextlib
+import functools
+import signal
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from aaa_jax.experiments.build import (
+    ConfigError,
+    Experiment,
+    build,
+    changeable_keys,
+    check_config,
+    pick_devices,
+    require_steps_left,
+)
+from aaa_jax.runtime import devices, processes
+from aaa_jax.runtime.progress import Progress
+from aaa_jax.runtime.signals import RunInterrupted, noted_signals
+from aaa_jax.runtime.watchdog import Watchdog
+from aaa_jax.train import evaluate, records, traces
+from aaa_jax.train.agreement import require_alike, require_same_data, require_shared
+from aaa_jax.train.batches import Feed, make_feed, open_splits
+from aaa_jax.train.compiled import (
+    Program,
+    Round,
+    RunState,
+    compile_program,
+    init_run_state,
+)
+from aaa_jax.train.errors import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
+from aaa_jax.train.resume import lost, require_lines
+from aaa_jax.train.step import Data, controller_step, train_step
+from aaa_jax.workdir import checkpoints as checkpoint
+from aaa_jax.workdir import run_directory
+from aaa_jax.workdir.followers import SilentRunDirectory
+
+__all__ = [
+    "ConfigError",
+    "NonFiniteLoss",
+    "RunFailed",
+    "RunInterrupted",
+    "RunState",
+    "controller_step",
+    "train_and_evaluate",
+    "train_epoch",
+    "train_step",
+]
+
+HANG_HINT = "Saved steps are untouched: the same command goes on from the newest."
+
+
+class Run(NamedTuple):
+    """What the loop holds: the functions, the data and where things are written."""
+
+    config: ml_collections.ConfigDict
+    experiment: Experiment
+    program: Program
+    root: jax.Array
+    feed: Feed
+    num_classes: int
+    num_devices: int
+    directory: run_directory.RunDirectory
+    checkpoints: checkpoint.Checkpoints
+    progress: Progress
+    watchdog: Watchdog
+    stop: processes.Stop  # whether a signal asked the run to stop
+
+
+def train_and_evaluate(
+    config: ml_collections.ConfigDict, workdir: str
+) -> dict[str, Any]:
+    """Trains a target network against its policy source (Algorithm 1) and tests it.
+
+    The same call again in the same workdir goes on where the last one was saved, or
+    reports the result if the run is finished.
+
+    Args:
+        config: every key of `configs/default.py`.
+        workdir: the run's directory, made if need be.
+
+    Returns:
+        The last epoch's line of ``metrics.jsonl``.
+
+    Raises:
+        ConfigError: a value that cannot work; nothing has been touched.
+        data.DatasetError: the dataset is missing or damaged.
+        metrics.RunDirectoryError: the workdir cannot be used, or belongs to a run with
+            another config.
+        checkpoint.CheckpointError: the checkpoints cannot be read, or none is sound.
+        RunFailed: something cannot be written, after training has begun.
+        processes.ProcessError: the processes of the run do not fit together.
+        NonFiniteLoss: training diverged.
+        RunInterrupted: after a signal, when the run was saved.
+    """
+    check_config(config)
+    if config.compilation_cache:
+        devices.keep_compiled_programs()
+    used, mapping = pick_devices(config)
+    # Process 0 first: a dataset that is missing is prepared by one only.
+    opened = functools.partial(open_splits, config)
+    splits = processes.first_opens(opened, opened)
+    require_alike(config, splits, workdir)
+    experiment = build(config, splits.spec, splits.num_images)
+    program = compile_program(
+        experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
+    )
+    with (
+        processes.first_opens(
+            lambda: run_directory.RunDirectory(
+                workdir, config.to_dict(), may_change=changeable_keys(config)
+            ),
+            lambda: SilentRunDirectory(workdir),
+        ) as directory,
+        checkpoint.Checkpoints(
+            directory.path / "checkpoints", keep=config.checkpoint.keep
+        ) as checkpoints,
+        Progress(
+            total_steps=experiment.total_steps,
+            steps_per_epoch=experiment.recipe.steps_per_epoch,
+            images_per_step=experiment.recipe.layout.num_rows,
+            interval=config.log.every_seconds,
+            quiet=not processes.is_first(),
+        ) as progress,
+        Watchdog(config.devices.hang_seconds, hint=HANG_HINT) as watchdog,
+        noted_signals() as signals,
+    ):
+        require_shared(directory.path)
+        fingerprint = require_same_data(directory.path, splits)
+        program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
+        run = Run(
+            config=config,
+            experiment=experiment,
+            program=program,
+            root=program.place(jax.random.key(config.seed)),
+            feed=make_feed(config, splits, program, experiment.recipe.layout, used),
+            num_classes=splits.spec.num_classes,
+            num_devices=len(used),
+            directory=directory,
+            checkpoints=checkpoints,
+            progress=progress,
+            watchdog=watchdog,
+            stop=processes.Stop(signals, used),
+        )
+        run.progress.message(
+            records.beginning(experiment, config.data.name, used, mapping)
+        )
+        state = _restore_or_init(run, splits.image_shape)
+        first = int(state.train.step)
+        epochs = _epochs_left(run, first)
+        if epochs:
+            traces.write_facts(directory.path, experiment, used, fingerprint)
+        with failing_in_mid_run():
+            for epoch in epochs:  # Alg. 1, line 1
+                state = train_epoch(run, state, epoch)
+            checkpoints.wait()
+        line = processes.from_first(
+            lambda: run_directory.read_lines(directory.path, "metrics")[-1]
+        )
+        run.progress.message(records.ending(line, workdir, was_finished=not epochs))
+        return line
+
+
+def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
+    """What is left of an epoch, then its evaluation and its checkpoint."""
+    recipe = run.experiment.recipe
+    first = int(state.train.step)
+    last = min((epoch + 1) * recipe.steps_per_epoch, run.experiment.total_steps)
+    rounds: list[tuple[int, Round]] = []  # over, but not written yet
+    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
+    started = time.monotonic()
+    with contextlib.closing(run.feed.epoch(run.root, epoch, first, last)) as batches:
+        for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
+            state, loss = _one_step(run, state, batch, index, rounds)
+            in_flight.append((loss, run.stop.ask()))
+            if len(in_flight) > run.config.devices.steps_in_flight:
+                _settle(run, in_flight.popleft())
+                run.watchdog.beat(f"step {index}")
+            done = index + 1
+            _show(run, state, done, in_flight[0][0])
+            if done < last and (run.stop.signal() or _is_save_due(run, done)):
+                _save(run, state, rounds)
+    for entry in in_flight:
+        _settle(run, entry)
+    run.watchdog.beat(f"step {last}")
+    seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
+    seconds["controller_seconds"] = traces.search_seconds(
+        run.program, run.experiment, run.root, state, first
+    )
+    if run.feed.num_bad_images():
+        seconds["bad_images"] = run.feed.num_bad_images()
+    _write_epoch(run, state, rounds, epoch, seconds)
+    _save(run, state, rounds)
+    return state
+
+
+def _settle(run: Run, entry: tuple[jax.Array, Any]) -> None:
+    """Waits until a step is done, and hears whether the run should stop."""
+    loss, vote = entry
+    loss.block_until_ready()
+    run.stop.hear(vote)
+
+
+def _one_step(
+    run: Run,
+    state: RunState,
+    batch: Data,
+    index: int,
+    rounds: list[tuple[int, Round]],
+) -> tuple[RunState, jax.Array]:
+    """One mini-batch, and the round's beginning or end where they fall on it."""
+    round_steps = run.experiment.recipe.round_steps
+    if index % round_steps == 0:
+        # Alg. 1, lines 2 and 3; the averages start anew inside the step.
+        number = np.int32(index // round_steps)
+        policies = run.program.sample(state.source, run.root, number)
+        state = replace(state, policies=policies)
+    # Alg. 1, lines 5 to 7.
+    train, losses = run.program.step(state.train, batch, state.policies, run.root)
+    state = replace(state, train=train)
+    if (index + 1) % round_steps == 0:
+        # Alg. 1, lines 8 to 10.
+        source, closed = run.program.close_round(state.source, state.policies, train)
+        state = replace(state, source=source, last_round=closed)
+        rounds.append((index + 1, closed))
+    return state, losses["loss"]
+
+
+def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
+    """The progress line; only when it is due are numbers fetched from the device."""
+    if not run.progress.due():
+        run.progress.update(done)
+        return
+    first_round_over = done >= run.experiment.recipe.round_steps
+    run.progress.update(
+        done,
+        loss=float(loss),
+        entropy=records.entropy(state.last_round) if first_round_over else None,
+    )
+
+
+def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
+    """The newest sound checkpoint, or the state before the first step."""
+    with run.watchdog.pause():  # it compiles; what it computes is waited for below
+        fresh = init_run_state(run.experiment, run.root, image_shape)
+    state = run.program.place(fresh)
+    run.watchdog.beat("the initial state")
+    restored = run.checkpoints.restore_latest(state)
+    if restored is None:
+        if dropped := run.directory.truncate_after(None):
+            run.progress.message(lost(dropped, None))
+        traces.begin(run.directory.path, run.experiment, state)
+        return state
+    step, state = restored
+    require_steps_left(run.experiment, step)
+    is_stale = records.stale_lines(step, run.experiment, _is_test_due(run, step))
+    lengths = run.experiment.recipe.steps_per_epoch, run.experiment.recipe.round_steps
+    processes.from_first(lambda: require_lines(run.directory.path, step, *lengths))
+    dropped = run.directory.truncate_after(step, is_stale=is_stale)
+    traces.go_back(run.directory.path, run.experiment, step)
+    run.progress.message(records.resumed(step, run.experiment) + lost(dropped, step))
+    return state
+
+
+def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+    """Writes what is known, then the checkpoint; leaves if a signal asked for it."""
+    _write_rounds(run, state, rounds)
+    step = int(state.train.step)
+    run.checkpoints.save(step, state)
+    run.watchdog.beat(f"saving step {step}")
+    number = run.stop.signal()
+    if number:
+        run.checkpoints.wait()
+        name = signal.Signals(number).name
+        raise RunInterrupted(
+            f"stopped by {name}; saved at step {step} of {run.experiment.total_steps}. "
+            f"{GO_ON}",
+            number,
+        )
+
+
+def _write_rounds(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+    """A line of ``policies.jsonl`` for every round that is over."""
+    first_bad = int(state.train.first_bad_step)
+    sound = [entry for entry in rounds if first_bad < 0 or entry[0] <= first_bad]
+    for done, closed in jax.device_get(sound):
+        line = records.round_line(done, closed, run.experiment)
+        run.directory.write_policies(done, line)
+    rounds.clear()
+    if first_bad >= 0:
+        _stop_on_bad_loss(run, state, first_bad)
+
+
+def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
+    """Saves the state before the bad step, writes its policies, and raises."""
+    recipe = run.experiment.recipe
+    number = np.int32(step // recipe.round_steps)
+    policies = run.program.sample(state.source, run.root, number)
+    epoch = step // recipe.steps_per_epoch + 1
+    run.directory.write_policies(
+        step,
+        {"epoch": epoch, "nonfinite_loss": True}
+        | records.policies_entry(policies, run.experiment),
+    )
+    train = replace(state.train, first_bad_step=jax.numpy.int32(-1))
+    before = replace(state, train=train, policies=policies)
+    run.checkpoints.save(step, run.program.place(before), wait=True)
+    raise NonFiniteLoss(
+        f"the loss is not finite in epoch {epoch}, after step {step}; the state before "
+        f"is saved in {run.directory.path}, the active policies are the last line of "
+        "policies.jsonl. A lower optimizer.learning_rate or optimizer.clip_norm may "
+        "help in a new workdir; --config.on_nonfinite_loss=skip goes on here."
+    )
+
+
+def _write_epoch(
+    run: Run,
+    state: RunState,
+    rounds: list[tuple[int, Round]],
+    epoch: int,
+    seconds: dict[str, float],
+) -> None:
+    """Evaluates where it is due, and writes the epoch's lines.
+
+    A signal during the evaluation ends it: nothing is written, and the run that goes on
+    begins with it.
+    """
+    _write_rounds(run, state, rounds)
+    step = int(state.train.step)
+    tested: dict[str, float] = {}
+    started = time.monotonic()
+    if _is_test_due(run, step):
+        with run.progress.pause():
+            sums = _test(run, state)
+        if sums is None:
+            return
+        tested = evaluate.error_rates(sums, run.num_classes)
+    seconds["evaluation_seconds"] = time.monotonic() - started
+    small = replace(state.train, params=(), batch_stats=(), opt_state=())
+    fetched = jax.device_get(replace(state, train=small, source=()))
+    line = records.epoch_line(epoch, fetched, run.experiment, tested)
+    traces.keep(run.directory.path, run.experiment, state)
+    run.directory.write_metrics(step, line)
+    run.directory.write_timing(
+        step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds
+    )
+    run.progress.epoch_line(
+        epoch + 1,
+        train_loss=line["train_loss"],
+        test_error=tested["test_error"] / 100 if tested else None,
+        op_entropy=line.get("op_entropy"),
+        magnitude_entropy=line.get("magnitude_entropy"),
+        state=line.get("state"),
+        skipped=line.get("skipped_steps", 0),
+    )
+
+
+def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
+    """The sums of every batch of the test split; None if a signal came before."""
+    sums = []
+    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
+    for batch in run.feed.test(state.train):
+        sums.append(batch)
+        in_flight.append((batch["count"], run.stop.ask()))
+        if len(in_flight) > run.config.devices.steps_in_flight:
+            _settle(run, in_flight.popleft())
+            run.watchdog.beat(f"test batch {len(sums)}")
+        if run.stop.signal():
+            return None
+    return jax.device_get(sums)
+
+
+def _epochs_left(run: Run, step: int) -> range:
+    """The epochs still to train; first one whose test or lines were interrupted."""
+    total = run.experiment.total_steps
+    per_epoch = run.experiment.recipe.steps_per_epoch
+    owed = step > 0 and run.experiment.ends_epoch(step)
+    if owed:
+        path = run.directory.path
+        owed = processes.from_first(
+            lambda: (
+                step
+                not in [e["step"] for e in run_directory.read_lines(path, "metrics")]
+            )
+        )
+    if step == total and not owed:
+        return range(0)
+    return range((step - owed) // per_epoch, -(-total // per_epoch))
+
+
+def _is_test_due(run: Run, step: int) -> bool:
+    """Whether the epoch that is over after so many steps is evaluated."""
+    steps = run.config.evaluation.every_epochs * run.experiment.recipe.steps_per_epoch
+    return step % steps == 0 or step == run.experiment.total_steps
+
+
+def _is_save_due(run: Run, done: int) -> bool:
+    every = run.config.checkpoint.every_steps
+    return every > 0 and done % every == 0

@@ -1,0 +1,342 @@
+"""The two steps of Algorithm 1 as pure functions: a mini-batch, the end of a round.
+
+A step is a function of (state, data, policies, root key): what it draws depends on the
+seed, the epoch, the step and the global row, never on a device. Nothing here maps over
+devices or reads a config; `train.py` does.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from aaa_jax import objective
+from aaa_jax.augment import batch_layout
+from aaa_jax.augment.pipeline import Recipe, RowDraws, augment_rows, draw_rows, take
+from aaa_jax.augment.policies import Policies
+from aaa_jax.data import gather
+from aaa_jax.search.sources import PolicySource
+
+# Streams of randomness: fold_in(root key, STREAM) begins every derived key.
+INIT_STREAM, DATA_STREAM, POLICY_STREAM, CONTROLLER_STREAM, STEP_STREAM = range(5)
+# The network's noise: fold_in(step key, this); `rows.py` folds in smaller numbers.
+_NOISE = 100
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What the target network's training needs to go on; arrays only.
+
+    Attributes:
+        step: int32 [], steps done since the start of the run.
+        params: the target network's parameters, w.
+        batch_stats: its running BatchNorm statistics.
+        opt_state: the optimiser's state.
+        loss_average: the average of L_m over the current round.
+        epoch_loss: float32 [2], sum of the large batch's loss over the epoch's steps,
+            and how many steps; those left out do not count.
+        first_bad_step: int32 [], the step whose loss was not finite; -1: none.
+        skipped_steps: int32 [], updates left out because of such a loss.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    loss_average: objective.LossAverage
+    epoch_loss: jax.Array
+    first_bad_step: jax.Array
+    skipped_steps: jax.Array
+
+
+class ResidentData(NamedTuple):
+    """A data split that lives on the device, and this epoch's order.
+
+    Attributes:
+        images: uint8 [n, H, W, 3].
+        labels: int32 [n].
+        permutation: int32 [n], the epoch's order.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    permutation: jax.Array
+
+
+class StreamedRows(NamedTuple):
+    """The rows of a large batch as the host made them, crop and flip done.
+
+    A device gets its own share of them; R is M * N over the number of devices.
+
+    Attributes:
+        images: uint8 [R, H, W, 3].
+        labels: int32 [R].
+    """
+
+    images: jax.Array
+    labels: jax.Array
+
+
+Data = ResidentData | StreamedRows
+
+
+def init_train_state(
+    key: jax.Array,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, ...],
+    num_policies: int,
+    rows_per_group: int = 1,
+) -> TrainState:
+    """A fresh state: step 0, initialised network, empty averages.
+
+    Args:
+        key: of the initialisation.
+        model: the target network.
+        optimizer: its optimiser.
+        image_shape: (H, W, C).
+        num_policies: M.
+        rows_per_group: rows the network must be shown at least.
+    """
+    images = jnp.zeros((rows_per_group, *image_shape), jnp.float32)
+    variables = model.init({"params": key, "noise": key}, images, train=False)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        loss_average=objective.init_average(num_policies),
+        epoch_loss=jnp.zeros(2, jnp.float32),
+        first_bad_step=jnp.int32(-1),
+        skipped_steps=jnp.int32(0),
+    )
+
+
+def step_key(root: jax.Array, step: jax.Array, steps_per_epoch: int) -> jax.Array:
+    """The key of a step: root, stream, epoch, step in the epoch."""
+    key = jax.random.fold_in(root, STEP_STREAM)
+    key = jax.random.fold_in(key, step // steps_per_epoch)
+    return jax.random.fold_in(key, step % steps_per_epoch)
+
+
+def train_step(
+    state: TrainState,
+    data: Data,
+    policies: Policies,
+    root: jax.Array,
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    axis_name: str | None,
+    num_devices: int = 1,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One mini-batch of Algorithm 1: lines 5 to 7, Eqs. 4 and 5.
+
+    Args:
+        state: before the step; may be donated.
+        data: the train split and the epoch's order, or this device's share of the
+            step's rows.
+        policies: of the current round.
+        root: the run's root key.
+        model: the target network.
+        optimizer: its optimiser.
+        recipe: sizes and choices.
+        axis_name: of the devices that share the groups; None: one device has all.
+        num_devices: how many devices share the groups.
+
+    Returns:
+        The state after the step, and ``loss`` float32 [] and ``losses`` float32 [M]
+        (L_m, Eq. 5) of the large batch.
+    """
+    key = step_key(root, state.step, recipe.steps_per_epoch)
+    draws = draw_rows(key, policies, recipe, *data.images.shape[1:3])
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    rows_per_pass = recipe.layout.num_rows // (num_devices * recipe.num_passes)
+
+    def one_pass(index: jax.Array) -> tuple[Any, Any, jax.Array]:
+        first = (device * recipe.num_passes + index) * rows_per_pass
+        rows = first + jnp.arange(rows_per_pass, dtype=jnp.int32)
+        batch = _read_rows(data, state.step, rows, index * rows_per_pass, recipe)
+        return _pass_gradients(
+            state, batch, policies, key, draws, rows, model=model, recipe=recipe
+        )
+
+    sums = _sum_over_passes(one_pass, recipe)
+    if axis_name is not None:
+        sums = jax.lax.psum(sums, axis_name)
+    gradients, stats, loss_sums = sums
+    parts = num_devices * recipe.num_passes
+    stats = jax.tree.map(lambda leaf: leaf / parts, stats)
+    losses, squares = loss_sums / recipe.layout.num_images
+    return _apply(state, gradients, stats, losses, squares, optimizer, recipe)
+
+
+def controller_step(
+    state: Any,
+    policies: Policies,
+    train: TrainState,
+    *,
+    source: PolicySource,
+    axis_name: str | None,
+) -> tuple[Any, dict[str, jax.Array]]:
+    """The end of a round of Algorithm 1: lines 8 to 10, Eq. 9.
+
+    Every device computes the same from the all-reduced averages. After a loss that was
+    not finite nothing changes, as in `train_step`; nor does it after a round of which
+    every step was left out, whose L̂_m nobody knows.
+
+    Args:
+        state: the policy source's.
+        policies: of the round.
+        train: after the round's last step.
+        source: where the policies come from.
+        axis_name: unused; the averages are all-reduced already.
+
+    Returns:
+        The source's next state, and its ``info`` with ``losses`` and
+        ``standard_errors`` float32 [M], the round's L̂_m; NaN where nothing is known.
+    """
+    del axis_name
+    is_known = train.loss_average.weight > 0
+    losses, errors = (
+        jnp.where(is_known, of_round(train.loss_average), jnp.nan)
+        for of_round in (objective.average_losses, objective.standard_errors)
+    )
+    updated, info = source.update(state, policies, losses)
+    good = is_known & (train.first_bad_step < 0)
+    updated = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
+    return updated, info | {"losses": losses, "standard_errors": errors}
+
+
+def _read_rows(
+    data: Data, step: jax.Array, rows: jax.Array, start: jax.Array, recipe: Recipe
+) -> tuple[jax.Array, jax.Array]:
+    """The images and labels of ``rows``, which begin at ``start`` of the share."""
+    if isinstance(data, StreamedRows):
+        images, labels = (
+            jax.lax.dynamic_slice_in_dim(leaf, start, len(rows)) for leaf in data
+        )
+        return images, labels
+    layout = recipe.layout
+    image = jnp.asarray(batch_layout.image_of_row(layout))[rows]
+    first = (step % recipe.steps_per_epoch) * layout.num_images
+    return gather(data.images, data.labels, data.permutation[first + image])
+
+
+def _pass_gradients(
+    state: TrainState,
+    batch: tuple[jax.Array, jax.Array],
+    policies: Policies,
+    key: jax.Array,
+    draws: RowDraws,
+    rows: jax.Array,
+    *,
+    model: nn.Module,
+    recipe: Recipe,
+) -> tuple[Any, Any, jax.Array]:
+    """Gradient of the large batch's mean loss through ``rows``, global indices.
+
+    Returns:
+        Gradients, updated batch_stats, and float32 [2, M]: sums of losses and of their
+        squares for each policy.
+    """
+    layout = recipe.layout
+    images, labels = batch
+    policy_of_row = jnp.asarray(batch_layout.policy_of_row(layout))[rows]
+    floats = augment_rows(images, policies, policy_of_row, take(draws, rows), recipe)
+
+    def loss(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            floats,
+            train=True,
+            rows=rows,
+            rngs={"noise": jax.random.fold_in(key, _NOISE)},
+            mutable=["batch_stats"],
+        )
+        losses = objective.cross_entropy(logits, labels)
+        # Silent: batch_stats is absent from networks without BatchNorm.
+        stats = updated.get("batch_stats", state.batch_stats)
+        return jnp.sum(losses) / layout.num_rows, (stats, losses)
+
+    gradients, (stats, losses) = jax.grad(loss, has_aux=True)(state.params)
+    sums = [
+        objective.per_policy_sums(values, policy_of_row, layout.num_policies)
+        for values in (losses, losses**2)
+    ]
+    return gradients, stats, jnp.stack(sums)
+
+
+def _sum_over_passes(one_pass: Any, recipe: Recipe) -> Any:
+    """Adds up ``one_pass(0) … one_pass(num_passes - 1)``."""
+    if recipe.num_passes == 1:
+        return one_pass(jnp.int32(0))
+    if recipe.unroll:
+        results = [one_pass(jnp.int32(p)) for p in range(recipe.num_passes)]
+        return jax.tree.map(lambda *leaves: sum(leaves), *results)
+
+    def add(total: Any, index: jax.Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one_pass(index)), None
+
+    shapes = jax.eval_shape(one_pass, jax.ShapeDtypeStruct((), jnp.int32))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.scan(add, zeros, jnp.arange(recipe.num_passes))[0]
+
+
+def _apply(
+    state: TrainState,
+    gradients: Any,
+    stats: Any,
+    losses: jax.Array,
+    squares: jax.Array,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One SGD step (Eq. 6) and the average of L_m, unless the loss is not finite."""
+    loss = objective.large_batch_loss(losses)
+    fresh_round = state.step % recipe.round_steps == 0  # Alg. 1, line 2
+    average = jax.tree.map(
+        lambda leaf: jnp.where(fresh_round, jnp.zeros_like(leaf), leaf),
+        state.loss_average,
+    )
+    fresh_epoch = state.step % recipe.steps_per_epoch == 0
+    epoch_loss = jnp.where(fresh_epoch, 0.0, state.epoch_loss)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    updated = replace(
+        state,
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=stats,
+        opt_state=opt_state,
+        loss_average=objective.update_average(
+            average,
+            losses,
+            squares,
+            recipe.layout.num_images,
+            decay=recipe.average_decay,
+        ),
+        epoch_loss=epoch_loss + jnp.stack([loss, jnp.float32(1)]),
+    )
+    # An overflowing gradient would poison the parameters one step before the loss.
+    good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
+    if recipe.skip_nonfinite:
+        # A round or an epoch begins anew with a step that is left out, too.
+        kept = replace(
+            state,
+            step=state.step + 1,
+            skipped_steps=state.skipped_steps + 1,
+            loss_average=average,
+            epoch_loss=epoch_loss,
+        )
+    else:
+        first = jnp.where(state.first_bad_step < 0, state.step, state.first_bad_step)
+        good &= state.first_bad_step < 0
+        kept = replace(state, first_bad_step=first)
+    state = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, kept)
+    return state, {"loss": loss, "losses": losses}

@@ -1,0 +1,1 @@
+"""Everything on disk below --workdir: lines, checkpoints, snapshots."""

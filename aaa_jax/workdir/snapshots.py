@@ -1,0 +1,140 @@
+"""Snapshots of a learned policy source, and the facts of a run, in its directory.
+
+    controller/STEP.npz   the source's arrays after STEP steps, by name; no pickle
+    run.json              how long the run is, what it runs on and with which data
+
+Equal arrays give equal bytes. A snapshot of a step must be written before the
+checkpoint of that step: `truncate_after` relies on it, as in `metrics`. Any NumPy reads
+a snapshot with `numpy.load(path)`.
+"""
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from aaa_jax.workdir import atomic_files
+
+FOLDER = "controller"
+FACTS = "run.json"
+LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
+
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+class SnapshotError(ValueError):
+    """A snapshot or the facts cannot be read; the message names the file."""
+
+
+def save_snapshot(
+    workdir: epath.PathLike, step: int, arrays: Mapping[str, Any]
+) -> epath.Path:
+    """Writes `controller/STEP.npz`, whole or not at all.
+
+    Args:
+        workdir: the run's directory.
+        step: steps done.
+        arrays: nested mappings of names to arrays; the names of a path are joined
+            with slashes.
+    """
+    path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    named = {name: np.asarray(leaf) for name, leaf in _flatten(arrays).items()}
+    np.savez(content, allow_pickle=False, **named)
+    atomic_files.write_whole(path, content.getvalue())
+    return path
+
+
+def load_snapshot(workdir: epath.PathLike, step: int) -> dict[str, Any]:
+    """What `save_snapshot` wrote: nested dictionaries of NumPy arrays.
+
+    Raises:
+        SnapshotError: it is missing or damaged.
+    """
+    path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
+    nested: dict[str, Any] = {}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            for name in content.files:
+                *parents, last = name.split("/")
+                place = nested
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                place[last] = content[name]
+    except Exception as error:  # zipfile and NumPy raise many kinds
+        raise SnapshotError(f"the snapshot {path} cannot be read: {error}") from error
+    return nested
+
+
+def snapshot_steps(workdir: epath.PathLike) -> list[int]:
+    """The steps of which there is a snapshot, in order."""
+    folder = epath.Path(workdir) / FOLDER
+    if not folder.is_dir():
+        return []
+    stems = [path.stem for path in folder.iterdir() if path.suffix == ".npz"]
+    return sorted(int(stem) for stem in stems if _STEP.fullmatch(stem))
+
+
+def truncate_after(workdir: epath.PathLike, step: int | None) -> None:
+    """Removes the snapshots of later steps.
+
+    Before a fresh start (`None`) none is left: those of a run that got somewhere are
+    set aside with their folder, as `controller.before-N`.
+    """
+    folder = epath.Path(workdir) / FOLDER
+    last = -1 if step is None else step
+    later = [number for number in snapshot_steps(workdir) if number > last]
+    if step is None and any(later):
+        atomic_files.set_aside(folder)
+        return
+    for number in later:
+        (folder / f"{number}.npz").unlink(missing_ok=True)
+
+
+def save_facts(workdir: epath.PathLike, facts: Mapping[str, Any]) -> None:
+    """Writes `run.json`: numbers and strings that say what run this is."""
+    text = json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False)
+    atomic_files.write_whole(epath.Path(workdir) / FACTS, text.encode() + b"\n")
+
+
+def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
+    """What `save_facts` wrote; empty where a run wrote none.
+
+    Raises:
+        SnapshotError: it is damaged.
+    """
+    path = epath.Path(workdir) / FACTS
+    if not path.exists():
+        return {}
+    try:
+        facts = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SnapshotError(f"{path} is not JSON ({error}): remove it") from error
+    except OSError as error:
+        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
+    if not isinstance(facts, dict):
+        raise SnapshotError(f"{path} holds no JSON object: remove it")
+    for name in LENGTHS:
+        if name in facts and not (type(facts[name]) is int and facts[name] > 0):
+            raise SnapshotError(
+                f"{path} has {name} {str(facts[name])[:40]!r}, where a whole number "
+                "above 0 is needed: remove the file, or put the right one back"
+            )
+    return facts
+
+
+def _flatten(arrays: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in arrays.items():
+        if "/" in name:
+            raise ValueError(f"the name {name!r} has a slash, which joins names")
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}/")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,201 @@
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax.augment import (
+    batched_ops,
+    coefficients,
+    large_batch,
+    ops,
+    packed_pixels,
+    policies,
+)
+from aaa_jax.augment.large_batch import OpDraws
+from aaa_jax.search import controller, sources
+from tests.oracles.pillow_ops import FILL, NAMES, pictures
+
+FILL_ARRAY = jnp.array(FILL, jnp.uint8)
+
+
+def one_of_everything(size: tuple[int, int], copies: int = 6):
+    """Arguments of `apply_ops`: every op on every picture, the rest at random."""
+    rng = np.random.default_rng(0)
+    images = np.tile(pictures(*size), (len(ops.OPS) * copies, 1, 1, 1))
+    count = len(images)
+    indices = np.repeat(np.arange(len(ops.OPS)), count // len(ops.OPS))
+    whole = functools.partial(jnp.asarray, dtype=jnp.int32)
+    draws = OpDraws(
+        whole(rng.choice([-1, 1], count)), whole(rng.integers(0, size, (count, 2)))
+    )
+    return images, whole(indices), whole(rng.integers(0, 10, count)), draws
+
+
+@pytest.mark.parametrize("size", [(32, 32), (3, 2), (16, 5)], ids=str)
+def test_both_drivers_and_the_plain_form_are_bit_equal(size) -> None:
+    images, indices, magnitudes, draws = one_of_everything(size)
+    partners = np.roll(images, -1, axis=0)
+    run = functools.partial(large_batch.apply_ops, partners=partners, ranges="release")
+    by_map, by_vmap = (
+        jax.jit(functools.partial(run, driver=driver))(
+            images, indices, magnitudes, draws
+        )
+        for driver in ("map", "vmap")
+    )
+    np.testing.assert_array_equal(by_map, by_vmap)
+
+    @jax.jit
+    @jax.vmap
+    def plain(image, op, row, center, partner):
+        return ops.apply_op(image, op, row, ops.Inputs(center, partner, FILL_ARRAY))
+
+    rows = large_batch.coefficient_rows(
+        indices, magnitudes, draws.sign, "release", *size
+    )
+    got = plain(images, indices, rows, draws.center, partners)
+    np.testing.assert_array_equal(got, by_map)
+    assert (np.asarray(got) != images).any(axis=(1, 2, 3)).sum() > len(images) / 3
+
+
+def test_the_default_driver_on_a_cpu_goes_image_by_image() -> None:
+    assert packed_pixels.driver_or_default(None) == "map"
+    assert packed_pixels.driver_or_default("vmap") == "vmap"
+    with pytest.raises(ValueError, match="unknown driver 'naive': use map, vmap"):
+        packed_pixels.driver_or_default("naive")
+
+
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_packing_puts_red_lowest_and_marks_pixels_valid(driver) -> None:
+    images = pictures(5, 9)
+    words = np.asarray(packed_pixels.pack(jnp.asarray(images), driver))
+    red, green, blue = (images[..., c].astype(np.uint32) for c in range(3))
+    want = red + (green << 8) + (blue << 16) + (np.uint32(255) << 24)
+    np.testing.assert_array_equal(words, want.reshape(-1, 45))
+    again = packed_pixels.unpack(jnp.asarray(words), (5, 9), driver)
+    np.testing.assert_array_equal(again, images)
+    assert again.dtype == jnp.uint8
+
+
+def test_every_op_has_one_family() -> None:
+    members = [name for names in batched_ops.FAMILIES.values() for name in names]
+    assert sorted(members) == sorted(NAMES)
+
+
+def solarize_add(image: jax.Array, amount: jax.Array) -> jax.Array:
+    """An op that the paper does not have: brighten values below the middle."""
+    pixels = image.astype(jnp.int32)
+    brighter = jnp.minimum(pixels + amount, 255).astype(jnp.uint8)
+    return jnp.where(pixels < 128, brighter, image)
+
+
+def solarize_add_family(words, step, setting):
+    function = functools.partial(solarize_add, amount=step.row.amount)
+    return packed_pixels.on_bytes(function, words, setting.driver)
+
+
+@pytest.fixture
+def a_17th_op(monkeypatch) -> None:
+    """What the rows would do, were they written: OPS counts itself at import."""
+    op = ops.Op(
+        "SolarizeAdd",
+        lambda image, row, inputs: solarize_add(image, row.amount),
+        coefficients.prepare_amount,
+        lambda t, sign, height, width: float(110 * t),
+    )
+    monkeypatch.setattr(ops, "OPS", (*ops.OPS[:-1], op, ops.OPS[-1]))
+    row = {solarize_add_family: ("SolarizeAdd",)}
+    monkeypatch.setattr(batched_ops, "FAMILIES", batched_ops.FAMILIES | row)
+    monkeypatch.setattr(ops, "NUM_SEARCH_OPS", 17)
+    of_17 = functools.partial(controller.Controller, num_ops=17)
+    monkeypatch.setattr(controller, "Controller", of_17)
+
+
+@pytest.mark.usefixtures("a_17th_op")
+def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row() -> None:
+    """Nothing else is touched, and the op is applied."""
+    assert ops.op_index("SolarizeAdd") == 16
+    assert ops.op_index("Identity") == 17
+
+    images, _, magnitudes, draws = one_of_everything((16, 5), copies=1)
+    indices = jnp.full(len(images), 16, jnp.int32)
+    got = [
+        jax.jit(
+            functools.partial(large_batch.apply_ops, partners=images, driver=driver)
+        )(images, indices, magnitudes, draws)
+        for driver in ("map", "vmap")
+    ]
+    amount = np.ceil(110 * np.asarray(magnitudes) / 9)[:, None, None, None]
+    want = np.where(images < 128, np.minimum(images + amount, 255), images)
+    np.testing.assert_array_equal(got[0], want)
+    np.testing.assert_array_equal(got[1], want)
+
+
+@pytest.mark.usefixtures("a_17th_op")
+@pytest.mark.parametrize(
+    "name", ["random", pytest.param("adversarial", marks=pytest.mark.slow)]
+)
+def test_a_17th_op_is_searched_learned_and_saved_by_name(name) -> None:
+    options = {} if name == "random" else {"hidden_size": 8, "learning_rate": 0.1}
+    source = sources.SOURCES[name](num_policies=40, **options)
+    state = source.init(jax.random.key(0))
+    drawn = jax.jit(source.sample)(jax.random.key(1), state, 0.0)
+    counts = np.bincount(np.ravel(drawn.ops), minlength=18)
+    assert (counts[:17] > 0).all()
+    assert counts[17] == 0  # Identity is not searched
+    # Policies with the op are the hard ones.
+    losses = (drawn.ops == 16).any(axis=(1, 2)).astype(jnp.float32)
+    assert 0 < losses.sum() < 40
+    update = jax.jit(source.update)
+    state, before = update(state, drawn, losses)
+    _, after = update(state, drawn, losses)
+    for info in (before, after):
+        assert info["op_shares"].shape == (18,)
+        np.testing.assert_allclose(info["op_shares"].sum(), 1, rtol=1e-5)
+    assert (after["op_shares"][16] > before["op_shares"][16]) == source.is_learned
+
+    record = json.loads(json.dumps(policies.to_json(drawn, ranges="monotone")))
+    names = {
+        op for policy in record["policies"] for chain in policy for op, *_ in chain
+    }
+    assert "SolarizeAdd" in names
+    read = policies.from_json(record).policies
+    jax.tree.map(np.testing.assert_array_equal, read.replace(ranges=None), drawn)
+
+
+def test_an_op_without_a_family_is_refused(monkeypatch) -> None:
+    images, indices, magnitudes, draws = one_of_everything((3, 2), copies=1)
+    monkeypatch.setattr(ops, "OPS", (*ops.OPS, ops.OPS[0]._replace(name="Twist")))
+    with pytest.raises(ValueError, match=r"Twist of OPS: add a row in families\."):
+        large_batch.apply_ops(images, indices, magnitudes, draws, partners=images)
+
+
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_extremes_are_found_whatever_the_number_of_pixels(driver) -> None:
+    rng = np.random.default_rng(0)
+    for count in (1, 15, 16, 17, 33, 160):
+        lanes = rng.integers(1, 255, (count, 4)).astype(np.uint8)
+        for place in (0, count // 2, count - 1):
+            lanes[place] = (0, 255, 0, 255)
+            words = packed_pixels.from_lanes(jnp.asarray(lanes))
+            found = packed_pixels.extremes(words, driver)
+            assert found.dtype == jnp.uint8
+            np.testing.assert_array_equal(
+                found, np.stack([lanes.min(0), lanes.max(0)], 1)[:3]
+            )
+            lanes[place] = 100
+
+
+def test_a_batch_of_tables_is_fetched_from_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 256, (2, 3, 7)).astype(np.uint8)
+    places = rng.integers(0, 7, (2, 3, 11)).astype(np.int32)
+    want = np.take_along_axis(tables, places, axis=-1)
+    twice = jax.jit(jax.vmap(jax.vmap(packed_pixels.fetch)))
+    np.testing.assert_array_equal(twice(tables, places), want)
+    shared = jax.vmap(packed_pixels.fetch, (0, None))(tables[0], places[0, 0])
+    np.testing.assert_array_equal(shared, tables[0][:, places[0, 0]])
+    one_table = jax.vmap(packed_pixels.fetch, (None, 0))(tables[0, 0], places[0])
+    np.testing.assert_array_equal(one_table, tables[0, 0][places[0]])

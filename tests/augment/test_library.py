@@ -1,0 +1,140 @@
+"""The engine in other people's programs: their numbers, their modes, our defaults."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import aaa_jax
+from aaa_jax.augment import large_batch, ops
+from aaa_jax.augment.large_batch import OpDraws
+from aaa_jax.augment.policies import Policies, check_policies
+from tests.oracles.pillow_ops import pictures, pillow_op, replay
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+KEY = jax.random.key(3)
+
+
+def every_op(num_policies: int) -> Policies:
+    """Policies [M, 17, 2] that start with each op once."""
+    first = np.tile(np.arange(len(ops.OPS)), (num_policies, 1))
+    chains = np.stack([first, np.roll(first, 5, axis=1)], axis=-1)
+    rng = np.random.default_rng(0)
+    return Policies(
+        ops=jnp.asarray(chains, jnp.int32),
+        magnitudes=jnp.asarray(rng.integers(0, 10, chains.shape), jnp.int32),
+        probs=jnp.asarray(rng.choice([0.7, 1.0], chains.shape), jnp.float32),
+    )
+
+
+def wide(some: Policies) -> Policies:
+    """As a NumPy user makes them: 64 bits."""
+    return Policies(
+        np.asarray(some.ops, np.int64),
+        np.asarray(some.magnitudes, np.uint8),
+        np.asarray(some.probs, np.float64),
+    )
+
+
+def test_numpy_arguments_and_one_group_are_what_needs_nothing_said() -> None:
+    some, rows, of_row = every_op(2), pictures(5, 9), np.arange(9) % 2
+    size = {"height": 5, "width": 9}
+    draws = large_batch.draw(KEY, wide(some), of_row, **size)
+    narrow = jnp.asarray(of_row, jnp.int32)
+    whole = large_batch.draw(KEY, some, narrow, **size, group_size=9)
+    jax.tree.map(np.testing.assert_array_equal, draws, whole)
+    assert np.asarray(draws.partner).max() > 5
+    drawn = jax.tree.map(np.asarray, draws)
+    run = jax.jit(lambda: large_batch.apply_policies(drawn, rows, wide(some), of_row))
+    want = replay(draws, rows, some, of_row, 9, "monotone")
+    np.testing.assert_array_equal(run(), want)
+
+    columns = (of_row, of_row + 8, OpDraws(of_row * 2 - 1, np.ones((9, 2), int)))
+    one_op = functools.partial(large_batch.apply_ops, rows, partners=rows)
+    shape = jax.eval_shape(lambda: one_op(*columns))
+    with_validity = large_batch.apply_policies_with_validity
+    shapes = jax.eval_shape(lambda: with_validity(drawn, rows, wide(some), of_row))
+    assert [x.shape for x in (shape, *shapes)] == [rows.shape] * 2 + [rows.shape[:3]]
+
+
+@pytest.mark.parametrize("given", [None, "monotone"])
+def test_policies_know_their_range_table_unless_another_is_asked_for(given) -> None:
+    """RandAugment's magnitude 9 turns by 9 degrees; that of the search by 30."""
+    of_source = aaa_jax.randaugment_source(1, num_ops=1).sample(KEY, (), 0.0)
+    assert of_source.ranges == "randaugment"
+    turning = of_source.replace(
+        ops=jnp.full((1, 1, 1), ops.op_index("Rotate"), jnp.int32),
+        magnitudes=of_source.magnitudes[:, :1],
+        probs=of_source.probs[:, :1],
+    )
+    images = jnp.asarray(pictures(32, 32))
+    draws = large_batch.draw(KEY, turning, jnp.zeros(9, jnp.int32), height=32, width=32)
+    got = jax.jit(large_batch.large_batch, static_argnames="ranges")(
+        KEY, images, turning, ranges=given
+    )
+    degrees = 30 if given else 9
+    want = [
+        pillow_op(image, "Rotate", float(sign) * degrees)
+        for image, sign in zip(pictures(32, 32), draws.sign[:, 0], strict=True)
+    ]
+    np.testing.assert_array_equal(got[0], want)
+
+
+def images_and_draws():
+    some, images = every_op(2), np.resize(pictures(6, 7), (18, 6, 7, 3))
+    of_row = np.arange(36) // 18
+    draws = large_batch.draw(KEY, some, of_row, height=6, width=7, group_size=18)
+    return some, images, draws, of_row
+
+
+def test_a_program_in_64_bits_gets_the_same_draws_and_pixels() -> None:
+    some, images, draws, of_row = images_and_draws()
+    with jax.enable_x64(True):
+        there = images_and_draws()[2]
+        got = jax.jit(lambda key: large_batch.large_batch(key, images, wide(some)))(KEY)
+        other = functools.partial(large_batch.large_batch, driver="vmap")
+        shape = jax.eval_shape(other, KEY, images, some)
+    for a, b in zip(there, draws, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    rows = np.concatenate([images, images])
+    want = replay(draws, rows, some, of_row, 18, "monotone")
+    np.testing.assert_array_equal(got.reshape(rows.shape), want)
+    assert (shape.shape, shape.dtype) == (got.shape, jnp.uint8)
+
+
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_a_program_that_promotes_no_types_can_be_traced(driver) -> None:
+    some, images, _, _ = images_and_draws()
+    run = functools.partial(large_batch.large_batch, driver=driver)
+    with jax.numpy_dtype_promotion("strict"):
+        made = jax.eval_shape(run, KEY, images, some)
+        for op in ops.OPS:
+            row = jax.tree.map(jnp.asarray, ops.coefficients(op.name, 1.0, 6, 7))
+            inputs = ops.Inputs(jnp.int32([0, 0]), images[1], jnp.uint8([1, 2, 3]))
+            one = jax.eval_shape(op.apply, jnp.asarray(images[0]), row, inputs)
+            assert one.dtype == jnp.uint8
+    assert made.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize("name", ["adversarial", "random", "schedule", "published"])
+def test_a_source_in_64_bits_is_the_same(name) -> None:
+    def play():
+        source = aaa_jax.search.sources.SOURCES[name](num_policies=2)
+        state = jax.jit(source.init)(KEY)
+        drawn = jax.jit(source.sample)(KEY, state, 0.5)
+        losses = jnp.array([1.0, 2.0], jnp.float32)
+        info = jax.eval_shape(source.update, state, drawn, losses)[1]
+        return (state, check_policies(drawn)), info
+
+    here = play()
+    with jax.enable_x64(True):
+        there = play()
+    for a, b in zip(jax.tree.leaves(here[0]), jax.tree.leaves(there[0]), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    assert {leaf.dtype.name for leaf in there[1].values()} == {"float32"}
+    assert here[1] == there[1]

@@ -1,0 +1,253 @@
+import pathlib
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from aaa_jax.augment import ops
+from aaa_jax.augment.magnitudes import RANGES
+from tests.oracles.pillow_ops import (
+    FILL,
+    NAMES,
+    SIZES,
+    center_of,
+    expected,
+    pictures,
+    pillow_op,
+)
+
+GOLDEN = pathlib.Path(__file__).with_name("ops_golden.txt").read_text()
+FILL_ARRAY = jnp.array(FILL, jnp.uint8)
+
+
+def settings(name: str, height: int, width: int) -> dict[float, int]:
+    """Each value that some range table gives the op, with its first magnitude."""
+    values: dict[float, int] = {}
+    for table in RANGES.values():
+        for magnitude in range(table.num_magnitudes):
+            for sign in (1, -1):
+                value = table.value(name, magnitude, sign, height, width)
+                values.setdefault(value, magnitude)
+    return values
+
+
+def stack_rows(name: str, values: list[float], height: int, width: int):
+    rows = [ops.coefficients(name, value, height, width) for value in values]
+    return jax.tree.map(
+        lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *rows
+    )
+
+
+def golden_inputs() -> tuple[np.ndarray, ops.Inputs]:
+    y, x, c = np.mgrid[:32, :32, :3]
+    values = 20 + (3 * x * x + 5 * y * y + 7 * (c + 1) * x * y + 11 * c * y + 40) % 200
+    image = values.astype(np.uint8)
+    center, partner = jnp.array([3, 29], jnp.int32), jnp.asarray(image[:, ::-1])
+    return image, ops.Inputs(center, partner, jnp.zeros(3, jnp.uint8))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("op", ops.OPS, ids=lambda op: op.name)
+def test_every_op_equals_pillow_at_every_value_of_every_table(op, size) -> None:
+    values = settings(op.name, *size)
+    images = pictures(*size)
+    rows = stack_rows(op.name, list(values), *size)
+    centers = [
+        [center_of(i, magnitude, *size) for i in range(len(images))]
+        for magnitude in values.values()
+    ]
+
+    def apply(image, partner, row, center):
+        return op.apply(image, row, ops.Inputs(center, partner, FILL_ARRAY))
+
+    over_images = jax.vmap(apply, in_axes=(0, 0, None, 0))
+    over_values = jax.jit(jax.vmap(over_images, in_axes=(None, None, 0, 0)))
+    partners = np.roll(images, -1, axis=0)
+    got = over_values(images, partners, rows, jnp.array(centers, jnp.int32))
+    for result, (value, magnitude) in zip(np.asarray(got), values.items(), strict=True):
+        want = expected(*size, op.name, value, magnitude)
+        np.testing.assert_array_equal(result, want, err_msg=f"{op.name} {value}")
+
+
+@pytest.mark.parametrize("op", ops.OPS, ids=lambda op: op.name)
+def test_golden_values_of_pillow_hold(op) -> None:
+    """The same as above without Pillow: its results, as checksums."""
+    image, inputs = golden_inputs()
+    assert f"{zlib.crc32(image.tobytes()):08x}" == "cc824f7a"
+    lines = [line.split() for line in GOLDEN.splitlines() if line[0] != "#"]
+    lines = [line for line in lines if line[1] == op.name]
+    assert lines or op.name == "Identity"
+    if op.name == "Cutout":
+        inputs = inputs._replace(fill=FILL_ARRAY)
+    apply = jax.jit(op.apply)
+    for ranges, name, sign, *checksums in lines:
+        for magnitude, checksum in enumerate(checksums):
+            direction = -1 if sign == "-" else 1
+            value = RANGES[ranges].value(name, magnitude, direction, 32, 32)
+            got = np.asarray(
+                apply(image, ops.coefficients(name, value, 32, 32), inputs)
+            )
+            assert f"{zlib.crc32(got.tobytes()):08x}" == checksum, (ranges, magnitude)
+
+
+@pytest.mark.parametrize("op", ops.OPS, ids=lambda op: op.name)
+def test_an_op_is_the_same_under_jit_and_vmap(op) -> None:
+    image, inputs = golden_inputs()
+    value = RANGES["monotone"].value(op.name, 7, -1, 32, 32)
+    row = jax.tree.map(jnp.asarray, ops.coefficients(op.name, value, 32, 32))
+    want = pillow_op(
+        image, op.name, value, (3, 29), np.asarray(inputs.partner), (0, 0, 0)
+    )
+    plain = op.apply(jnp.asarray(image), row, inputs)
+    index = jnp.int32(ops.op_index(op.name))
+    batched = jax.vmap(ops.apply_op, in_axes=(0, None, None, None))
+    jitted = jax.jit(ops.apply_op)(image, index, row, inputs)
+    assert plain.dtype == jnp.uint8
+    np.testing.assert_array_equal(plain, want)
+    np.testing.assert_array_equal(jitted, want)
+    np.testing.assert_array_equal(batched(image[None], index, row, inputs)[0], want)
+
+
+def test_auto_contrast_equals_pillow_for_every_pair_of_extremes() -> None:
+    lowest, highest = np.triu_indices(256)
+    value = np.arange(256)
+    stretched = np.clip(value, lowest[:, None], highest[:, None]).astype(np.uint8)
+    assert len(stretched) == 32896
+    channels = np.resize(stretched, (32898, 256)).reshape(-1, 3, 256)
+    trios = channels.swapaxes(1, 2)[:, None]  # images of 1 x 256
+    got = np.asarray(jax.jit(jax.vmap(ops.auto_contrast))(trios))
+    differing = 0
+    for image, result in zip(trios, got, strict=True):
+        want = np.asarray(ImageOps.autocontrast(Image.fromarray(image)))
+        differing += int((result != want).sum())
+    assert differing == 0
+
+
+def test_blend_equals_pillow_for_every_pair_of_values_and_every_factor() -> None:
+    enhancers = ("Contrast", "Color", "Brightness", "Sharpness", "SamplePairing")
+    factors = {v for name in enhancers for v in settings(name, 32, 32)}
+    limits = {v for name in enhancers for v in ops.OPS[ops.op_index(name)].limits}
+    factors = sorted(factors | limits)
+    assert len(factors) > 80
+    start, end = np.mgrid[:256, :256]
+    rows = stack_rows("Color", factors, 32, 32)
+    blend = jax.jit(jax.vmap(ops.blend, in_axes=(None, None, 0)))
+    got = np.asarray(blend(jnp.asarray(start), jnp.asarray(end), rows.factor))
+    first, second = (Image.fromarray(a.astype(np.uint8)) for a in (start, end))
+    for result, factor in zip(got, factors, strict=True):
+        want = np.asarray(Image.blend(first, second, factor))
+        np.testing.assert_array_equal(result, want, err_msg=f"factor {factor}")
+
+
+def test_a_fused_multiply_add_cannot_change_a_blend() -> None:
+    """Both parts of the product are exact, so fusing them rounds the same number."""
+    for value in settings("Color", 32, 32):
+        high, low = ops.coefficients("Color", value, 32, 32).factor
+        assert high + low == np.float32(value)
+        for difference in (255, 254, 253, 171, 85, 1):
+            for part in (high, low):
+                exact = float(part) * difference
+                assert float(np.float32(exact)) == exact
+
+
+def test_gray_equals_pillow_for_a_third_of_all_colors() -> None:
+    red, green, blue = np.mgrid[:256, :256, :256:3].astype(np.int32)
+    got = np.asarray(jax.jit(ops.gray_of)(red, green, blue)).reshape(256, -1)
+    colors = np.stack([red, green, blue], axis=-1).astype(np.uint8)
+    picture = Image.fromarray(colors.reshape(256, -1, 3)).convert("L")
+    np.testing.assert_array_equal(got, np.asarray(picture))
+
+
+def test_thirteenths_and_quotients_are_those_of_whole_numbers() -> None:
+    total = np.arange(13 * 255 + 1)
+    got = jax.jit(ops.rounded_thirteenth)(jnp.asarray(total, jnp.int32))
+    np.testing.assert_array_equal(got, (2 * total + 13) // 26)
+    rng = np.random.default_rng(0)
+    divisors = np.concatenate([np.arange(1, 300), rng.integers(1, 2**24, 300)])
+    multiples = rng.integers(0, 2**24 // divisors, (50, divisors.size)) * divisors
+    for offset in (-1, 0, 1):
+        dividends = np.clip(multiples + offset, 0, 2**24)
+        got = jax.jit(ops.floor_quotient)(
+            jnp.asarray(dividends, jnp.int32),
+            jnp.asarray(np.broadcast_to(divisors, dividends.shape), jnp.int32),
+        )
+        np.testing.assert_array_equal(got, dividends // divisors)
+
+
+def test_the_matrices_are_those_of_the_specification() -> None:
+    """Check values of `autoaugment` at magnitude 9, 32 x 32, from Pillow's numbers."""
+    rows = {
+        ("Rotate", 30.0): (56756, -32768, 676764, 32768, 56756, -339044),
+        ("ShearX", 0.3): (65536, 19661, 42598, 0, 65536, 32768),
+        ("TranslateX", -10.0): (65536, 0, -622592, 0, 65536, 32768),
+    }
+    for (name, value), matrix in rows.items():
+        assert tuple(ops.coefficients(name, value, 32, 32).matrix) == matrix
+
+
+def test_a_quarter_turn_is_exact() -> None:
+    image = pictures(32, 32)[0]
+    for degrees in (90.0, 180.0, 270.0, -90.0, 360.0):
+        row = ops.coefficients("Rotate", degrees, 32, 32)
+        got = ops.affine(jnp.asarray(image), jnp.asarray(row.matrix), FILL_ARRAY)
+        np.testing.assert_array_equal(got, np.rot90(image, degrees // 90))
+
+
+def test_the_table_lists_the_papers_ops_in_order() -> None:
+    paper = [
+        *("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "AutoContrast"),
+        *("Invert", "Equalize", "Solarize", "Posterize", "Contrast", "Color"),
+        *("Brightness", "Sharpness", "Cutout", "SamplePairing"),
+    ]
+    assert [*paper, "Identity"] == NAMES
+    assert ops.NUM_SEARCH_OPS == 16
+    without = {op.name for op in ops.OPS if not op.has_magnitude}
+    assert without == {"AutoContrast", "Invert", "Equalize", "Identity"}
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"unknown op 'Blur': use one of ShearX, "):
+        ops.coefficients("Blur", 1.0, 32, 32)
+    with pytest.raises(ValueError, match=r"0 x 32: sides from 1 to 8192"):
+        ops.coefficients("Rotate", 1.0, 0, 32)
+    with pytest.raises(ValueError, match=r"8000 x 8000: at most 4194304 pixels"):
+        ops.coefficients("Rotate", 1.0, 8000, 8000)
+    with pytest.raises(ValueError, match=r"value nan of Rotate: a finite number"):
+        ops.coefficients("Rotate", float("nan"), 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("ShearX", 3.5, "-3 to 3"),
+        ("ShearY", -40.0, "-3 to 3"),
+        ("TranslateX", 40000.0, "-8192 to 8192"),
+        ("TranslateY", -9000.0, "-8192 to 8192"),
+        ("Solarize", 1e12, "0 to 256"),
+        ("Posterize", 12.0, "1 to 8"),
+        ("Posterize", -3.0, "1 to 8"),
+        ("Contrast", 1e30, "-100 to 100"),
+        ("Cutout", -4.0, "0 to 8192"),
+        ("SamplePairing", 7.0, "0 to 1"),
+    ],
+)
+def test_a_value_that_the_op_does_not_take_is_refused(name, value, allowed) -> None:
+    message = rf"value .* of {name}: from {allowed} is allowed"
+    with pytest.raises(ValueError, match=message):
+        ops.coefficients(name, value, 32, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 8192), (8192, 1)], ids=str)
+def test_the_outermost_values_are_exact_on_the_longest_images(size) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    affine = jax.jit(ops.affine)
+    for op in ops.OPS[: ops.op_index("Rotate") + 1]:
+        limits = op.limits if op.name != "Rotate" else (-45.0, 4000.0)
+        for value in limits:
+            matrix = jnp.asarray(ops.coefficients(op.name, value, *size).matrix)
+            got = affine(jnp.asarray(image), matrix, FILL_ARRAY)
+            want = pillow_op(image, op.name, value)
+            np.testing.assert_array_equal(got, want, err_msg=f"{op.name} {value}")

@@ -1,0 +1,129 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax.augment import large_batch, standard
+from tests.oracles.pillow_ops import crop, pictures
+
+KEY = jax.random.key(7)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (5, 9)], ids=str)
+@pytest.mark.parametrize("padding", [0, 4])
+def test_crops_are_those_of_numpy(size, padding) -> None:
+    images = np.tile(pictures(*size), (4, 1, 1, 1))
+    crops = standard.draw_crops(KEY, len(images), padding=padding, flip=True)
+    apply = jax.jit(standard.apply_crops, static_argnames="padding")
+    got = apply(crops, images, padding=padding)
+    assert got.dtype == jnp.uint8
+    assert 0 < np.asarray(crops.flip).sum() < len(images)
+    for i, image in enumerate(images):
+        offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
+        want = crop(image, offset, flip, padding)
+        np.testing.assert_array_equal(got[i], want)
+    whole = standard.standard_augment(KEY, jnp.asarray(images), padding=padding)
+    np.testing.assert_array_equal(whole, got)
+
+
+def test_padding_is_as_invalid_as_what_a_policy_moved_in() -> None:
+    images = pictures(5, 9)
+    valid = np.random.default_rng(0).random(images.shape[:3]) < 0.5
+    crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
+    run = jax.jit(standard.apply_crops_with_validity, static_argnames="padding")
+    got, got_valid = run(crops, images, valid, padding=4)
+    assert got_valid.dtype == bool
+    np.testing.assert_array_equal(got, standard.apply_crops(crops, images, padding=4))
+    for i, mask in enumerate(valid):
+        offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
+        want = crop(mask[..., None], offset, flip, 4)[..., 0]
+        np.testing.assert_array_equal(got_valid[i], want)
+
+
+def test_drawn_crops_are_uniform_and_flips_are_a_half() -> None:
+    crops = standard.draw_crops(KEY, 18000, padding=4, flip=True)
+    for axis in (0, 1):
+        counts = np.bincount(crops.offset[:, axis], minlength=9)
+        assert counts.shape == (9,)
+        assert np.abs(counts / 18000 - 1 / 9).max() < 5 * np.sqrt(8 / 81 / 18000)
+    assert abs(np.mean(crops.flip) - 0.5) < 5 * np.sqrt(0.25 / 18000)
+    assert not standard.draw_crops(KEY, 100, padding=4, flip=False).flip.any()
+
+
+def test_whole_numbers_stay_below_the_limit() -> None:
+    """The largest float32 that `uniform` can return is 1 - 2^-23."""
+    largest = jnp.float32(1 - 2**-23)
+    for limit in (*range(1, 300), 999, 4095, 4097, 8192, 10**6):
+        assert standard.below(limit, largest) == limit - 1
+        assert standard.below(limit, jnp.float32(0)) == 0
+
+
+def test_normalize_has_mean_zero_and_unit_variance() -> None:
+    images = pictures(32, 32)
+    pixels = images.reshape(-1, 3) / 255
+    mean, std = pixels.mean(0), pixels.std(0)
+    got = jax.jit(lambda x: standard.normalize(x, mean, std))(images)
+    assert got.dtype == jnp.float32
+    want = (images / 255 - mean) / std
+    np.testing.assert_allclose(got, want, atol=1e-6)  # float32 against double
+    np.testing.assert_allclose(got.reshape(-1, 3).mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(got.reshape(-1, 3).std(0), 1, atol=1e-5)
+
+
+def test_invalid_pixels_become_the_mean() -> None:
+    images = pictures(5, 9)
+    valid = np.random.default_rng(0).random(images.shape[:3]) < 0.5
+    got = standard.normalize(images, (0.5,) * 3, (0.2,) * 3, jnp.asarray(valid))
+    want = np.where(
+        valid[..., None], standard.normalize(images, (0.5,) * 3, (0.2,) * 3), 0
+    )
+    np.testing.assert_array_equal(got, want)
+
+
+def test_fixed_cutout_zeroes_a_square_cut_at_the_borders() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(40, 32, 24, 3)).astype(np.float32)
+    centers = np.array(standard.draw_centers(KEY, 40, 32, 24))
+    assert (centers >= 0).all()
+    assert (centers < (32, 24)).all()
+    centers[:4] = [(0, 0), (31, 23), (0, 23), (16, 12)]
+    want = images.copy()
+    for image, (y, x) in zip(want, centers, strict=True):
+        image[max(y - 8, 0) : y + 8, max(x - 8, 0) : x + 8] = 0
+    got = jax.jit(standard.fixed_cutout)(images, jnp.asarray(centers))
+    np.testing.assert_array_equal(got, want)
+    half = standard.fixed_cutout(
+        jnp.asarray(images, jnp.bfloat16), jnp.asarray(centers)
+    )
+    assert half.dtype == jnp.bfloat16
+
+
+def test_centers_cover_all_pixels() -> None:
+    centers = np.asarray(standard.draw_centers(KEY, 4000, 3, 5))
+    counts = np.zeros((3, 5))
+    np.add.at(counts, tuple(centers.T), 1)
+    assert np.abs(counts / 4000 - 1 / 15).max() < 5 * np.sqrt(1 / 15 / 4000)
+
+
+def test_augment_offers_all_of_it() -> None:
+    names = "Crops apply_crops draw_centers draw_crops fixed_cutout normalize"
+    for name in (*names.split(), "standard_augment"):
+        assert getattr(large_batch, name) is getattr(standard, name)
+
+
+def test_wrong_shapes_and_dtypes_are_refused() -> None:
+    images = jnp.asarray(pictures(5, 9))
+    crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
+    floats = r"images are float32: uint8 from 0 to 255 is needed; values from 0 to 1"
+    with pytest.raises(ValueError, match=floats):
+        standard.apply_crops(crops, images.astype(jnp.float32), padding=4)
+    with pytest.raises(ValueError, match=floats):
+        standard.standard_augment(KEY, images / 255)
+    with pytest.raises(AssertionError):
+        standard.apply_crops(crops, images[:3], padding=4)
+    with pytest.raises(AssertionError):
+        standard.normalize(images.astype(jnp.float32), (0.5,) * 3, (0.2,) * 3)
+    with pytest.raises(AssertionError):
+        standard.normalize(images, (0.5,), (0.2,))
+    with pytest.raises(AssertionError):
+        standard.fixed_cutout(images.astype(jnp.float32), crops.offset[:3])

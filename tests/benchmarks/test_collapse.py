@@ -1,0 +1,113 @@
+"""The bandit of benchmarks/collapse.py against NumPy and a second simulation."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax.augment.policies import Policies
+from benchmarks import collapse
+
+
+def make_policies(seed: int) -> Policies:
+    rng = np.random.default_rng(seed)
+    shape = (8, 5, 2)
+    return Policies(
+        ops=jnp.asarray(rng.integers(0, 16, shape), jnp.int32),
+        magnitudes=jnp.asarray(rng.integers(0, 10, shape), jnp.int32),
+        probs=jnp.ones(shape),
+    )
+
+
+def test_the_table_is_papers():
+    table = collapse.hardness()
+    assert table.shape == (16, 10)
+    for op in range(16):
+        for magnitude in range(10):
+            expected = (op + 1) / 16 * magnitude / 9
+            assert table[op, magnitude] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_policys_loss_is_the_mean_over_its_sub_policies():
+    policies, skill = make_policies(0), np.random.default_rng(1).random((16, 10))
+    losses = collapse.policy_losses(jnp.asarray(skill, jnp.float32), policies)
+    for m in range(8):
+        of_pairs = [
+            (o + 1) / 16 * level / 9 * (1 - skill[o, level])
+            for o, level in zip(
+                np.asarray(policies.ops[m]).ravel(),
+                np.asarray(policies.magnitudes[m]).ravel(),
+                strict=True,
+            )
+        ]
+        assert losses[m] == pytest.approx(sum(of_pairs) / 5, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", collapse.GAMES)
+def test_skill_grows_with_every_draw_and_fades_with_every_round(name):
+    game, policies = collapse.GAMES[name], make_policies(2)
+    skill = np.random.default_rng(3).random((16, 10))
+    expected = skill.copy()
+    for op, magnitude in zip(
+        np.asarray(policies.ops).ravel(),
+        np.asarray(policies.magnitudes).ravel(),
+        strict=True,
+    ):
+        gap = 1 - expected[op, magnitude]
+        expected[op, magnitude] += game.learning * gap
+    expected *= 1 - game.forgetting
+    if name != "learning":
+        expected[15] = 0
+    found = collapse.practise(jnp.asarray(skill, jnp.float32), policies, game)
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # float32 near 1
+    fresh = collapse.practise(jnp.zeros((16, 10)), policies, game)
+    assert (name == "table") == (not np.any(fresh))
+
+
+def make_arrays(entropy: np.ndarray) -> collapse.Arrays:
+    constant = np.full(entropy.shape, 0.1)
+    return {
+        "entropy": entropy,
+        "top_op_share": constant,
+        "top_magnitude_share": constant,
+        "kl": constant / 10,
+        "loss": constant * 3,
+        "ignorance": constant * 2,
+    }
+
+
+def test_states_and_their_first_updates_are_counted_from_one():
+    falling = np.stack([0.995 - 0.01 * np.arange(80), np.full(80, 0.9)])
+    states = collapse.states(make_arrays(falling))
+    np.testing.assert_array_equal(states[0], [0] * 50 + [1] * 20 + [2] * 10)
+    assert not states[1].any()
+    assert collapse.first_update(states >= 1) == "51 (1/2)"
+    assert collapse.first_update(states >= 2) == "71 (1/2)"
+    assert collapse.first_update(states[:1] >= 2) == "71"
+    assert collapse.first_update(states[1:] >= 1) == "never"
+    line = collapse.row("some", make_arrays(falling))
+    mean = (np.mean(falling[0, 20:30]) + 0.9) / 2
+    assert line.startswith(f"| some | {mean:.2f} |")
+    assert line.endswith("| 1 ok, 1 collapsed | 0.300 | 0.200 | 0.010 |")
+
+
+def test_the_page_has_every_controller_in_every_game_and_the_figure_is_drawn(tmp_path):
+    arrays = make_arrays(np.full((3, 50), 0.8))
+    played = {
+        name: dict.fromkeys(collapse.GAMES, arrays) for name in collapse.CONTROLLERS
+    }
+    page = collapse.page(played, seeds=3, updates=50)
+    for game in collapse.GAMES:
+        assert f"\n## {game}\n" in page
+    assert page.count("\n| guarded | 0.80 |") == len(collapse.GAMES)
+    assert "\n| paper | 0.80 (1.0) |" in page
+    collapse.draw(played, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow  # the controller's numbers are in test_controller.py
+def test_the_table_game_agrees_with_an_independent_simulation():
+    for name, reference in collapse.REFERENCE.items():
+        entropy = collapse.measure(collapse.CONTROLLERS[name], 5, 200)["table"]
+        for update, expected in zip(collapse.SHOWN[:-1], reference, strict=False):
+            found = collapse.at(entropy["entropy"], update)
+            assert abs(found - expected) <= 0.1, (name, update)

@@ -1,0 +1,603 @@
+"""The scripts for a GPU machine: their commands parse, and their parts stop and resume.
+
+What they start is tested elsewhere or here at tiny size; the logic of the scripts runs
+with a stand-in for Python, so that a whole table takes a second.
+"""
+
+import importlib
+import os
+import pathlib
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from aaa_jax.experiments import build, table_cells
+from aaa_jax.trained import corrupted_images
+from benchmarks import augment_memory, epoch, gpu_setup, profile_step
+from configs import table
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SPEED, TABLE = (ROOT / "benchmarks" / f"gpu_{name}.sh" for name in ("speed", "table4"))
+
+
+def _run(script, *words, **environment):
+    return subprocess.run(
+        [script, *words],
+        env=os.environ | {"PYTHON": sys.executable} | environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def _listed(*words):
+    """Part -> the words of its command after `python -m`."""
+    lines = _run(SPEED, *words, "--list").stdout.splitlines()
+    commands = {}
+    for line in lines:
+        part, _, _, python, dash_m, *command = shlex.split(line)
+        assert (python, dash_m) == (sys.executable, "-m")
+        commands[part] = command
+    return commands
+
+
+@pytest.mark.parametrize("script", [SPEED, TABLE])
+def test_the_scripts_are_sound_bash(script):
+    subprocess.run(["bash", "-n", script], check=True)
+    assert os.access(script, os.X_OK)
+
+
+# gpu_speed.sh
+
+
+@pytest.mark.parametrize("words", [(), ("--tiny",)])
+def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
+    """Each is called as listed, and stopped where it would begin to work."""
+    commands = _listed(*words)
+    assert {"parity", "memory", "augment", "epoch", "input"} < commands.keys()
+    assert "--made_up=400" in commands["input"]
+    for module, *flags in commands.values():
+        entry = importlib.import_module(module)
+        assert "--out=benchmarks/results" in flags
+        assert ("--quick" in flags) == bool(words) or module.endswith("gpu_setup")
+        if hasattr(entry, "_parse"):
+            options = entry._parse(flags)
+            assert options.out == pathlib.Path("benchmarks/results")
+            continue
+        monkeypatch.setattr(entry, "machine", _stop, raising=False)
+        for name in ("plan", "golden_results", "kernel_seconds"):
+            if hasattr(entry, name):
+                monkeypatch.setattr(entry, name, _stop)
+        if module.endswith("gpu_setup"):
+            assert entry.main(flags) == 0
+            continue
+        with pytest.raises(_Begun):
+            entry.main(flags)
+
+
+class _Begun(Exception):
+    pass
+
+
+def _stop(*_, **__):
+    raise _Begun
+
+
+def test_all_networks_that_the_goals_name_have_a_part():
+    flags = {flag for command in _listed().values() for flag in command}
+    for network in ("wrn28x10", "shake26_2x96d", "pyramidnet", "r50"):
+        assert f"--networks={network}" in flags
+    assert "--candidates=jit:1,jit:2,jit:4,pmap:2,shard_map:2" in flags
+
+
+def test_a_part_that_is_not_there_is_refused_with_those_that_are():
+    done = _run(SPEED, "parities")
+    assert done.returncode == 2
+    assert "no part 'parities'" in done.stderr
+    assert " parity " in done.stderr
+
+
+def test_without_a_gpu_nothing_is_measured(tmp_path):
+    done = _run(SPEED, "parity", OUT=str(tmp_path), JAX_PLATFORMS="cpu")
+    assert done.returncode == 2
+    assert "no GPU" in done.stderr
+    assert "pip install -e '.[cuda13]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+FAKE_PART = """#!/bin/sh
+case "$*" in
+  *gpu_setup*) exec sleep 60 ;;
+  *benchmarks.epoch*) exit 3 ;;
+esac
+echo "ran $*"
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """Writes a stand-in for Python, its path."""
+
+    def write(text):
+        path = tmp_path / "python"
+        path.write_text(text)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+
+    return write
+
+
+def test_the_end_says_what_ran_what_was_stopped_and_what_was_skipped(stand_in):
+    python = stand_in(FAKE_PART)
+    done = _run(SPEED, "--tiny", "setup", "epoch", PYTHON=python, BUDGET="3")
+    assert done.returncode == 1
+    *_, stopped, skipped = done.stdout.splitlines()
+    assert stopped.startswith("setup: stopped after its 3 s")
+    assert skipped.startswith("epoch: skipped (needs about 120 s, ")
+    assert skipped.endswith("run: benchmarks/gpu_speed.sh epoch")
+
+
+def test_a_part_that_fails_does_not_keep_the_next_from_running(stand_in):
+    done = _run(SPEED, "--tiny", "epoch", "memory", PYTHON=stand_in(FAKE_PART))
+    assert done.returncode == 1
+    *_, failed, ok = done.stdout.splitlines()
+    assert failed.startswith("epoch: failed with exit code 3")
+    assert ok.startswith("memory: ok")
+
+
+def test_the_setup_names_what_reports_and_corruptions_need(monkeypatch, capsys):
+    monkeypatch.setattr(corrupted_images, "find_imagemagick", lambda: None)
+    assert gpu_setup.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "ImageMagick missing: motion_blur and snow are left out" in printed
+    for package in ("grain", "matplotlib", "sklearn", "tqdm", "skimage"):
+        assert f"\n{package} is here\n" in printed
+    monkeypatch.setattr(corrupted_images, "find_imagemagick", lambda: "/bin/convert")
+    assert gpu_setup.main([]) == 0
+    assert "ImageMagick is here: /bin/convert\n" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_setup.util, "find_spec", lambda name: None)
+    assert gpu_setup.main([]) == 2
+    assert "missing packages: jax, flax" in capsys.readouterr().err
+
+
+# What only these scripts start.
+
+
+def test_the_plan_of_the_augmentations_memory():
+    plan = augment_memory.plan(8, 16, "map")
+    assert plan.output == 16 * 8 * 8 * 3
+    assert plan.temporary > 0
+    made = [plan._replace(temporary=times * plan.output) for times in (3, 4)]
+    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "x"}
+    page = augment_memory.markdown(made, "vmap", here)
+    assert "| 3.00 | reached |" in page
+    assert "| 4.00 | missed |" in page
+
+
+def test_a_kernel_is_what_its_name_says():
+    names = {
+        "sm90_xmma_fprop_implicit_gemm_bf16": "convolutions and matrix products",
+        "input_reduce_fusion_12": "fusions of XLA",
+        "MemcpyD2D": "copies",
+        "ncclDevKernel": "others",
+    }
+    assert {name: profile_step.kind(name) for name in names} == names
+    lines = profile_step.tables({"loop_fusion": 0.003, "MemcpyD2D": 0.001}, steps=2)
+    assert "| fusions of XLA | 1.500 | 75.0 % |" in lines
+    assert "| MemcpyD2D | 0.500 | 25.0 % |" in lines
+
+
+def test_what_an_epoch_cannot_be_asked_is_refused(capsys):
+    for wrong, message in [
+        ("--networks=r50", "r50: use wrn40x2"),
+        ("--candidates=jit", "such as jit:2"),
+        ("--candidates=vmap:2", "such as jit:2"),
+    ]:
+        with pytest.raises(SystemExit):
+            epoch.main([wrong])
+        assert message in capsys.readouterr().err
+
+
+def test_the_page_of_an_epoch_compares_medians():
+    rows = [
+        {"name": "jit:2", "devices": 1, "seconds": [0.01, 0.02, 0.01], "first_s": 30.0}
+        | {"controller_s": 0.005},
+        {"name": "pmap:2", "devices": 3, "why": "groups do not divide"},
+        {"name": "torch", "seconds": [0.04, 0.04, 0.05], "first_s": 60.0}
+        | {"workers": 16, "device": "gpu", "step_s": 0.03, "batch_s": 0.02},
+    ]
+    table = {"network": "wrn", "num_rows": 1000, "dtype": "bfloat16", "rows": rows}
+    table |= {"images": "noise"}
+    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "x"}
+    record = {"command": "python", "machine": here, "versions": {"jax": "1"}}
+    page = epoch.markdown(record | {"load_average": 0.0, "networks": [table]})
+    assert (
+        "| ours, jit, 1 device(s), 2 steps ahead | 100,000 | 10.0 (10.0–20.0) | 3.9 | "
+        "4.00 | 30.0 |" in page
+    )
+    assert "| PyTorch, Pillow, 16 workers | 25,000 | 40.0 (40.0–50.0) |" in page
+    assert "3 device(s), 2 steps ahead | groups do not divide |" in page
+    assert "(50,000 images/s)" in page
+    assert "controller update take 5.0 ms" in page
+
+
+@pytest.fixture
+def epoch_torch():
+    pytest.importorskip(
+        "torch",
+        reason="PyTorch is not installed: pip install -r requirements-oracles.txt",
+    )
+    from benchmarks import epoch_torch
+
+    return epoch_torch
+
+
+def test_pytorchs_instances_are_standard_augmentation_of_pillow(tmp_path, epoch_torch):
+    """Under Identity an instance is a crop of the padded image, but for Cutout."""
+    splits = epoch.make_splits(6, "")
+    epoch.save_work(tmp_path / "work.npz", splits)
+    work, labels = epoch_torch.load_work(tmp_path / "work.npz")
+    assert np.array_equal(work.images, splits.train.images)
+    identity = work.names.index("Identity")
+    work = work._replace(ops=np.full_like(work.ops, identity))
+    instances, label = epoch_torch.Instances(work.images, labels, work)[4]
+    assert label == labels[4]
+    assert instances.shape == (8, 32, 32, 3)
+    pads = ((4, 4), (4, 4), (0, 0))
+    padded = np.pad(work.images[4], pads).astype(int)
+    for instance in instances:
+        covered = (instance == work.fill).all(-1).mean()
+        assert 0.05 < covered < 0.27  # 16 x 16 of 32 x 32, or less at an edge
+        agreements = [
+            (cut == instance).all(-1).mean()
+            for y in range(9)
+            for x in range(9)
+            for crop in [padded[y : y + 32, x : x + 32]]
+            for cut in (crop, crop[:, ::-1])
+        ]
+        assert max(agreements) == pytest.approx(1 - covered, abs=0.01)
+
+
+def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path, epoch_torch):
+    import torch
+
+    epoch.save_work(tmp_path / "work.npz", epoch.make_splits(3, ""))
+    work, _ = epoch_torch.load_work(tmp_path / "work.npz")
+    instances = np.random.default_rng(0).integers(0, 256, (3, 8, 5, 5, 3), np.uint8)
+    moments = epoch_torch._moments(work, torch.device("cpu"))
+    batch = torch.from_numpy(instances), torch.tensor([7, 2, 5])
+    images, labels = epoch_torch._prepare(moments, batch)
+    assert labels.tolist() == [7] * 8 + [2] * 8 + [5] * 8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    rows = instances.reshape(24, 5, 5, 3) / 255
+    expected = (rows - np.array(work.mean)) / np.array(work.std)
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
+
+
+@pytest.mark.slow  # a minute of compilation
+def test_an_epoch_is_measured_from_end_to_end(tmp_path, epoch_torch):
+    words = ("--quick", "--networks=wrn40x2", "--candidates=jit:1,pmap:2,torch")
+    epoch.main([*words, f"--out={tmp_path}"])
+    [page] = tmp_path.glob("epoch-*.md")
+    text = page.read_text()
+    assert "| ours, jit, 1 device(s), 1 steps ahead |" in text
+    assert "failed" not in text
+
+
+@pytest.mark.slow
+def test_parts_run_at_tiny_size(tmp_path):
+    parts = ("setup", "memory", "profile", "input", "dispatch")
+    done = _run(SPEED, "--tiny", *parts, OUT=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = {path.name.split("-")[0] for path in tmp_path.glob("*.md")}
+    assert made == {"augment_memory", "profile", "input", "dispatch"}
+
+
+# gpu_table4.sh
+
+CELLS = table_cells.select_cells(table.get_config("table4_cifar10", "*"))
+
+
+def test_m_epochs_and_images_are_as_the_table_says():
+    steps, seen = {}, {}
+    for cell in CELLS[:8]:
+        config = table_cells.cell_config(table.get_config("table4_cifar10", "*"), cell)
+        build.check_config(config)
+        num_policies = config.policies.num_policies
+        steps[cell.column] = 390 * config.epochs
+        seen[cell.column] = steps[cell.column] * config.batch_size * num_policies
+        assert num_policies == (1 if cell.column in ("baseline", "cutout") else 8)
+        assert config.optimizer.learning_rate == 0.1
+        assert config.optimizer.schedule == "cosine"
+        assert config.seed == 0
+    assert len(set(seen.values())) == 1
+    assert steps["ours"] == 11_700
+    ours = table_cells.cell_config(
+        table.get_config("table4_cifar10", "*"), table_cells.Cell("wrn40x2", "ours", 0)
+    )
+    assert steps["ours"] // ours.policies.round_steps == 201
+
+
+# Lists cells, runs them (at once, or until a signal), tests them under corruption.
+FAKE_TABLE = """#!/bin/sh
+case "$*" in
+  *--list*)
+    for column in baseline cutout fixed autoaugment trivialaugment random ours guarded
+    do for seed in 0 1 2 3 4; do
+      cell=wrn40x2/$column/seed$seed
+      state=$(cat $RUNS/$cell/state 2>/dev/null || echo 'not run')
+      echo "$cell  paper -  $state  python launch.py --config=$cell"
+    done; done ;;
+  *launch.py*)
+    cell=${2##*:}
+    mkdir -p $RUNS/$cell/checkpoints
+    head -c 100 /dev/urandom > $RUNS/$cell/checkpoints/1
+    echo $cell >> $RUNS/begun
+    if [ $(wc -l < $RUNS/begun) = "$HANGS_AT" ]; then
+      trap 'echo TERM >> $RUNS/signals' TERM
+      sleep 60 > /dev/null 2>&1 &
+      wait
+      sleep 1  # while a second signal would come
+      kill $!
+      echo "stopped at step 3 of 9" > $RUNS/$cell/state
+      exit 143
+    fi
+    [ "$cell" = "$FAILS" ] && exit 1
+    echo "finished at step 9 of 9" > $RUNS/$cell/state ;;
+  *corruptions*)
+    shift 3
+    echo "$# runs after $(wc -l < $RUNS/begun) cells" >> $RUNS/tests
+    [ -n "$TESTS" ] && exit $TESTS
+    for run; do echo {} > $run/corruption.json; done ;;
+esac
+"""
+
+
+@pytest.fixture
+def table_run(stand_in, tmp_path):
+    """Runs the script with a stand-in for Python in a folder of its own."""
+    runs = tmp_path / "runs"
+    python = stand_in(FAKE_TABLE)
+
+    def run(*words, **more):
+        return _run(TABLE, *words, **{"PYTHON": python, "RUNS": str(runs)} | more)
+
+    return run, runs
+
+
+def test_the_cells_come_in_the_order_of_what_they_tell(table_run):
+    run, runs = table_run
+    done = run()
+    assert done.returncode == 0, done.stderr
+    begun = (runs / "begun").read_text().split()
+    assert sorted(begun) == sorted(cell.name for cell in CELLS)
+    pairs = [f"wrn40x2/{c}/seed{s}" for s in range(5) for c in ("random", "ours")]
+    assert begun[:10] == pairs
+    assert begun[10] == "wrn40x2/guarded/seed0"
+    assert begun[-1] == "wrn40x2/autoaugment/seed4"
+    assert "40 of 40 cells are finished" in done.stdout
+    assert len(list(runs.rglob("corruption.json"))) == 40
+    assert run().returncode == 0
+    assert (runs / "begun").read_text().split() == begun  # nothing is run again
+
+
+def test_a_part_ends_in_its_time_and_the_next_goes_on_with_the_same_cell(table_run):
+    run, runs = table_run
+    started = time.monotonic()
+    done = run(HANGS_AT="1", BUDGET="6", NEEDED="1", SAVING="3")
+    assert time.monotonic() - started < 30
+    assert done.returncode == 0
+    assert "0 of 40 cells are finished" in done.stdout
+    state = runs / "wrn40x2/random/seed0/state"
+    assert state.read_text() == "stopped at step 3 of 9\n"
+    assert (runs / "signals").read_text() == "TERM\n"  # a second one would end it
+    run()
+    assert state.read_text() == "finished at step 9 of 9\n"
+
+
+def test_without_the_time_to_compile_no_cell_is_begun(table_run):
+    run, runs = table_run
+    assert run(BUDGET="150").returncode == 0
+    assert not (runs / "begun").exists()
+
+
+def test_a_signal_is_passed_on_and_the_same_command_resumes(table_run, stand_in):
+    _, runs = table_run
+    environment = os.environ | {"PYTHON": stand_in(FAKE_TABLE), "RUNS": str(runs)}
+    process = subprocess.Popen(
+        [TABLE], env=environment | {"HANGS_AT": "2"}, stdout=subprocess.PIPE, text=True
+    )
+    begun = runs / "begun"
+    deadline = time.monotonic() + 60
+    while not begun.exists() or len(begun.read_text().split()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)  # until the stand-in has set its trap
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert "1 of 40 cells are finished" in printed
+    state = runs / "wrn40x2/ours/seed0/state"
+    assert state.read_text() == "stopped at step 3 of 9\n"
+    assert (runs / "signals").read_text() == "TERM\n"
+    run, _ = table_run
+    run()
+    assert state.read_text() == "finished at step 9 of 9\n"
+    assert begun.read_text().split()[2] == "wrn40x2/ours/seed0"
+
+
+def test_a_cell_that_fails_is_told_and_the_others_run(table_run):
+    run, runs = table_run
+    done = run(FAILS="wrn40x2/random/seed1")
+    assert done.returncode == 1
+    assert "wrn40x2/random/seed1: exit code 1" in done.stdout
+    assert "39 of 40 cells are finished" in done.stdout
+
+
+def test_packed_runs_go_on_elsewhere_without_checkpoints_nobody_needs(
+    table_run, tmp_path
+):
+    run, runs = table_run
+    run()
+    kept, dropped = runs / "wrn40x2/ours/seed0", runs / "wrn40x2/ours/seed1"
+    (kept / "corruption.json").unlink()
+    for path in (kept, dropped):
+        (path / "controller").mkdir()
+        (path / "controller/9.npz").touch()
+    pack = tmp_path / "packed"
+    assert run("pack", str(pack)).returncode == 0
+    assert [path.name for path in pack.iterdir()] == ["table4.tar.gz.aa"]
+    there = tmp_path / "there"
+    assert run("unpack", str(pack), RUNS=str(there)).returncode == 0
+    again = {path.relative_to(there) for path in there.rglob("*")}
+    assert kept.relative_to(runs) / "checkpoints/1" in again
+    assert dropped.relative_to(runs) / "state" in again
+    assert dropped.relative_to(runs) / "checkpoints" not in again
+    assert kept.relative_to(runs) / "controller/9.npz" in again
+    assert dropped.relative_to(runs) / "controller" not in again
+
+
+def _write_cell(run, *, step, mark, checkpoint=True):
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").write_text(f'{{"epoch": 1, "step": {step}}}\n')
+    (run / "mark").write_text(mark)
+    if checkpoint:
+        (run / "checkpoints" / str(step)).mkdir(parents=True)
+
+
+def _contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_archive_stays_until_a_whole_new_one_is_there(table_run, tmp_path):
+    run, runs = table_run
+    _write_cell(runs / "wrn40x2/ours/seed0", step=9, mark="old")
+    pack = tmp_path / "packed"
+    assert run("pack", str(pack)).returncode == 0
+    before = _contents(pack)
+    done = run("pack", str(pack), RUNS=str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert f"there are no runs in {tmp_path / 'nowhere'}" in done.stderr
+    assert _contents(pack) == before
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    tar = programs / "tar"
+    # As of a full disk: half an archive, and an exit code that only pipefail sees.
+    tar.write_text("#!/bin/sh\nhead -c 20 /dev/zero\nexit 2\n")
+    tar.chmod(tar.stat().st_mode | stat.S_IXUSR)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = run("pack", str(pack), PATH=path)
+    assert done.returncode == 1
+    assert "is as it was" in done.stderr
+    assert _contents(pack) == before
+    (runs / "wrn40x2/ours/seed0/mark").write_text("new")
+    assert run("pack", str(pack)).returncode == 0
+    assert _contents(pack) != before
+
+
+def test_unpacking_takes_of_each_run_the_one_that_is_further(table_run, tmp_path):
+    run, runs = table_run
+    there = tmp_path / "there"
+    cells_of = {  # seed -> what is packed, what is here
+        0: ({"step": 9}, {"step": 20}),
+        1: ({"step": 30}, {"step": 20}),
+        2: ({"step": 40, "checkpoint": False}, {"step": 20}),  # finished and tested
+        3: ({"step": 20}, {"step": 20}),
+        4: ({"step": 9}, None),
+    }
+    for seed, (packed, here) in cells_of.items():
+        _write_cell(runs / f"wrn40x2/ours/seed{seed}", mark="packed", **packed)
+        if here is not None:
+            _write_cell(there / f"wrn40x2/ours/seed{seed}", mark="here", **here)
+    (runs / "wrn40x2/ours/seed3/corruption.json").write_text("{}")
+    assert run("pack", str(tmp_path / "packed")).returncode == 0
+    done = run("unpack", str(tmp_path / "packed"), RUNS=str(there))
+    assert done.returncode == 0, done.stderr
+    folder = there / "wrn40x2/ours"
+    marks = {seed: (folder / f"seed{seed}/mark").read_text() for seed in cells_of}
+    assert marks == {0: "here", 1: "packed", 2: "packed", 3: "here", 4: "packed"}
+    assert os.listdir(folder / "seed1/checkpoints") == ["30"]
+    assert (folder / "seed3/corruption.json").exists()  # the same run, tested there
+    assert "wrn40x2/ours/seed0: kept as it is here, at step 20" in done.stdout
+    assert "wrn40x2/ours/seed2: step 40 of" in done.stdout
+    assert [path.name for path in there.iterdir()] == ["wrn40x2"]
+
+
+def test_an_archive_that_is_not_whole_changes_nothing(table_run, tmp_path):
+    run, runs = table_run
+    _write_cell(runs / "wrn40x2/ours/seed0", step=9, mark="here")
+    before = _contents(runs)
+    pack = tmp_path / "packed"
+    pack.mkdir()
+    (pack / "table4.tar.gz.aa").write_bytes(b"cut short")
+    done = run("unpack", str(pack))
+    assert done.returncode == 1
+    assert "has no whole archive" in done.stderr
+    assert _contents(runs) == before
+
+
+def test_finished_runs_are_tested_before_the_next_cell_begins(table_run, tmp_path):
+    """For half of what is left, and at the end for the rest."""
+    run, runs = table_run
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program = programs / "timeout"
+    program.write_text(f'#!/bin/sh\necho $1 >> {tmp_path}/limits\nshift\nexec "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    fails = {"FAILS": "wrn40x2/ours/seed0"}
+    path = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    run(CORRUPTED="0", **fails, **path)
+    assert not (runs / "tests").exists()
+    assert run(**fails, **path).returncode == 1
+    assert (runs / "tests").read_text() == "39 runs after 40 cells\n"
+    assert (runs / "begun").read_text().split()[40:] == ["wrn40x2/ours/seed0"]
+    assert len(list(runs.rglob("corruption.json"))) == 39
+    done = run(BUDGET="149", NEEDED="1", SAVING="3", **path)
+    assert "1 runs after 42 cells" in (runs / "tests").read_text()
+    assert "40 of 40 cells are finished" in done.stdout
+    limits = [int(line) for line in (tmp_path / "limits").read_text().split()]
+    assert limits == [pytest.approx(265, abs=8), pytest.approx(149, abs=16)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [("5", "40 runs after 38"), ("2", "2 runs after 0 cells\n38 runs after 38")],
+)
+def test_few_finished_runs_wait_for_more_or_for_the_end(table_run, waiting, said):
+    run, runs = table_run
+    for seed in range(2):
+        cell = runs / f"wrn40x2/random/seed{seed}"
+        _write_cell(cell, step=9, mark="")
+        (cell / "state").write_text("finished at step 9 of 9\n")
+    (runs / "begun").touch()
+    assert run(WAITING=waiting).returncode == 0
+    assert (runs / "tests").read_text() == f"{said} cells\n"
+
+
+def test_tests_that_end_before_their_time_do_not_fail_a_part(table_run):
+    run, _ = table_run
+    done = run(TESTS="9")
+    assert done.returncode == 0
+    assert "corruptions: not done (exit code 9); the next call" in done.stdout
+
+
+@pytest.mark.slow  # four processes start, one corrupts images
+def test_a_cell_of_each_kind_runs_at_tiny_size(tmp_path):
+    done = _run(
+        TABLE,
+        "--tiny",
+        TINY_RUNS=str(tmp_path / "table4_cifar10"),
+        TFDS_DATA_DIR=str(tmp_path),
+        JAX_PLATFORMS="cpu",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 40 cells are finished" in done.stdout
+    assert len(list(tmp_path.rglob("corruption.json"))) == 2

@@ -1,0 +1,270 @@
+"""The datasets themselves: the table, the digits, subsets, order on the device."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from aaa_jax import data
+from aaa_jax.data.load import channel_statistics
+from aaa_jax.data.prepare.dataset import PREPARERS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="module")
+def digits(folder):
+    return {split: data.load("digits", split, data_dir=folder) for split in SIZES}
+
+
+# Each class gives a third to the test split: 178 zeros -> 59, 182 ones -> 61, ...
+SIZES = {"train": 1198, "test": 599}
+
+
+def real_data(name):
+    """A folder that holds the real dataset, or skip."""
+    places = [os.environ.get("AAA_JAX_TEST_DATA"), os.environ.get("TFDS_DATA_DIR")]
+    places.append(str(REPOSITORY.parent / "shared" / "data"))
+    for place in filter(None, places):
+        if list(Path(place).glob(f"{name}/*/dataset_info.json")):
+            return place
+    return pytest.skip(f"no {name} found: set AAA_JAX_TEST_DATA to a folder with it")
+
+
+def test_every_row_of_the_table_is_consistent_and_can_be_prepared():
+    for name, spec in data.DATASETS.items():
+        assert spec.name == name
+        assert name in PREPARERS
+        assert spec.fill == tuple(int(255 * mean + 0.5) for mean in spec.mean)
+        assert spec.loader in ("resident", "stream")
+        assert data.describe(name) is spec
+
+
+def statistics_of_digits(folder):
+    images, labels = load_digits(return_X_y=True)
+    ids = ids_of("digits", "train", folder)
+    grey = np.stack([bilinear(images[int(i[-4:])].reshape(8, 8)) for i in ids])
+    grey = np.floor(grey + 0.5)
+    return [grey.mean() / 255] * 3, [grey.std() / 255] * 3
+
+
+def statistics_of_cifar10(folder):
+    train = data.load("cifar10", "train", data_dir=real_data("cifar10"))
+    return channel_statistics(train.images)
+
+
+def statistics_of_cifar100(folder):
+    # Not at hand: as fb.resnet.torch states them in datasets/cifar100.lua, times 255.
+    return (129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)
+
+
+def statistics_of_imagenet(folder):
+    where = real_data("imagenet2012")
+    stream = data.open_stream("imagenet2012", "train", data_dir=where)
+    options = data.StreamOptions(image_size=64)
+    with data.evaluation_batches(stream, options, batch_size=400, resize=64) as made:
+        (batch,) = made
+    images = batch.images / 255
+    return images.mean((0, 1, 2)), images.std((1, 2)).mean(0)
+
+
+STATISTICS = {
+    "digits": (statistics_of_digits, 1e-4),
+    "cifar10": (statistics_of_cifar10, 2e-3),  # the copy at hand is a JPEG one
+    "cifar100": (statistics_of_cifar100, 3e-4),
+    "imagenet2012": (statistics_of_imagenet, 0.02),  # a slice, at 64 pixels
+}
+
+
+@pytest.mark.parametrize("name", data.DATASETS)
+def test_mean_and_deviation_are_those_of_the_train_split(name, folder, digits):
+    oracle, tolerance = STATISTICS[name]
+    mean, std = oracle(folder)
+    np.testing.assert_allclose(data.DATASETS[name].mean, mean, atol=tolerance)
+    np.testing.assert_allclose(data.DATASETS[name].std, std, atol=tolerance)
+
+
+def test_channel_statistics_equal_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), np.uint8)
+    mean, std = channel_statistics(images)
+    pixels = images.reshape(-1, 3) / 255
+    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(std, pixels.std(0), rtol=1e-12)
+
+
+def ids_of(name, split, folder):
+    import tensorflow_datasets as tfds
+
+    path = next((Path(folder) / name).iterdir())
+    source = tfds.builder_from_directory(path).as_data_source(
+        split, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    return [example["id"].decode() for example in source]
+
+
+def bilinear(grey):
+    """8x8 in 0..16 to 32x32 in 0..255 by Pillow, in float."""
+    image = Image.fromarray((grey * 255 / 16).astype(np.float32))
+    return np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR), np.float64)
+
+
+def test_digits_are_those_of_scikit_learn_interpolated_as_pillow_does(folder, digits):
+    images, labels = load_digits(return_X_y=True)
+    seen = []
+    for split, dataset in digits.items():
+        places = [
+            int(i.removeprefix("digit_")) for i in ids_of("digits", split, folder)
+        ]
+        seen += places
+        np.testing.assert_array_equal(dataset.labels, labels[places])
+        for place, image in zip(places, dataset.images, strict=True):
+            expected = bilinear(images[place].reshape(8, 8))
+            # 0.5 is rounding; 1e-3 covers Pillow's float32.
+            np.testing.assert_allclose(image[..., 0], expected, atol=0.5 + 1e-3)
+    assert sorted(seen) == list(range(1797))
+
+
+def test_digits_are_grey_uint8_images_with_a_third_of_each_class_for_tests(digits):
+    counts = np.bincount(load_digits().target)
+    for split, dataset in digits.items():
+        assert dataset.images.shape == (SIZES[split], 32, 32, 3)
+        assert dataset.images.dtype == np.uint8
+        assert dataset.labels.dtype == np.int32
+        assert dataset.class_names == tuple("0123456789")
+        assert np.ptp(dataset.images, axis=-1).max() == 0
+    np.testing.assert_array_equal(
+        np.bincount(digits["test"].labels), np.round(counts / 3)
+    )
+
+
+def test_digits_prepared_twice_are_the_same_bytes(folder, digits, tmp_path):
+    again = data.load("digits", "train", data_dir=tmp_path)
+    np.testing.assert_array_equal(again.images, digits["train"].images)
+    np.testing.assert_array_equal(again.labels, digits["train"].labels)
+
+
+def test_no_tensorflow_is_imported_and_tfds_only_when_used(folder):
+    code = """if True:
+        import sys
+        from aaa_jax import data
+        assert "tensorflow_datasets" not in sys.modules, "imported too early"
+        assert "sklearn" not in sys.modules
+        prepared = data.load("digits", "test", data_dir=sys.argv[1])
+        written = data.load("digits", "test", data_dir=sys.argv[2])
+        assert (prepared.images == written.images).all()
+        assert "tensorflow_datasets" in sys.modules
+        assert "tensorflow" not in sys.modules
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, folder, folder / "new"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ""
+    assert ended.stderr == f"preparing digits in {folder / 'new'}\n"
+
+
+def test_a_subset_keeps_the_share_of_every_class():
+    labels = np.random.default_rng(0).integers(0, 7, 1000).astype(np.int32)
+    for size in (7, 100, 333, 1000):
+        places = data.stratified_subset(labels, size, seed=3)
+        assert len(places) == len(set(places.tolist())) == size
+        assert (np.diff(places) > 0).all()
+        shares = np.bincount(labels, minlength=7) * size / len(labels)
+        counts = np.bincount(labels[places], minlength=7)
+        assert (np.abs(counts - shares) < 1).all()
+
+
+def test_a_subset_is_a_function_of_its_seed(folder):
+    pick = [
+        data.load("digits", "train", data_dir=folder, num_images=200, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    assert [len(p.images) for p in pick] == [200] * 3
+    np.testing.assert_array_equal(pick[0].images, pick[1].images)
+    assert (pick[0].images != pick[2].images).any()
+
+
+@pytest.mark.parametrize("size", [-1, 0, 9, 1199])
+def test_an_impossible_subset_is_refused_with_the_possible_sizes(folder, size):
+    with pytest.raises(data.DatasetError, match=r"from 10 .* to 1198"):
+        data.load("digits", "train", data_dir=folder, num_images=size)
+
+
+def test_the_real_cifar10_loads_with_tfds_names_and_counts():
+    test = data.load("cifar10", "test", data_dir=real_data("cifar10"))
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
+    assert test.class_names == tuple(names.split())
+    assert test.images.shape == (10000, 32, 32, 3)
+    np.testing.assert_array_equal(np.bincount(test.labels), [1000] * 10)
+
+
+def test_an_explicit_folder_wins_over_the_variable_over_the_default(monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", "/from/variable")
+    assert data.data_folder("/explicit") == Path("/explicit")
+    assert data.data_folder("") == data.data_folder(None) == Path("/from/variable")
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    assert data.data_folder() == Path.home() / "tensorflow_datasets"
+    assert data.data_folder("~/x") == Path.home() / "x"
+    with pytest.raises(data.DatasetError, match="not a local path"):
+        data.data_folder("gs://bucket/data")
+
+
+def test_the_variable_is_read_at_the_call_not_at_the_import(folder, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    assert len(data.load("digits", "test").labels) == SIZES["test"]
+
+
+def test_an_epoch_visits_every_image_once_in_an_order_of_its_own():
+    keys = [jax.random.fold_in(jax.random.key(0), epoch) for epoch in (0, 0, 1)]
+    order = [np.asarray(data.epoch_permutation(key, 50)) for key in keys]
+    assert order[0].dtype == np.int32
+    for permutation in order:
+        np.testing.assert_array_equal(np.sort(permutation), np.arange(50))
+    np.testing.assert_array_equal(order[0], order[1])
+    assert (order[0] != order[2]).any()
+    jitted = jax.jit(data.epoch_permutation, static_argnums=1)(keys[0], 50)
+    np.testing.assert_array_equal(jitted, order[0])
+
+
+def test_the_steps_cut_the_order_in_consecutive_mini_batches():
+    order = data.epoch_permutation(jax.random.key(1), 50)
+    cut = jax.jit(data.step_indices, static_argnames="batch_size")
+    steps = [cut(order, jnp.int32(step), batch_size=16) for step in range(3)]
+    np.testing.assert_array_equal(np.concatenate(steps), order[:48])
+    np.testing.assert_array_equal(steps[2], data.step_indices(order, 2, batch_size=16))
+
+
+@pytest.mark.parametrize("size", [0, 51])
+def test_a_mini_batch_larger_than_the_dataset_is_refused(size):
+    order = jnp.arange(50, dtype=jnp.int32)
+    with pytest.raises(ValueError, match=f"{size} images cannot be taken from 50"):
+        data.step_indices(order, 0, batch_size=size)
+
+
+def test_gather_takes_what_numpy_indexing_takes():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (20, 4, 5, 3), np.uint8)
+    labels = random.integers(0, 10, 20).astype(np.int32)
+    indices = np.array([3, 19, 0, 3], np.int32)
+    for gather in (data.gather, jax.jit(data.gather)):
+        rows, targets = gather(*map(jnp.asarray, (images, labels, indices)))
+        assert rows.dtype == jnp.uint8
+        np.testing.assert_array_equal(rows, images[indices])
+        np.testing.assert_array_equal(targets, labels[indices])

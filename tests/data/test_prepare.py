@@ -1,0 +1,334 @@
+"""Preparing datasets: from small archives made here, over a server of this test's own.
+
+The archives have CIFAR's layout and random images; no test goes beyond 127.0.0.1.
+"""
+
+import hashlib
+import http.server
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from aaa_jax import data
+from aaa_jax.data.prepare import cifar, download
+from aaa_jax.data.prepare.dataset import PREPARERS, main, prepare_dataset
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COUNTS = {"train": 25, "test": 10}
+
+
+def cifar_archive(name):
+    """CIFAR's binary archive in small; its bytes, and {split: (images, labels)}."""
+    random = np.random.default_rng(len(name))
+    hundred = name == "cifar100"
+    content, splits = {}, {}
+    for split, count in COUNTS.items():
+        images = random.integers(0, 256, (count, 32, 32, 3), np.uint8)
+        labels = random.integers(0, 100 if hundred else 10, count).astype(np.uint8)
+        coarse = [(labels % 20)[:, None]] if hundred else []
+        planes = images.transpose(0, 3, 1, 2).reshape(count, -1)
+        rows = np.concatenate([*coarse, labels[:, None], planes], axis=1)
+        splits[split] = images, labels
+        if hundred:
+            content[f"{split}.bin"] = rows.tobytes()
+        elif split == "test":
+            content["test_batch.bin"] = rows.tobytes()
+        else:
+            for batch in range(5):
+                part = rows[batch * 5 : batch * 5 + 5]
+                content[f"data_batch_{batch + 1}.bin"] = part.tobytes()
+    names = "\n".join(f"fine{k}" for k in range(100 if hundred else 10)) + "\n\n"
+    if hundred:
+        content["fine_label_names.txt"] = names.encode()
+        coarse_names = "\n".join(f"coarse{k}" for k in range(20)) + "\n"
+        content["coarse_label_names.txt"] = coarse_names.encode()
+    else:
+        content["batches.meta.txt"] = names.encode()
+    folder = "cifar-100-binary" if hundred else "cifar-10-batches-bin"
+    return packed({f"{folder}/{file}": text for file, text in content.items()}), splits
+
+
+def packed(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def served():
+    """{path: bytes or function of the handler}, the URL they are served under, log."""
+    content, log = {}, []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            log.append(self.path)
+            answer = content.get(self.path)
+            if answer is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            half = self.path in ("/cut", "/stall")
+            self.wfile.write(answer[: len(answer) // 2 if half else None])
+            if self.path == "/stall":
+                time.sleep(1)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield content, f"http://127.0.0.1:{server.server_address[1]}", log
+        server.shutdown()
+        thread.join()
+
+
+def state_archive(monkeypatch, name, url, content):
+    sha256 = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(
+        cifar.ARCHIVES, name, cifar.Archive(url, sha256, size=len(content))
+    )
+
+
+@pytest.mark.parametrize("name", cifar.ARCHIVES)
+def test_the_archives_are_those_that_tfds_verifies(name):
+    table = Path(tfds.__file__).parent / "url_checksums" / f"{name}.txt"
+    url, size, sha256, _ = table.read_text().split("\t")
+    assert cifar.ARCHIVES[name] == (url, sha256, int(size))
+
+
+@pytest.mark.parametrize("name", cifar.ARCHIVES)
+def test_cifar_is_downloaded_once_and_read_by_us_and_by_stock_tfds(
+    name, served, tmp_path, monkeypatch
+):
+    content, address, log = served
+    archive, splits = cifar_archive(name)
+    content["/a.tar.gz"] = archive
+    state_archive(monkeypatch, name, f"{address}/a.tar.gz", archive)
+    for split, (images, labels) in splits.items():
+        ours = data.load(name, split, data_dir=tmp_path)
+        assert ours.class_names[:2] == ("fine0", "fine1")
+        stock = tfds.data_source(name, split=split, data_dir=tmp_path, download=False)
+        places = []
+        for i, example in enumerate(stock):
+            place = int(example["id"].decode().removeprefix(f"{split}_"))
+            np.testing.assert_array_equal(example["image"], images[place])
+            np.testing.assert_array_equal(ours.images[i], images[place])
+            assert example["label"] == ours.labels[i] == labels[place]
+            if name == "cifar100":
+                assert example["coarse_label"] == labels[place] % 20
+            places.append(place)
+        assert sorted(places) == list(range(COUNTS[split]))
+        assert places != sorted(places)  # stored shuffled, as TFDS does
+    assert log == ["/a.tar.gz"]
+    builder = tfds.builder(name, data_dir=tmp_path)
+    assert type(builder).__module__ == "tensorflow_datasets.image_classification.cifar"
+    assert builder.info.module_name == type(builder).__module__
+
+
+def test_an_archive_at_hand_is_used_from_the_command_line(
+    tmp_path, monkeypatch, capsys
+):
+    archive, _ = cifar_archive("cifar10")
+    state_archive(monkeypatch, "cifar10", "http://127.0.0.1:9/a.tar.gz", archive)
+    (tmp_path / "mine.tar.gz").write_bytes(archive)
+    arguments = [f"--data_dir={tmp_path}/out", f"--archive={tmp_path}/mine.tar.gz"]
+    assert main(["cifar10", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"cifar10 is prepared in {tmp_path}/out/cifar10/3.0.2\n"
+    assert printed.err == f"preparing cifar10 in {tmp_path}/out\n"
+    assert main(["cifar10", arguments[0]]) == 0  # already there: no network is asked
+
+
+def test_another_archive_than_stated_is_refused(tmp_path, monkeypatch, capsys):
+    archive, _ = cifar_archive("cifar10")
+    state_archive(monkeypatch, "cifar10", "http://127.0.0.1:9/a.tar.gz", archive)
+    (tmp_path / "other.tar.gz").write_bytes(archive[:-1])
+    options = [f"--data_dir={tmp_path}/out", f"--archive={tmp_path}/other.tar.gz"]
+    assert main(["cifar10", *options]) == 2
+    expected = hashlib.sha256(archive).hexdigest()
+    assert f"bytes), expected {expected}" in capsys.readouterr().err
+
+
+def test_a_missing_archive_is_named(tmp_path, capsys):
+    options = [f"--data_dir={tmp_path}", f"--archive={tmp_path}/none.tar.gz"]
+    assert main(["cifar10", *options]) == 2
+    assert "none.tar.gz" in capsys.readouterr().err
+
+
+def assert_says_what_to_run(message, name, folder):
+    assert message.startswith(f"{name} is not prepared in {folder}, and ")
+    assert f"python -m aaa_jax.data.prepare {name} --data_dir={folder}\n" in message
+    assert "TFDS_DATA_DIR" in message
+
+
+def test_without_a_network_the_message_comes_at_once(tmp_path, monkeypatch):
+    with socket.socket() as closed:  # bound, not listening: connections are refused
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/a.tar.gz"
+        state_archive(monkeypatch, "cifar10", url, b"")
+        started = time.monotonic()
+        with pytest.raises(data.DatasetNotPrepared) as raised:
+            data.load("cifar10", "train", data_dir=tmp_path)
+    assert time.monotonic() - started < 5
+    assert_says_what_to_run(str(raised.value), "cifar10", tmp_path)
+    assert f"{url} cannot be fetched" in str(raised.value)
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(download, "STALL_SECONDS", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.tar.gz"
+        state_archive(monkeypatch, "cifar100", url, b"")
+        started = time.monotonic()
+        with pytest.raises(data.DatasetNotPrepared, match="did not answer") as raised:
+            data.load("cifar100", "train", data_dir=tmp_path)
+        assert time.monotonic() - started < 2
+    assert_says_what_to_run(str(raised.value), "cifar100", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/none", "HTTP Error 404"),
+        ("/cut", "is not the expected file"),
+        ("/wrong", "is not the expected file"),
+        ("/stall", r"broke off after \d+ of \d+ bytes: timed out"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(path, reason, served, tmp_path, monkeypatch):
+    content, address, _ = served
+    archive, _ = cifar_archive("cifar10")
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    content.update({"/cut": archive, "/stall": archive, "/wrong": b"<html>moved"})
+    state_archive(monkeypatch, "cifar10", address + path, archive)
+    with pytest.raises(data.DatasetNotPrepared, match=reason):
+        data.load("cifar10", "train", data_dir=tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("batches", "reason"),
+    [(["test_batch"], "has no file .*/data_batch_1.bin"), (None, "of 3073 bytes")],
+)
+def test_an_archive_with_other_files_is_refused(batches, reason, tmp_path, monkeypatch):
+    batches = batches or ["test_batch", *(f"data_batch_{k}" for k in range(1, 6))]
+    files = {f"cifar-10-batches-bin/{batch}.bin": b"short" for batch in batches}
+    names = "\n".join("abcdefghij")
+    files["cifar-10-batches-bin/batches.meta.txt"] = names.encode()
+    archive = packed(files)
+    state_archive(monkeypatch, "cifar10", "http://127.0.0.1:9/a", archive)
+    (tmp_path / "a").write_bytes(archive)
+    with pytest.raises(data.DatasetError, match=reason):
+        prepare_dataset("cifar10", data_dir=tmp_path, archive=tmp_path / "a")
+    assert not list(tmp_path.glob("cifar10/*"))
+
+
+def test_an_unknown_name_is_refused_with_a_near_one(tmp_path):
+    with pytest.raises(
+        data.DatasetError, match=r"no dataset 'cifr10' .*mean 'cifar10'"
+    ):
+        data.load("cifr10", "train", data_dir=tmp_path)
+    with pytest.raises(data.DatasetError, match=r"no dataset 'qqqqq' .* knows it$"):
+        data.load("qqqqq", "train", data_dir=tmp_path)
+
+
+def test_a_tfds_dataset_that_is_not_there_says_how_tfds_prepares_it(tmp_path):
+    command = f"tfds build mnist --file_format=array_record --data_dir={tmp_path}"
+    with pytest.raises(data.DatasetNotPrepared, match=command):
+        data.describe("mnist", data_dir=tmp_path)
+    config = tmp_path / "mnist" / "large" / "1.0.0"
+    config.mkdir(parents=True)
+    (config / "dataset_info.json").touch()
+    with pytest.raises(data.DatasetNotPrepared, match="the configurations large"):
+        data.load("mnist", "train", data_dir=tmp_path)
+
+
+# ImageNet asks for its two archives first.
+@pytest.mark.parametrize("name", sorted(set(PREPARERS) - {"imagenet2012"}))
+def test_a_folder_that_cannot_be_written_is_named(name, tmp_path, served, monkeypatch):
+    content, address, _ = served
+    archive = content["/a"] = b"any"
+    if name in cifar.ARCHIVES:
+        state_archive(monkeypatch, name, f"{address}/a", archive)
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        data.DatasetError, match=f"cannot be written to {tmp_path}/file"
+    ):
+        data.load(name, "train", data_dir=tmp_path / "file")
+
+
+def test_a_half_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "digits" / "1.0.0").mkdir(parents=True)
+    with pytest.raises(data.DatasetError, match=r"digits is in the way .* delete it"):
+        data.load("digits", "train", data_dir=tmp_path)
+
+
+CHILD = """if True:
+    import os, pathlib, signal, sys, time
+    from aaa_jax import data
+    from aaa_jax.data.prepare.digits import Digits
+    folder, meeting, role = map(pathlib.Path, sys.argv[1:])
+    generate = Digits._generate_examples
+
+    def interrupted(self, *arguments):
+        for i, example in enumerate(generate(self, *arguments)):
+            if i == 100:
+                (meeting / role).touch()
+                if role.name == "killed":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                while len(list(meeting.iterdir())) < 2:
+                    time.sleep(0.01)
+            yield example
+
+    Digits._generate_examples = interrupted
+    assert len(data.load("digits", "train", data_dir=folder).labels) == 1198
+"""
+
+
+def start_child(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_at_once_both_succeed(tmp_path):
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    children = [start_child(tmp_path / "data", meeting, role) for role in "ab"]
+    for child in children:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    kept = [path.name for path in (tmp_path / "data" / "digits").iterdir()]
+    assert kept == ["1.0.0"]
+
+
+def test_a_killed_preparation_leaves_nothing_that_counts(tmp_path):
+    (tmp_path / "meeting").mkdir()
+    child = start_child(tmp_path / "data", tmp_path / "meeting", "killed")
+    child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL
+    assert not (tmp_path / "data" / "digits" / "1.0.0").exists()
+    assert len(data.load("digits", "test", data_dir=tmp_path / "data").labels) == 599

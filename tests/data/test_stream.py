@@ -1,0 +1,554 @@
+"""The streaming loader: order, crops, flips, hosts, threads, bad images, evaluation."""
+
+import gc
+import math
+import os
+import resource
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from aaa_jax import data
+from aaa_jax.augment import batch_layout
+from aaa_jax.data import crops
+from tests.data.test_load import real_data
+from tests.data.test_record_files import example, write_dataset
+
+M, N, SIDE = 2, 4, 16
+LAYOUT = batch_layout.group_layout(N, M, 2)
+IMAGE_OF_ROW = batch_layout.image_of_row(LAYOUT)
+OPTIONS = data.StreamOptions(image_size=SIDE, num_threads=2)
+
+
+def picture(number):
+    """A smooth image of its own size and colours, uint8 [H, W, 3]."""
+    height, width = 20 + 3 * number % 25, 40 - 2 * number % 23
+    y, x = np.mgrid[:height, :width]
+    planes = [(number * 37 + c * 50 + 3 * y + 5 * x) % 256 for c in range(3)]
+    return cv2.GaussianBlur(np.stack(planes, -1).astype(np.uint8), (5, 5), 0)
+
+
+PICTURES = [picture(number) for number in range(11)]
+
+
+def png(pixels):
+    return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+
+
+def write(folder, *, bad=(), file_format="array_record", labels=None):
+    """A dataset of PICTURES in two files; those in `bad` are cut short."""
+    labels = [i % 3 for i in range(len(PICTURES))] if labels is None else labels
+    records = [
+        example(png(p)[: 60 if i in bad else None], labels[i], f"n{i:02d}")
+        for i, p in enumerate(PICTURES)
+    ]
+    shards = {"train": [records[:5], records[5:]], "test": [records[:7]]}
+    return write_dataset(folder, shards, size=(-1, -1), file_format=file_format)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    write(folder)
+    return data.open_stream("tiny", "train", data_dir=folder)
+
+
+def batches(stream, options=OPTIONS, *, rows=range(M * N), epoch=0, **steps):
+    made = data.train_batches(
+        stream,
+        options,
+        image_of_row=IMAGE_OF_ROW,
+        rows=rows,
+        batch_size=N,
+        epoch=epoch,
+        **steps,
+    )
+    with made:
+        return list(made)
+
+
+def numbers_of(options, epoch, step, row):
+    """A row's uniform numbers, by NumPy's own generator of the documented key."""
+    bits = np.random.Philox(np.random.SeedSequence([options.seed, 1, epoch, step]))
+    numbers = np.random.Generator(bits).random((M * N, crops.NUMBERS_PER_ROW))
+    return numbers[row]
+
+
+def box_of(numbers, height, width):
+    """torchvision's RandomResizedCrop, written out."""
+    for k in range(10):
+        area = height * width * (0.08 + 0.92 * numbers[2 * k])
+        low, high = math.log(3 / 4), math.log(4 / 3)
+        aspect = math.exp(low + (high - low) * numbers[2 * k + 1])
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if w <= width and h <= height:
+            top = math.floor(numbers[20] * (height - h + 1))
+            return top, math.floor(numbers[21] * (width - w + 1)), h, w
+    raise AssertionError("these pictures are not so long")
+
+
+def averaged(pixels, size, axis):
+    """The exact average over each new pixel's area along an axis, float."""
+    old = pixels.shape[axis]
+    edges = np.arange(size + 1) * old / size
+    weights = np.clip(
+        np.minimum(edges[1:, None], np.arange(1, old + 1))
+        - np.maximum(edges[:-1, None], np.arange(old)),
+        0,
+        None,
+    )
+    weights /= weights.sum(1, keepdims=True)
+    return np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis)
+
+
+def interpolated(pixels, size, axis):
+    """Linear interpolation at pixel centres, edges repeated, float."""
+    old = pixels.shape[axis]
+    at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
+    low = np.minimum(at.astype(int), old - 1)
+    high = np.minimum(low + 1, old - 1)
+    shape = [1] * pixels.ndim
+    shape[axis] = size
+    part = (at - low).reshape(shape)
+    return pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
+
+
+def resized(pixels, height, width):
+    """Area along axes that shrink, linear along those that grow, in float."""
+    pixels = pixels.astype(np.float64)
+    for axis, size in enumerate((height, width)):
+        shrinks = pixels.shape[axis] > size
+        pixels = (averaged if shrinks else interpolated)(pixels, size, axis)
+    return pixels
+
+
+# OpenCV rounds after each of two passes where one axis shrinks and the other grows, and
+# interpolates with weights of 11 bits.
+ROUNDING = 1.6
+
+
+def expected_row(options, epoch, step, row, number=None):
+    """The pixels and the label of a row; of another image than its own if told."""
+    if number is None:
+        order = data.epoch_order(options.seed, epoch, len(PICTURES))
+        number = order[step * N + IMAGE_OF_ROW[row]]
+    pixels = PICTURES[number]
+    numbers = numbers_of(options, epoch, step, row)
+    top, left, height, width = box_of(numbers, *pixels.shape[:2])
+    rows = resized(pixels[top : top + height, left : left + width], SIDE, SIDE)
+    mirrored = options.flip and numbers[22] < 0.5
+    return rows[:, ::-1] if mirrored else rows, number % 3
+
+
+def test_rows_are_the_crops_that_their_draws_say(stream):
+    flips = 0
+    for epoch in (0, 3):
+        for step, batch in enumerate(batches(stream, epoch=epoch)):
+            for row in range(M * N):
+                image, label = expected_row(OPTIONS, epoch, step, row)
+                assert np.abs(batch.images[row] - image).max() <= ROUNDING
+                assert batch.labels[row] == label
+                flips += numbers_of(OPTIONS, epoch, step, row)[22] < 0.5
+    assert 0 < flips < 2 * 2 * M * N
+
+
+def test_an_order_is_a_permutation_of_its_epoch_and_seed():
+    orders = [data.epoch_order(*key, 1000) for key in ((0, 0), (0, 1), (1, 0))]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(1000))
+    # Two independent permutations agree in one place on average.
+    assert (orders[0] == orders[1]).sum() < 10
+    assert (orders[0] == orders[2]).sum() < 10
+    np.testing.assert_array_equal(orders[0], data.epoch_order(0, 0, 1000))
+
+
+def test_the_same_rows_on_any_threads_hosts_and_from_any_step(stream):
+    whole = batches(stream)
+    assert len(whole) == len(PICTURES) // N
+    for options in (
+        OPTIONS._replace(num_threads=1, prefetch=1),
+        OPTIONS._replace(num_threads=7, prefetch=5),
+    ):
+        for one, other in zip(whole, batches(stream, options), strict=True):
+            np.testing.assert_array_equal(one.images, other.images)
+            np.testing.assert_array_equal(one.labels, other.labels)
+    rows = np.array([6, 1, 2])  # a host's, in an order of its own
+    for one, other in zip(whole, batches(stream, rows=rows), strict=True):
+        np.testing.assert_array_equal(one.images[rows], other.images)
+        np.testing.assert_array_equal(one.labels[rows], other.labels)
+    (late,) = batches(stream, first_step=1)
+    np.testing.assert_array_equal(late.images, whole[1].images)
+    (early,) = batches(stream, last_step=1)
+    np.testing.assert_array_equal(early.images, whole[0].images)
+
+
+def test_an_image_is_decoded_once_for_all_its_rows(stream, monkeypatch):
+    from aaa_jax.data import stream as streaming
+
+    decoded = []
+
+    def counting(record):
+        decoded.append(record.place)
+        return decode_record(record)
+
+    decode_record = streaming.decode_record
+    monkeypatch.setattr(streaming, "decode_record", counting)
+    batches(stream)
+    assert len(decoded) == len(set(decoded)) == 2 * N
+
+
+def test_shared_crops_give_the_rows_of_an_image_one_crop(stream):
+    for batch in batches(stream, OPTIONS._replace(shared_crops=True)):
+        for image in range(N):
+            first, second = batch.images[image == IMAGE_OF_ROW]
+            np.testing.assert_array_equal(first, second)
+    free = batches(stream)[0].images
+    assert any(
+        (free[image == IMAGE_OF_ROW][0] != free[image == IMAGE_OF_ROW][1]).any()
+        for image in range(N)
+    )
+
+
+def test_without_flips_no_row_is_mirrored(stream):
+    plain = batches(stream, OPTIONS._replace(flip=False))[0].images
+    for row, image in enumerate(batches(stream)[0].images):
+        mirrored = numbers_of(OPTIONS, 0, 0, row)[22] < 0.5
+        np.testing.assert_array_equal(
+            image, plain[row][:, ::-1] if mirrored else plain[row]
+        )
+
+
+def test_boxes_cover_the_areas_and_aspects_they_should():
+    numbers = np.random.default_rng(0).random((4000, crops.NUMBERS_PER_ROW))
+    boxes = np.array([crops.crop_box(row, 300, 400) for row in numbers.tolist()])
+    tops, lefts, heights, widths = boxes.T
+    assert (tops >= 0).all()
+    assert (tops + heights <= 300).all()
+    assert (lefts >= 0).all()
+    assert (lefts + widths <= 400).all()
+    shares = heights * widths / (300 * 400)
+    assert 0.079 < shares.min() < 0.1
+    assert shares.max() > 0.9
+    aspects = widths / heights
+    assert 0.74 < aspects.min() < 0.77
+    assert 1.3 < aspects.max() < 1.35
+    # Every place of a small box is possible, both edges included.
+    small = heights < 150
+    assert tops[small].min() == 0
+    assert (tops + heights)[small].max() == 300
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        # No box of a tenth of the area fits: the middle, at the allowed aspect.
+        ((10, 400), (0, 193, 10, 13)),
+        ((400, 10), (193, 0, 13, 10)),
+        ((1, 1), (0, 0, 1, 1)),
+    ],
+)
+def test_a_very_long_image_is_cut_in_its_middle(size, box):
+    numbers = np.full(crops.NUMBERS_PER_ROW, 0.999).tolist()
+    assert crops.crop_box(numbers, *size) == box
+
+
+def test_area_averages_whole_boxes_and_linear_interpolates_as_pillow_does():
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8)
+    boxes = pixels.reshape(8, 3, 12, 3, 3).astype(np.float64).mean((1, 3))
+    area = crops.resize(pixels, 8, 12)
+    assert np.abs(area - boxes).max() <= 0.5 + 1e-6
+    # Where an image grows both filters are linear; Pillow keeps eight bits between.
+    grown = Image.fromarray(pixels).resize((60, 40), Image.Resampling.BILINEAR)
+    for resample in ("area", "bilinear"):
+        found = crops.resize(pixels, 40, 60, resample=resample)
+        assert np.abs(found.astype(int) - np.asarray(grown)).max() <= 2
+    linear = crops.resize(pixels, 8, 12, resample="bilinear")
+    centres = pixels[1::3, 1::3]  # the middle of each box is a pixel
+    np.testing.assert_array_equal(linear, centres)
+
+
+def test_supersampling_averages_four_linear_samples():
+    pixels = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
+    samples = interpolated(interpolated(pixels.astype(np.float64), 24, 0), 40, 1)
+    expected = samples.reshape(12, 2, 20, 2, 3).mean((1, 3))
+    found = crops.resize(pixels, 12, 20, resample="supersample")
+    assert np.abs(found - expected).max() <= ROUNDING
+    # Where it would not do, or is not needed, it is "area".
+    for size in ((11, 20), (5, 9), (30, 16), (30, 40)):
+        np.testing.assert_array_equal(
+            crops.resize(pixels, *size, resample="supersample"),
+            crops.resize(pixels, *size),
+        )
+
+
+@pytest.mark.parametrize("factor", [1.3, 1.7, 1.9, 3.5])
+def test_a_fine_grid_aliases_under_bilinear_only(factor):
+    """Stripes too fine for the result leave grey; bilinear turns them into others."""
+    period = 2.1  # old pixels; a new one is `factor` wide
+    stripes = 127.5 + 120 * np.cos(2 * np.pi * np.arange(400) / period)
+    pixels = np.broadcast_to(stripes[None, :, None], (400, 400, 3)).astype(np.uint8)
+    size = int(400 / factor)
+    contrast = {
+        resample: crops.resize(pixels.copy(), size, size, resample=resample).std()
+        for resample in crops.RESAMPLINGS
+    }
+    assert contrast["area"] < 0.75 * contrast["bilinear"]
+    assert contrast["supersample"] < 0.75 * contrast["bilinear"]
+
+
+def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
+    write(tmp_path)
+    stream = data.open_stream("tiny", "test", data_dir=tmp_path)
+    found = evaluated(stream, OPTIONS, batch_size=3, resize=20)
+    assert [batch.images.shape[0] for batch in found] == [3, 3, 3]
+    weights = np.concatenate([batch.weights for batch in found])
+    np.testing.assert_array_equal(weights, [1] * 7 + [0] * 2)
+    images = np.concatenate([batch.images for batch in found])
+    for number, pixels in enumerate(PICTURES[:7]):
+        short = min(pixels.shape[:2])
+        height, width = (round(20 * side / short) for side in pixels.shape[:2])
+        whole = resized(pixels, height, width)
+        top, left = (height - SIDE) // 2, (width - SIDE) // 2
+        middle = whole[top : top + SIDE, left : left + SIDE]
+        assert np.abs(images[number] - middle).max() <= ROUNDING
+    labels = np.concatenate([batch.labels for batch in found])
+    np.testing.assert_array_equal(labels[:7], np.arange(7) % 3)
+    halves = [
+        evaluated(stream, OPTIONS, batch_size=3, resize=20, start=a, stop=b)
+        for a, b in ((0, 1), (1, 3))
+    ]
+    for whole, left, right in zip(found, *halves, strict=True):
+        for part in range(3):
+            both = np.concatenate([left[part], right[part]])
+            np.testing.assert_array_equal(whole[part], both)
+
+
+def evaluated(stream, options, **arguments):
+    with data.evaluation_batches(stream, options, **arguments) as made:
+        return list(made)
+
+
+def test_a_bad_image_stops_the_run_with_its_name(tmp_path):
+    write(tmp_path, bad=[6])
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    with pytest.raises(data.BadRecord, match=r"record 1 of .*00001.* \(id 'n06'\)"):
+        batches(stream, epoch=1)  # which shows n06
+    with pytest.raises(data.BadRecord, match="on_bad_image=skip"):
+        evaluated(stream, OPTIONS, batch_size=4, resize=20)
+
+
+def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, caplog):
+    write(tmp_path, bad=[2, 6])
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    options = OPTIONS._replace(on_bad_image="skip", flip=False)
+    epoch = next(
+        epoch
+        for epoch in range(100)
+        if set(data.epoch_order(0, epoch, 11)[:2]) == {2, 6}
+    )
+    first = batches(stream, options, epoch=epoch)[0]
+    assert sorted(stream.bad_images) == [2, 6]
+    assert "n06" in stream.bad_images[6]
+    # Both bad ones stand first: the third of the order comes in for both.
+    order = data.epoch_order(0, epoch, 11)
+    for row in np.flatnonzero(IMAGE_OF_ROW <= 1):
+        image, label = expected_row(options, epoch, 0, row, number=order[2])
+        assert np.abs(first.images[row] - image).max() <= ROUNDING
+        assert first.labels[row] == label
+    for host in (range(4), range(4, 8)):
+        again = data.open_stream("tiny", "train", data_dir=tmp_path)
+        rows = batches(again, options, rows=host, epoch=epoch)[0]
+        np.testing.assert_array_equal(rows.images, first.images[host])
+    found = evaluated(stream, options, batch_size=4, resize=20)
+    weights = np.concatenate([batch.weights for batch in found])
+    np.testing.assert_array_equal(np.flatnonzero(weights == 0), [2, 6, 11])
+
+
+def test_a_dataset_of_bad_images_only_is_given_up(tmp_path):
+    write(tmp_path, bad=range(11))
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    with pytest.raises(data.DatasetError, match="100 images in a row are bad"):
+        batches(stream, OPTIONS._replace(on_bad_image="skip"))
+
+
+def test_a_label_out_of_range_is_a_bad_record(tmp_path):
+    write(tmp_path, labels=[0] * 10 + [3])
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    with pytest.raises(data.BadRecord, match="the label 3: labels are 0 to 2"):
+        evaluated(stream, OPTIONS, batch_size=4, resize=20)
+
+
+def test_a_changed_byte_of_array_record_never_changes_an_image(tmp_path, stream):
+    path = sorted(write(tmp_path).glob("*train*"))[1]
+    content = path.read_bytes()
+    arguments = {"batch_size": 11, "resize": 20}
+    (whole,) = evaluated(stream, OPTIONS, **arguments)
+    noticed = []
+    for place in range(600, 6000, 450):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        try:
+            damaged = data.open_stream("tiny", "train", data_dir=tmp_path)
+            (batch,) = evaluated(damaged, OPTIONS, **arguments)
+        except data.BadRecord as error:
+            noticed.append(str(error))
+        else:  # a byte between the records
+            np.testing.assert_array_equal(batch.images, whole.images)
+    assert len(noticed) > 2
+    assert all(str(path) in message for message in noticed)
+
+
+def test_tfrecords_are_read_at_random_by_an_index_kept_beside_them(tmp_path):
+    path = write(tmp_path / "a", file_format="tfrecord")
+    write(tmp_path / "b")
+    streams = [
+        data.open_stream("tiny", "train[3:]", data_dir=tmp_path / name)
+        for name in ("a", "b")
+    ]
+    for one, other in zip(*map(batches, streams), strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+    kept = sorted(path.glob("*.spans.npy"))
+    assert len(kept) == 2
+    before = [file.stat().st_mtime_ns for file in kept]
+    data.open_stream("tiny", "train", data_dir=tmp_path / "a")
+    assert [file.stat().st_mtime_ns for file in kept] == before
+    # Whatever is wrong with a kept index, it is found anew.
+    sound = np.load(kept[0])
+    for damage in (sound[:0], sound + 1, sound[1:], sound[::-1], sound[:, :1]):
+        np.save(kept[0], damage)
+        again = data.open_stream("tiny", "train[3:]", data_dir=tmp_path / "a")
+        np.testing.assert_array_equal(np.load(kept[0]), sound)
+    kept[0].write_bytes(b"PK\x03\x04 not NumPy's")
+    data.open_stream("tiny", "train", data_dir=tmp_path / "a")
+    for one, other in zip(batches(again), batches(streams[1]), strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+    # Another file of that name has another size, so its index is found anew.
+    records = next(path.glob("*train*00000-of-00002"))
+    records.write_bytes(records.read_bytes()[:-4])
+    with pytest.raises(data.BadRecord, match=r"record 4 of .* is damaged"):
+        data.open_stream("tiny", "train", data_dir=tmp_path / "a")
+
+
+def test_files_that_lack_records_are_refused_on_opening(tmp_path):
+    first, second = sorted(write(tmp_path).glob("*train*"))
+    first.replace(second)
+    with pytest.raises(data.DatasetError, match=r"00000-of-00002 is missing"):
+        data.open_stream("tiny", "train", data_dir=tmp_path)
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(data.BadRecord, match=r"00001-of-00002 has 5 .* at least 6"):
+        data.open_stream("tiny", "train", data_dir=tmp_path)
+    first.write_bytes(b"not array_record" * 10000)
+    with pytest.raises(data.BadRecord, match=r"00000-of-00002 (is damaged|has 0 rec)"):
+        data.open_stream("tiny", "train", data_dir=tmp_path)
+
+
+@pytest.fixture
+def few_files():
+    """A soft limit of open files that leaves three; put back afterwards."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/dev/fd")) + 3
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    yield few
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_more_files_than_may_be_open_are_allowed(tmp_path, few_files, file_format):
+    records = [[example(png(p), 0, f"n{i}")] for i, p in enumerate(PICTURES)]
+    write_dataset(tmp_path, {"train": records}, size=(-1, -1), file_format=file_format)
+    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
+    assert batch.weights.sum() == 11
+    del stream
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) < few_files
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few_files
+
+
+def test_a_hard_limit_of_open_files_is_said(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (20, 100))
+    with pytest.raises(data.DatasetError, match=r"2 files, .* may open 100 at once"):
+        data.open_stream("tiny", "train", data_dir=tmp_path)
+
+
+def test_a_subset_is_of_that_size_and_of_its_seed(stream, tmp_path):
+    write(tmp_path)
+    subsets = [
+        data.open_stream("tiny", "train", data_dir=tmp_path, num_images=5, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    assert [len(set(s.kept.tolist())) for s in subsets] == [5, 5, 5]
+    np.testing.assert_array_equal(subsets[0].kept, subsets[1].kept)
+    assert subsets[0].kept.tolist() != subsets[2].kept.tolist()
+    with pytest.raises(data.DatasetError, match="a subset of 12 images"):
+        data.open_stream("tiny", "train", data_dir=tmp_path, num_images=12)
+
+
+def test_closing_stops_the_threads(stream):
+    def running():
+        names = [thread.name for thread in threading.enumerate()]
+        return [n for n in names if n.startswith(("decode", "grain-prefetch"))]
+
+    made = data.train_batches(
+        stream,
+        OPTIONS,
+        image_of_row=IMAGE_OF_ROW,
+        rows=range(8),
+        batch_size=N,
+        epoch=0,
+    )
+    next(made)
+    made.close()
+    until = time.monotonic() + 10
+    while running() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not running()
+    assert list(made) == []
+
+
+def test_wrong_numbers_are_refused(stream):
+    with pytest.raises(ValueError, match="11 images make 2 mini-batches of 4"):
+        batches(stream, last_step=3)
+    with pytest.raises(ValueError, match="resized to 15 pixels and then cut to 16"):
+        data.evaluation_batches(stream, OPTIONS, batch_size=4, resize=15)
+
+
+def test_a_dataset_of_many_sizes_is_streamed_unless_told_otherwise(tmp_path):
+    write(tmp_path)
+    spec = data.describe("tiny", data_dir=tmp_path)
+    assert (spec.loader, spec.image_size, spec.padding) == ("stream", 224, 0)
+    assert (spec.num_classes, spec.test_split) == (3, "test")
+    assert spec.mean == data.DATASETS["imagenet2012"].mean
+    assert spec.fill == data.DATASETS["imagenet2012"].fill
+    assert data.describe("tiny", data_dir=tmp_path, image_size=32).image_size == 32
+    with pytest.raises(data.DatasetError, match="needs images of one size"):
+        data.describe("tiny", data_dir=tmp_path, loader="resident")
+    assert data.describe("cifar10", loader="stream").loader == "stream"
+
+
+def test_the_real_slice_streams():
+    folder = real_data("imagenet2012")
+    train = data.open_stream("imagenet2012", "train", data_dir=folder)
+    layout = batch_layout.group_layout(4, 2, 4)
+    with data.train_batches(
+        train,
+        data.StreamOptions(prefetch=1),
+        image_of_row=batch_layout.image_of_row(layout),
+        rows=range(8),
+        batch_size=4,
+        epoch=0,
+        last_step=1,
+    ) as made:
+        (batch,) = made
+    assert batch.images.shape == (8, 224, 224, 3)
+    assert batch.images.std() > 20  # pictures, not grey
+    assert data.DATASETS["imagenet2012"].num_classes == train.num_classes == 1000
+    test = data.open_stream("imagenet2012", "validation[:3]", data_dir=folder)
+    found = evaluated(test, data.StreamOptions(), batch_size=2, resize=256)
+    assert sum(batch.weights.sum() for batch in found) == 3

@@ -1,0 +1,390 @@
+"""Every preset is complete, and says what Table 7 says."""
+
+import ast
+import pathlib
+
+import pytest
+from ml_collections import ConfigDict
+
+from aaa_jax import data
+from aaa_jax.augment import batch_layout
+from aaa_jax.experiments import build, config_rules
+from aaa_jax.experiments.paper_tables import TABLES
+from configs import (
+    arguments,
+    cifar10_pyramidnet,
+    cifar10_shake26_2x32d,
+    cifar10_shake26_2x96d,
+    cifar10_shake26_2x112d,
+    cifar10_short,
+    cifar10_wrn28x10,
+    cifar10_wrn40x2,
+    cifar100_pyramidnet,
+    cifar100_shake26_2x96d,
+    cifar100_wrn28x10,
+    default,
+    digits,
+    imagenet_r50,
+    imagenet_r50d,
+    imagenet_r200,
+)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PRESETS = {
+    "cifar10_wrn28x10": cifar10_wrn28x10,
+    "cifar10_wrn40x2": cifar10_wrn40x2,
+    "cifar10_shake26_2x32d": cifar10_shake26_2x32d,
+    "cifar10_shake26_2x96d": cifar10_shake26_2x96d,
+    "cifar10_shake26_2x112d": cifar10_shake26_2x112d,
+    "cifar10_pyramidnet": cifar10_pyramidnet,
+    "cifar100_wrn28x10": cifar100_wrn28x10,
+    "cifar100_shake26_2x96d": cifar100_shake26_2x96d,
+    "cifar100_pyramidnet": cifar100_pyramidnet,
+    "imagenet_r50": imagenet_r50,
+    "imagenet_r50d": imagenet_r50d,
+    "imagenet_r200": imagenet_r200,
+    "cifar10_short": cifar10_short,
+    "digits": digits,
+}
+WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}
+SHAKE32, SHAKE96, SHAKE112 = ({"depth": 26, "width": w} for w in (32, 96, 112))
+PYRAMID = {"depth": 272, "widening": 200}
+# Table 7: dataset, network, N, M, learning rate, weight decay, epochs, schedule.
+TABLE_7 = {
+    "cifar10_wrn28x10": ("cifar10", WRN28, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar10_wrn40x2": ("cifar10", WRN40, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar10_shake26_2x32d": ("cifar10", SHAKE32, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_shake26_2x96d": ("cifar10", SHAKE96, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_shake26_2x112d": ("cifar10", SHAKE112, 128, 8, 0.2, 1e-4, 600, "cosine"),
+    "cifar10_pyramidnet": ("cifar10", PYRAMID, 128, 8, 0.1, 1e-4, 600, "cosine"),
+    "cifar100_wrn28x10": ("cifar100", WRN28, 128, 8, 0.1, 5e-4, 200, "step"),
+    "cifar100_shake26_2x96d": ("cifar100", SHAKE96, 128, 8, 0.1, 5e-4, 1200, "cosine"),
+    "cifar100_pyramidnet": ("cifar100", PYRAMID, 128, 8, 0.5, 1e-4, 1200, "cosine"),
+    "imagenet_r50": ("imagenet2012", {"depth": 50}, 2048, 8, 0.8, 1e-4, 120, "cosine"),
+    "imagenet_r50d": (
+        *("imagenet2012", {"depth": 50, "variant": "d"}),
+        *(2048, 8, 0.8, 1e-4, 120, "cosine"),
+    ),
+    "imagenet_r200": (
+        *("imagenet2012", {"depth": 200}, 2048, 8, 0.8, 1e-4, 120, "cosine"),
+    ),
+}
+# The published settings of RandAugment (N, M) for the networks of Table 7.
+RANDAUGMENT = {
+    "cifar10_wrn28x10": (3, 5),
+    "cifar10_shake26_2x96d": (3, 9),
+    "cifar10_pyramidnet": (3, 9),
+    "cifar100_wrn28x10": (2, 14),
+    "imagenet_r50": (2, 9),
+}
+NO_PRESETS = {"__init__", "arguments", "default", "table"} | set(TABLES)
+
+
+def _leaves(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    leaves: dict[str, object] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict) and prefix + name != "model.options":
+            leaves |= _leaves(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def test_every_file_in_configs_is_tested_here():
+    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - NO_PRESETS
+    assert files == set(PRESETS)
+
+
+# `transfer` needs a run to replay: test_replay.py.
+@pytest.mark.parametrize("argument", sorted(set(arguments.ARGUMENTS) - {"transfer"}))
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_and_argument_passes_the_check(name, argument):
+    config = PRESETS[name].get_config(argument)
+    build.check_config(config)
+    assert _leaves(config).keys() == _leaves(default.get_config()).keys()
+
+
+@pytest.mark.parametrize("name", TABLE_7)
+def test_presets_have_the_numbers_of_table_7(name):
+    c = PRESETS[name].get_config()
+    data, network, *numbers = TABLE_7[name]
+    assert c.data.name == data
+    options = c.model.options.to_dict()
+    assert {key: options[key] for key in network} == network
+    assert numbers == [
+        c.batch_size,
+        c.policies.num_policies,
+        c.optimizer.learning_rate,
+        c.optimizer.weight_decay,
+        c.epochs,
+        c.optimizer.schedule,
+    ]
+
+
+def test_the_defaults_are_those_of_the_paper():
+    c = default.get_config()
+    paper = {
+        "hidden_size": 100,
+        "embedding_size": 32,
+        "learning_rate": 0.00035,
+        "entropy_weight": 0.00001,
+    }
+    assert {key: c.controller[key] for key in paper} == paper
+    assert (c.policies.num_policies, c.policies.num_sub_policies) == (8, 5)
+    assert (c.augment.padding, c.augment.cutout_size) == (4, 16)
+    restraints = ("tanh_constant", "entropy_target", "kl_cap")
+    assert [c.controller[key] for key in restraints] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", RANDAUGMENT)
+def test_randaugment_has_its_published_setting(name):
+    p = PRESETS[name].get_config("randaugment").policies
+    assert (p.randaugment_num_ops, p.randaugment_magnitude) == RANDAUGMENT[name]
+
+
+IMAGENET = [name for name in TABLE_7 if name.startswith("imagenet")]
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_has_the_choices_of_section_4(name):
+    c = PRESETS[name].get_config()
+    assert c.batch_norm.group_size == 256
+    assert c.optimizer.warmup_epochs == 5
+    assert c.optimizer.clip_norm == 0
+    assert c.augment.cutout_size == 0
+    assert c.policies.published == "imagenet"
+    assert c.model.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+@pytest.mark.parametrize("argument", arguments.ARGUMENTS)
+def test_only_the_baseline_on_imagenet_has_steps(name, argument):
+    o = PRESETS[name].get_config(argument).optimizer
+    if argument != "baseline":
+        assert o.schedule == "cosine"
+        return
+    assert (o.schedule, o.milestones, o.factor) == ("step", (30, 60, 90), 0.1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("argument", ["ours", "baseline"])
+def test_groups_divide_over_the_passes_with_few_and_many_policies(name, argument):
+    c = PRESETS[name].get_config(argument)
+    sizes = c.batch_size, c.policies.num_policies, c.batch_norm.group_size
+    layout = batch_layout.group_layout(*sizes, c.batch_norm.grouping)
+    batch_layout.check_shares(layout, 1, c.num_passes)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_docstrings_name_their_own_command(name):
+    text = PRESETS[name].__doc__
+    assert f"python launch.py --config=configs/{name}.py " in text
+    if name in TABLE_7:
+        assert "Meant for " in text
+        assert "Here: not run" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_arguments_change_what_section_6_says(name):
+    def get(argument: str) -> ConfigDict:
+        return PRESETS[name].get_config(argument)
+
+    cutout = get("ours").augment.cutout_size
+    expected = {  # source, M, Cutout
+        "ours": ("adversarial", 8, cutout),
+        "guarded": ("adversarial", 8, cutout),
+        "random": ("random", 8, cutout),
+        "fixed": ("fixed", 8, cutout),
+        "cutout": ("fixed", 1, cutout),
+        "baseline": ("fixed", 1, 0),
+        "autoaugment": ("published", 1, cutout),
+        "pba": ("schedule", 1, cutout),
+        "randaugment": ("randaugment", 8, cutout),
+        "trivialaugment": ("trivialaugment", 8, cutout),
+        "transfer": ("replay", 1, cutout),
+    }
+    assert expected.keys() == arguments.ARGUMENTS.keys()
+    for argument, (source, num_policies, size) in expected.items():
+        c = get(argument)
+        assert c.policies.source == source
+        assert c.policies.num_policies == num_policies
+        assert c.augment.cutout_size == size
+    assert get("guarded").policies.ranges == "monotone10"
+    assert get("guarded").controller.tanh_constant == 1.5
+    assert get("guarded").controller.entropy_target == 0.75
+    assert get("guarded").controller.kl_cap == 0.05
+
+
+def test_an_unknown_argument_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="'our'; allowed: ours, guarded, random"):
+        digits.get_config("our")
+
+
+def test_every_key_is_read_somewhere():
+    read = set()
+    for path in [*ROOT.glob("aaa_jax/**/*.py"), ROOT / "launch.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                read.add(node.attr)
+    unread = {
+        key for key in _leaves(default.get_config()) if key.split(".")[-1] not in read
+    }
+    assert not unread
+
+
+def test_every_key_has_a_rule_and_every_rule_a_key():
+    assert set(config_rules.RULES) == set(_leaves(default.get_config()))
+
+
+def test_a_key_that_nobody_reads_is_refused_with_what_is_like_it():
+    config = digits.get_config()  # a preset that misspells a key
+    config.policies.num_policy = 4
+    message = r"policies\.num_policy' is no key .*mean policies\.num_policies"
+    with pytest.raises(build.ConfigError, match=message):
+        build.check_config(config)
+
+
+def test_a_missing_key_and_too_many_steps_are_named():
+    config = default.get_config()
+    with config.unlocked():
+        del config.controller.kl_cap
+    with pytest.raises(build.ConfigError, match=r"controller\.kl_cap is missing"):
+        build.check_config(config)
+    config = digits.get_config()
+    config.epochs = 2**31 - 1
+    build.check_config(config)
+    info = data.describe("digits")
+    with pytest.raises(build.ConfigError, match="set epochs below 119304647"):
+        build.build(config, info, 300)
+
+
+def test_a_test_image_cannot_be_cut_to_more_than_it_is_resized_to():
+    config = imagenet_r50.get_config()
+    info = data.describe("imagenet2012")
+    build.build(config, info, 4096)
+    config.evaluation.image_size = 320
+    with pytest.raises(build.ConfigError, match="at least 320, such as 366"):
+        build.build(config, info, 4096)
+
+
+def test_policies_before_the_crop_cannot_be_streamed_and_the_source_is_named():
+    info = data.describe("imagenet2012")
+    for argument, key, value, message in (
+        (
+            "pba",
+            "policies.order",
+            "standard_first",
+            "'schedule' has the order .* of its",
+        ),
+        (
+            "autoaugment",
+            "policies.published",
+            "cifar10",
+            r"policies\.published=imagenet",
+        ),
+        ("ours", "policies.order", "policy_first", "use 'standard_first'"),
+    ):
+        config = imagenet_r50.get_config(argument)
+        config.update_from_flattened_dict({key: value})
+        build.check_config(config)
+        with pytest.raises(build.ConfigError, match=message):
+            build.build(config, info, 4096)
+
+
+def test_sizes_that_would_not_be_read_or_cannot_be_augmented_are_refused():
+    resident, streamed = data.describe("digits"), data.describe("imagenet2012")
+    for key in ("data.image_size", "evaluation.image_size"):
+        for value in (0, 32):
+            config = digits.get_config()
+            config.update_from_flattened_dict({key: value})
+            build.build(config, resident, 300)
+        config.update_from_flattened_dict({key: 64})
+        message = f"{key} is 64, but the images of digits are kept .* 32 pixels"
+        with pytest.raises(build.ConfigError, match=message):
+            build.build(config, resident, 300)
+    config = imagenet_r50.get_config()
+    with pytest.raises(build.ConfigError, match="4096 x 4096: at most 4194304"):
+        build.build(config, streamed._replace(image_size=4096), 4096)
+
+
+def test_a_warm_up_is_measured_with_the_steps_that_there_are():
+    config = digits.get_config()
+    config.epochs, config.optimizer.warmup_epochs = 1, 0.99
+    build.check_config(config)
+    message = "a warm-up of 18 steps .* shorter than the training of 18 steps"
+    with pytest.raises(build.ConfigError, match=message):
+        build.build(config, data.describe("digits"), 300)
+
+
+FREE_TEXT = ("data.dir", "data.name", "policies.replay_run", "policies.file")
+
+
+def test_a_value_of_another_type_is_refused():
+    """A config file may hold anything; ConfigDict checks types only in overrides."""
+    for key in config_rules.RULES:
+        parent, _, name = key.rpartition(".")
+        for value in (None, object(), b"1", [{}], float("nan"), "?" * 99):
+            if key in FREE_TEXT and isinstance(value, str):
+                continue
+            config = default.get_config()
+            with config.unlocked(), config.ignore_type():
+                (config[parent] if parent else config)[name] = value
+            with pytest.raises(build.ConfigError) as caught:
+                build.check_config(config)
+            assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("batch_size", True, "batch_size is True; it must be between 1 and 1048576, a"),
+        ("epochs", 2.5, "epochs is 2.5; it must be at least 1, a whole number"),
+        ("optimizer.nesterov", 1, "nesterov is 1; it must be True or False"),
+        ("optimizer.learning_rate", float("inf"), "above 0, a finite number"),
+        ("optimizer.milestones", ("a",), "a tuple of epochs"),
+        ("devices.hang_seconds", -1.0, "hang_seconds is -1.0; it must be at least 0"),
+        ("batch_size", 0, "batch_size is 0; it must be between 1 and"),
+        ("batch_size", 2**31 - 1, "batch_size is 2147483647; it must be between 1 and"),
+        ("devices.hang_seconds", 1e10, r"at least 0 and below 1e\+06, 0 for never"),
+        ("log.every_seconds", 1e300, r"log\.every_seconds is 1e\+300"),
+        ("devices.steps_in_flight", 10**6, "steps_in_flight is 1000000"),
+        ("augment.padding", 2 * 10**9, "padding is 2000000000; .* between 0 and 4096"),
+        ("augment.cutout_size", 2**20, "an even number of pixels up to 4096"),
+        ("controller.hidden_size", 2**20, "hidden_size is 1048576; .* 1 and 4096"),
+        ("controller.embedding_size", 2**20, "embedding_size .* between 1 and 4096"),
+        ("policies.num_policies", 4096, "between 1 and 1024"),
+        ("evaluation.batch_size", 2**31 - 1, "between 1 and 1048576"),
+        ("optimizer.learning_rate", 1e300, r"finite number, at most 1e\+37"),
+        ("controller.temperature", 1e-300, "above 0, a finite number"),
+        ("policies.ranges", "trivial_wide", "31 magnitudes, .* one of monotone, mono"),
+        ("policies.ranges", "randaugment", "'adversarial' draws 10, 0 to 9: use one"),
+        ("optimizer.warmup_epochs", 200.0, "is 200, not shorter .* of 200 epochs"),
+        ("batch_norm.group_size", 100, "does not divide batch_size 128"),
+        ("policies.source", "evil", "must be one of adversarial, random, fixed"),
+        ("policies.ranges", "wide", "must be one of monotone"),
+        ("policies.num_policies", 1, "num_policies is 1, must be at least 2"),
+        ("model.dtype", "float16", "must be one of float32, bfloat16"),
+        ("model.name", "lenet", "lenet"),
+        ("model.options.depth", 29, "29"),
+        ("optimizer.schedule", "linear", "linear"),
+        ("controller.entropy_target", 1.5, "at least 0 and below 1"),
+        ("augment.cutout_size", 7, "an even number of pixels"),
+        ("devices.mapping", "xmap", "must be one of auto, jit, pmap, shard_map"),
+        ("seed", -1, "seed is -1"),
+        ("data.loader", "disk", "must be one of auto, resident, stream"),
+        ("data.resample", "cubic", "must be one of area, supersample, bilinear"),
+        ("data.on_bad_image", "ignore", "must be one of stop, skip"),
+        ("data.prefetch", 0, "prefetch is 0; it must be between 1 and"),
+        ("scale", 0.0, "scale is 0.0; it must be above 0 and at most 1"),
+        ("policies.replay_selection", "best", "must be one of best5, all, resample"),
+        ("policies.source", "replay", r"set policies\.replay_run to the directory"),
+        ("policies.source", "file", r"set policies\.file to a JSON file"),
+        ("on_nonfinite_loss", "ignore", "one of stop, skip"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(key, value, message):
+    config = default.get_config()
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict({key: value})
+    with pytest.raises(build.ConfigError, match=message):
+        build.check_config(config)

@@ -1,0 +1,190 @@
+"""Schedules against their formulas; the optimiser against NumPy."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aaa_jax.experiments import optimizer
+
+EPOCH = 391  # steps of a CIFAR epoch at N = 128
+ROUNDING = 3e-7  # relative: a few float32 roundings of the result
+# float32 pi * t and its cosine, against the largest value 1:
+COSINE_ROUNDING = 3e-7
+
+
+def step_rate(step, base, milestones, factor):
+    return base * factor ** sum(step >= epoch * EPOCH for epoch in milestones)
+
+
+def test_step_schedule_drops_at_the_epochs_of_the_milestones():
+    milestones = (60, 120, 160)
+    schedule = optimizer.learning_rate_schedule(
+        "step",
+        0.1,
+        200 * EPOCH,
+        steps_per_epoch=EPOCH,
+        milestones=milestones,
+        factor=0.2,
+    )
+    edges = [epoch * EPOCH for epoch in milestones]
+    for step in [0, *(e - 1 for e in edges), *edges, 200 * EPOCH - 1]:
+        expected = step_rate(step, 0.1, milestones, 0.2)
+        np.testing.assert_allclose(schedule(step), expected, rtol=ROUNDING)
+
+
+def test_cosine_schedule_falls_per_step_from_the_base_to_zero():
+    total = 600 * EPOCH
+    schedule = optimizer.learning_rate_schedule("cosine", 0.2, total)
+    for step in (0, 1, 1000, total // 4, total // 2, total - 1, total):
+        expected = 0.2 * (1 + math.cos(math.pi * step / total)) / 2
+        np.testing.assert_allclose(
+            schedule(step), expected, rtol=0, atol=0.2 * COSINE_ROUNDING
+        )
+
+
+@pytest.mark.parametrize("name", optimizer.SCHEDULES)
+def test_warm_up_rises_linearly_to_the_base_and_the_schedule_goes_on(name):
+    warmup, total = 5 * EPOCH, 120 * EPOCH
+    schedule = optimizer.learning_rate_schedule(
+        name,
+        0.8,
+        total,
+        steps_per_epoch=EPOCH,
+        milestones=(30, 60, 90),
+        factor=0.1,
+        warmup_steps=warmup,
+    )
+    for step in (0, 1, EPOCH, warmup - 1):
+        expected = 0.8 * (step + 1) / warmup
+        np.testing.assert_allclose(schedule(step), expected, rtol=ROUNDING)
+    for step in (warmup, warmup + 1, 30 * EPOCH, 100 * EPOCH, total - 1):
+        cosine = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+        expected = {
+            "cosine": 0.8 * cosine,
+            "step": step_rate(step, 0.8, (30, 60, 90), 0.1),
+        }[name]
+        np.testing.assert_allclose(
+            schedule(step), expected, rtol=ROUNDING, atol=0.8 * COSINE_ROUNDING
+        )
+
+
+@pytest.mark.parametrize("name", optimizer.SCHEDULES)
+def test_a_schedule_is_float32_and_the_same_under_jit_and_vmap(name):
+    schedule = optimizer.learning_rate_schedule(
+        name, 0.1, 50, steps_per_epoch=10, milestones=(2, 3), warmup_steps=7
+    )
+    steps = jnp.arange(50)
+    rates = jnp.stack([schedule(step) for step in range(50)])
+    assert rates.dtype == jnp.float32
+    # XLA fuses the multiplication by the base into the rest.
+    np.testing.assert_allclose(jax.jit(jax.vmap(schedule))(steps), rates, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "linear"}, "step.*cosine"),
+        ({"base": 0.0}, "above 0"),
+        ({"base": math.nan}, "above 0"),
+        ({"total_steps": 0}, "at least one step"),
+        ({"warmup_steps": 100}, "shorter"),
+        ({"warmup_steps": -1}, "shorter"),
+        ({"factor": 2.0}, r"\(0, 1\]"),
+        ({"milestones": (60, 30)}, "increasing"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_with_the_allowed_values(changes, message):
+    arguments = {"name": "step", "base": 0.1, "total_steps": 100, **changes}
+    with pytest.raises(ValueError, match=message):
+        optimizer.learning_rate_schedule(**arguments)
+
+
+PARAMS = {
+    "conv": {"kernel": np.linspace(-1.0, 2.0, 12).reshape(3, 4)},
+    "norm": {"scale": np.linspace(0.5, 1.5, 4), "bias": np.linspace(-0.3, 0.3, 4)},
+}
+
+
+def gradients(step):
+    generator = np.random.default_rng(step)
+    return jax.tree.map(lambda leaf: 3 * generator.normal(size=leaf.shape), PARAMS)
+
+
+def numpy_sgd(params, rates, *, momentum, nesterov, decay, decay_all, clip):
+    """SGD written out, in double: decay, clip, momentum, step."""
+    leaves, structure = jax.tree.flatten(params)
+    velocity = [np.zeros_like(leaf) for leaf in leaves]
+    for step, rate in enumerate(rates):
+        grads = jax.tree.leaves(gradients(step))
+        grads = [
+            g + (decay * w if decay_all or w.ndim > 1 else 0)
+            for g, w in zip(grads, leaves, strict=True)
+        ]
+        if clip is not None:
+            length = math.sqrt(sum((g**2).sum() for g in grads))
+            grads = [g * min(1, clip / length) for g in grads]
+        velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
+        moves = [
+            g + momentum * v if nesterov else v
+            for v, g in zip(velocity, grads, strict=True)
+        ]
+        leaves = [w - rate * m for w, m in zip(leaves, moves, strict=True)]
+    return jax.tree.unflatten(structure, leaves)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("decay_all", [True, False])
+@pytest.mark.parametrize("clip", [None, 5.0, 1e3])
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_sgd_is_the_same_as_written_in_numpy(momentum, clip, decay_all, nesterov):
+    def schedule(step):
+        return 0.1 / (1 + step)
+
+    tx = optimizer.sgd(
+        schedule,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=0.05,
+        decay_norm_and_bias=decay_all,
+        clip_norm=clip,
+    )
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), PARAMS)
+    state = tx.init(params)
+    for step in range(4):
+        grads = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, jnp.float32), gradients(step)
+        )
+        updates, state = tx.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    expected = numpy_sgd(
+        PARAMS,
+        [schedule(step) for step in range(4)],
+        momentum=momentum,
+        nesterov=nesterov,
+        decay=0.05,
+        decay_all=decay_all,
+        clip=clip,
+    )
+    # float32 against double over four steps of moves below 3
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-6),
+        params,
+        expected,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.0}, "momentum"),
+        ({"weight_decay": -1e-4}, "weight decay"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+    ],
+)
+def test_a_wrong_optimiser_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer.sgd(lambda step: 0.1, **options)

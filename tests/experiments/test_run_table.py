@@ -1,0 +1,692 @@
+"""Tables: their cells, how far each is, running those that are not finished."""
+
+import json
+import math
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import launch
+from aaa_jax import data
+from aaa_jax.augment import batch_layout
+from aaa_jax.experiments import build, costs, run_table, table_cells
+from aaa_jax.experiments.paper_tables import TABLES, Paper
+from aaa_jax.train import loop
+from aaa_jax.workdir import run_directory, snapshots
+from configs import cifar10_wrn28x10, imagenet_r50, table
+
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A cell for a few steps: digits, a tiny network, N = 8; M and source stay the cell's.
+# All else is equal: cells of the same method are the same program, compiled once.
+TINY = {
+    "data.name": "digits",
+    "data.num_train_images": 16,
+    "model.name": "tests.support.tiny:factory",
+    "model.options": "{}",
+    "batch_size": 8,
+    "batch_norm.group_size": 8,
+    "policies.round_steps": 1,
+    "max_steps": 2,
+    "evaluation.batch_size": 600,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+    "augment.padding": 4,
+    "augment.cutout_size": 0,
+    "model.dtype": "float32",
+    "epochs": 1,
+    "optimizer.schedule": "cosine",
+    "optimizer.learning_rate": 0.1,
+    "optimizer.weight_decay": 0.0005,
+    "optimizer.clip_norm": 5.0,
+    "optimizer.warmup_epochs": 0.0,
+}
+OVERRIDES = [f"--config.cell.{key}={value}" for key, value in TINY.items()]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+
+
+def _launch(*given):
+    return launch.main(["launch.py", *given])
+
+
+def _table(name, argument="*", **changes):
+    config = table.get_config(name, argument)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+# Which cells there are.
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_lists_its_cells(name, capsys, tmp_path):
+    assert (
+        _launch(f"--config=configs/{name}.py", f"--workdir={tmp_path}", "--list") == 0
+    )
+    heading, *lines = capsys.readouterr().out.splitlines()
+    known = TABLES[name]
+    seeds = 1 if name == "table5" else 5
+    expected = [
+        f"{row}/{column}/seed{seed}"
+        for seed in range(seeds)
+        for row in known.rows
+        for column in known.arguments
+    ]
+    assert [line.split()[0] for line in lines] == expected
+    assert heading == f"{known.title}; {len(expected)} cells in {tmp_path}"
+    for cell, line in zip(expected, lines, strict=True):
+        assert "not run" in line
+        command = shlex.split(line[line.index("python launch.py") :])
+        assert command[2:] == [
+            f"--config=configs/{name}.py:{cell}",
+            f"--workdir={tmp_path}",
+        ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_has_the_papers_number_and_the_overrides(capsys):
+    given = ["--config=configs/table3.py:resnet50/ours", "--list"]
+    assert _launch(*given, "--config.seeds=1", "--config.cell.data.dir=/x y") == 0
+    [_, line] = capsys.readouterr().out.splitlines()
+    assert "paper 20.60 ± 0.15 / 5.53 ± 0.05  not run" in line
+    command = shlex.split(line[line.index("python") :])
+    assert command[3] == "--workdir=runs/table3"
+    assert command[4:] == ["--config.seeds=1", "--config.cell.data.dir=/x y"]
+
+
+def test_the_costs_of_table_5_are_listed(capsys):
+    assert _launch("--config=configs/table5.py", "--list") == 0
+    [_, autoaugment, ours] = capsys.readouterr().out.splitlines()
+    assert "paper 15000 + 160 device h  not run" in autoaugment
+    assert "paper 0 + 1280 device h" in ours
+
+
+def test_a_list_that_nobody_reads_to_its_end_is_no_error():
+    """As of `| head`: the reader is gone before the list is written."""
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", "--config=configs/table1.py", "--list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    process.stderr.close()
+
+
+def test_a_paper_number_is_written_as_it_prints_it():
+    assert run_table.paper_text(None) == "-"
+    assert run_table.paper_text(Paper((3.87,))) == "3.87"
+    assert run_table.paper_text(Paper((23.69, 6.9))) == "23.69 / 6.90"
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("wrn28x10/ours/seed3", ["wrn28x10/ours/seed3"]),
+        ("pyramidnet/pba", [f"pyramidnet/pba/seed{seed}" for seed in range(5)]),
+        (
+            "*/cutout/seed1",
+            [f"{row}/cutout/seed1" for row in TABLES["table1"].rows],
+        ),
+    ],
+)
+def test_parts_of_a_table_are_chosen_by_name_and_star(argument, expected):
+    chosen = table_cells.select_cells(_table("table1", argument))
+    assert [cell.name for cell in chosen] == expected
+    assert table_cells.is_one_cell(_table("table1", argument)) == (len(expected) == 1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("wrn28x1", "no row 'wrn28x1'; there are wrn28x10, shake26_2x32d"),
+        ("wrn28x10/our", "no column 'our'; there are baseline, cutout"),
+        ("wrn28x10/ours/seed5", "no seed 'seed5'; .* --config.seeds=6 has more"),
+        ("wrn28x10/ours/5", "no seed '5'"),
+        ("wrn28x10//seed0", "write ROW, ROW/COLUMN or ROW/COLUMN/seedS"),
+        ("a/b/c/d", "write ROW"),
+    ],
+)
+@pytest.mark.parametrize("lists", [True, False])
+def test_an_unknown_cell_gets_one_line_and_exit_code_2(
+    argument, message, lists, capsys, tmp_path
+):
+    given = [f"--config=configs/table1.py:{argument}", f"--workdir={tmp_path}"]
+    assert _launch(*given, *(["--list"] if lists else [])) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("launch.py: ")
+    assert printed.count("\n") == 1
+    assert re.search(message, printed)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--config.seeds=0"], "seeds is 0; it must be at least 1"),
+        (["--config.scale=2"], "scale is 2.0; it must be above 0 and at most 1"),
+        (["--config.cell.epoch=2"], 'Did you mean "epochs"'),
+        (["--config.cell.seed=2"], "no such key as in --config.cell.seed"),
+        (["--config.cell.batch_size=-1"], "wrn28x10/baseline/seed0: batch_size is -1"),
+        (["--config.cell.batch_norm.group_size=7"], "does not divide"),
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_runs(given, message, capsys, tmp_path):
+    workdir = tmp_path / "runs"
+    assert _launch("--config=configs/table1.py", f"--workdir={workdir}", *given) == 2
+    assert message in capsys.readouterr().err
+    assert not workdir.exists()
+
+
+def test_only_tables_have_lists(capsys):
+    assert _launch("--config=configs/digits.py", "--list") == 2
+    assert "--list is for tables" in capsys.readouterr().err
+    assert _launch("--config=configs/table1.py") == 2
+    assert "--workdir is missing" in capsys.readouterr().err
+
+
+def test_transfer_needs_a_run(capsys, tmp_path):
+    assert _launch("--config=configs/table6.py", f"--workdir={tmp_path}") == 2
+    assert "give --config.transfer_from=RUN" in capsys.readouterr().err
+
+
+# A cell's config.
+
+
+def test_a_cell_is_its_preset_with_its_seed():
+    config = table_cells.cell_config(
+        _table("table1"), table_cells.Cell("wrn28x10", "cutout", 3)
+    )
+    expected = cifar10_wrn28x10.get_config("cutout")
+    expected.seed = 3
+    assert config == expected
+
+
+def test_overrides_reach_every_cell_and_passes_as_far_as_groups_divide():
+    changes = {"cell.num_passes": 8, "cell.data.dir": "/d", "cell.epochs": 200}
+    given = _table("table1", **changes)
+    ours = table_cells.cell_config(given, table_cells.Cell("pyramidnet", "ours", 0))
+    baseline = table_cells.cell_config(
+        given, table_cells.Cell("pyramidnet", "baseline", 0)
+    )
+    assert (ours.epochs, ours.data.dir, ours.num_passes) == (200, "/d", 8)
+    assert (baseline.epochs, baseline.data.dir, baseline.num_passes) == (200, "/d", 1)
+    # ImageNet: 8 blocks of 256 in 2048 images, under one policy.
+    given = _table("table3", **{"cell.num_passes": 64})
+    assert (
+        table_cells.cell_config(
+            given, table_cells.Cell("resnet50", "ours", 0)
+        ).num_passes
+        == 64
+    )
+    cell = table_cells.Cell("resnet50", "autoaugment", 0)
+    assert table_cells.cell_config(given, cell).num_passes == 8
+
+
+def test_figure_5_varies_m_and_keeps_the_rows_of_a_pass():
+    rows = []
+    for column in TABLES["figure5"].columns:
+        config = table_cells.cell_config(
+            _table("figure5"), table_cells.Cell("wrn28x10", column, 0)
+        )
+        assert column == f"m{config.policies.num_policies}"
+        rows.append(config.batch_size * config.policies.num_policies)
+        assert rows[-1] / config.num_passes <= 1024
+        build.check_config(config)
+    assert rows == [256, 512, 1024, 2048, 4096]
+
+
+def test_cells_of_table_5_are_those_of_table_3():
+    for cell in table_cells.select_cells(_table("table5")):
+        there = table_cells.cell_config(_table("table3"), cell)
+        assert table_cells.cell_config(_table("table5"), cell) == there
+
+
+@pytest.mark.parametrize("num_devices", [1, 6, 8])
+@pytest.mark.parametrize("name", ["table1", "table3", "table4", "figure5"])
+def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
+    """One command runs all: nothing is refused, and no device idles that could work."""
+    for cell in table_cells.select_cells(_table(name, seeds=1)):
+        config = table_cells.cell_config(_table(name), cell)
+        asked = config.num_passes
+        rows = config.batch_size * config.policies.num_policies
+        num_groups = rows // config.batch_norm.group_size
+        said = table_cells.fit_devices(config, num_devices)
+        used, passes = config.devices.num_devices, config.num_passes
+        build.check_config(config)
+        layout = batch_layout.group_layout(
+            config.batch_size,
+            config.policies.num_policies,
+            config.batch_norm.group_size,
+            config.batch_norm.grouping,
+        )
+        batch_layout.check_shares(layout, used, passes)
+        for more in range(used + 1, num_devices + 1):
+            assert num_groups % more, f"{cell.name} could use {more}"
+        # The rows of a pass do not grow beyond what the preset has on one device.
+        assert num_groups // used % passes == 0
+        assert rows / used / passes <= rows / math.gcd(asked, num_groups)
+        assert (used < num_devices) == bool(said)
+        if said:
+            assert f"uses {used} of {num_devices} devices" in said
+
+
+def test_devices_that_were_asked_for_are_used_as_far_as_groups_divide():
+    config = table_cells.cell_config(
+        _table("table1"), table_cells.Cell("wrn28x10", "ours", 0)
+    )
+    config.devices.num_devices = 4
+    assert table_cells.fit_devices(config, 8) == ""
+    assert config.devices.num_devices == 4
+    config.devices.num_devices = 9  # refused, with what is here, when they are picked
+    assert table_cells.fit_devices(config, 8) == ""
+    assert config.devices.num_devices == 9
+    config.devices.num_devices = 0
+    # Of several processes all devices are used, or none.
+    assert table_cells.fit_devices(config, 16, num_processes=2) == ""
+    assert config.devices.num_devices == 0
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("scale", [0.5, 0.1, 0.01, 0.001])
+def test_scaled_cells_are_smaller_and_still_work(name, scale):
+    for row in TABLES[name].rows:
+        column = next(iter(TABLES[name].arguments))
+        if TABLES[name].arguments[column] == "transfer":
+            continue  # which needs a run
+        cell = table_cells.Cell(row, column, 0)
+        full = table_cells.cell_config(_table(name), cell)
+        small = table_cells.cell_config(_table(name, scale=scale), cell)
+        build.check_config(small)
+        assert small.scale == scale
+        assert small.epochs == max(1, round(full.epochs * scale))
+        for key in ("depth", "width", "widening"):
+            if key in full.model.options:
+                assert 1 <= small.model.options[key] <= full.model.options[key]
+
+
+def test_the_size_of_a_scaled_network_goes_with_the_root():
+    """At a hundredth: a tenth of width and depth, a hundredth of the epochs."""
+    config = table_cells.cell_config(
+        _table("table1", scale=0.01), table_cells.Cell("wrn28x10", "ours", 0)
+    )
+    assert config.model.options.to_dict() == {"depth": 10, "width": 1}
+    assert config.epochs == 2
+    assert config.optimizer.milestones == pytest.approx((0.6, 1.2, 1.6))
+    config = table_cells.cell_config(
+        _table("table3", scale=0.25), table_cells.Cell("resnet200", "ours", 0)
+    )
+    assert config.model.options.to_dict() == {"depth": 50, "width": 32}
+    assert config.optimizer.warmup_epochs == pytest.approx(5 / 4)
+
+
+# How far a cell is. A run is written here by hand.
+
+
+def _write_run(path, config, *, step, total, with_line=True):
+    with run_directory.RunDirectory(path, config.to_dict()) as directory:
+        if with_line:
+            directory.write_metrics(step, {"epoch": 1, "test_error": 50.0})
+        directory.write_timing(
+            step,
+            {"epoch": 1, "devices": 1, "train_seconds": 3600.0, "steps": step}
+            | {"evaluation_seconds": 1.0, "controller_seconds": 36.0},
+        )
+    snapshots.save_facts(path, {"total_steps": total, "device": "cpu"})
+    (path / "checkpoints" / str(step)).mkdir(parents=True)
+    (path / "checkpoints" / "99.orbax-checkpoint-tmp-1").mkdir(exist_ok=True)
+
+
+CELL = table_cells.Cell("digits", "random", 0)
+
+
+def test_a_state_is_read_from_the_directory_alone(tmp_path):
+    config = table_cells.cell_config(_table("table4_digits"), CELL)
+    assert table_cells.read_state(tmp_path / "none").text == "not run"
+    _write_run(tmp_path / "a", config, step=7, total=20)
+    assert (
+        table_cells.read_state(tmp_path / "a", config).text == "stopped at step 7 of 20"
+    )
+    _write_run(tmp_path / "b", config, step=20, total=20)
+    assert (
+        table_cells.read_state(tmp_path / "b", config).text
+        == "finished at step 20 of 20"
+    )
+    assert table_cells.read_state(tmp_path / "b").kind == "finished"
+    # Stopped after the last step, before its test.
+    _write_run(tmp_path / "c", config, step=20, total=20, with_line=False)
+    assert table_cells.read_state(tmp_path / "c", config).kind == "stopped"
+    (tmp_path / "a" / "run.json").unlink()
+    assert table_cells.read_state(tmp_path / "a", config).text == "stopped at step 7"
+    (tmp_path / "a" / "run.json").write_text('{"total_steps": 0}')
+    state = table_cells.read_state(tmp_path / "a", config)
+    assert state.kind == "unreadable"
+    assert "run.json has total_steps '0'" in state.text
+
+
+def test_another_config_is_told_but_not_another_place_of_the_data(tmp_path):
+    config = table_cells.cell_config(_table("table4_digits"), CELL)
+    _write_run(tmp_path, config, step=20, total=20)
+    config.data.dir = "/elsewhere"
+    assert table_cells.read_state(tmp_path, config).kind == "finished"
+    config.epochs = 99
+    state = table_cells.read_state(tmp_path, config)
+    assert state.text == "another config (epochs is 34, not 99)"
+
+
+def test_a_run_of_max_steps_is_not_finished_when_more_are_asked_for(tmp_path):
+    config = table_cells.cell_config(_table("table4_digits"), CELL)
+    config.max_steps = 4
+    _write_run(tmp_path, config, step=4, total=4)
+    assert table_cells.read_state(tmp_path, config).kind == "finished"
+    for more, kind in ((0, "stopped"), (9, "stopped"), (3, "finished")):
+        config.max_steps = more
+        assert table_cells.read_state(tmp_path, config).kind == kind
+
+
+def test_a_run_that_is_written_is_running(tmp_path):
+    config = table_cells.cell_config(_table("table4_digits"), CELL)
+    _write_run(tmp_path, config, step=7, total=20)
+    hold = (
+        "import fcntl, sys; lock = open(sys.argv[1], 'r+');"
+        "fcntl.lockf(lock, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "lock"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        state = table_cells.read_state(tmp_path, config)
+        assert state.text == "running at step 7 of 20"
+    finally:
+        holder.communicate()
+    assert table_cells.read_state(tmp_path, config).kind == "stopped"
+
+
+# Running cells, with processes that write a run directory and train nothing.
+
+STAND_IN = """
+import json, os, pathlib, signal, sys, time
+path, config, fate = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+print("cell", path.name, flush=True)
+if fate == "fail":
+    sys.exit(1)
+path.mkdir(parents=True, exist_ok=True)
+(path / "config.json").write_text(config)
+(path / "lock").write_text("")
+(path / "run.json").write_text('{"total_steps": 20, "device": "cpu"}')
+if fate == "wait":
+    got = []
+    signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+    (path / "checkpoints" / "5").mkdir(parents=True)
+    while not got:
+        time.sleep(0.01)
+    (path / "asked").write_text(str(len(got)))
+    sys.exit(143)
+(path / "checkpoints" / "20").mkdir(parents=True)
+(path / "metrics.jsonl").write_text('{"step": 20, "epoch": 1}\\n')
+"""
+
+
+class StandIns:
+    """Commands of cells, and which of them were started."""
+
+    def __init__(self, config, workdir, fates):
+        self.config, self.workdir, self.fates = config, workdir, fates
+        self.started = []
+
+    def __call__(self, cell):
+        self.started.append(cell.name)
+        config = json.dumps(table_cells.cell_config(self.config, cell).to_dict())
+        fate = self.fates.get(cell.name, "finish")
+        run = str(self.workdir / cell.name)
+        return [sys.executable, "-c", STAND_IN, run, config, fate]
+
+    def run(self):
+        return run_table.run_cells(self.config, str(self.workdir), self)
+
+
+def _names(*columns, seeds=1):
+    return [f"digits/{c}/seed{s}" for s in range(seeds) for c in columns]
+
+
+def test_a_failing_cell_is_reported_and_the_others_still_run(tmp_path, capsys):
+    config = _table("table4_digits", "*", seeds=1)
+    fates = {"digits/fixed/seed0": "fail"}
+    commands = StandIns(config, tmp_path, fates)
+    assert commands.run() == 1
+    every = _names("baseline", "fixed", "random", "ours", "guarded")
+    assert commands.started == every
+    printed = capsys.readouterr().out
+    assert "4 finished; failed: digits/fixed/seed0 (exit code 1)" in printed
+    # The same command runs what failed, and nothing else.
+    again = StandIns(config, tmp_path, {})
+    assert again.run() == 0
+    assert again.started == ["digits/fixed/seed0"]
+    assert "5 finished" in capsys.readouterr().out
+
+
+def test_a_signal_reaches_the_running_cell_and_stops_the_table(tmp_path, capsys):
+    config = _table("table4_digits", "digits/random", seeds=3)
+    fates = {"digits/random/seed1": "wait"}
+    commands = StandIns(config, tmp_path, fates)
+    running = tmp_path / "digits/random/seed1"
+
+    def interrupt():
+        while not (running / "checkpoints" / "5").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    handler = signal.getsignal(signal.SIGTERM)
+    assert commands.run() == 128 + signal.SIGTERM
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert commands.started == _names("random", seeds=2)
+    assert (running / "asked").read_text() == "1"
+    printed = capsys.readouterr().out
+    assert "stopped by SIGTERM in digits/random/seed1; the same command" in printed
+    assert table_cells.read_state(running).text == "stopped at step 5 of 20"
+    again = StandIns(config, tmp_path, {})
+    assert again.run() == 0
+    assert again.started == ["digits/random/seed1", "digits/random/seed2"]
+    assert "[2/3] digits/random/seed1: stopped at step 5 of 20" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_cell_that_runs_elsewhere_is_passed_over(tmp_path, capsys, monkeypatch):
+    config = _table("table4_digits", "digits/random", seeds=2)
+    commands = StandIns(config, tmp_path, {})
+    assert commands.run() == 0
+    (tmp_path / "digits/random/seed0/checkpoints/20").rename(tmp_path / "gone")
+    locked = tmp_path / "digits/random/seed0/lock"
+    monkeypatch.setattr(
+        table_cells, "_is_locked", lambda path: str(path) == str(locked)
+    )
+    again = StandIns(config, tmp_path, {})
+    assert again.run() == 0
+    assert again.started == []
+    assert "1 finished; running elsewhere: digits/random/seed0" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_workdir_of_another_table_is_refused_before_anything_runs(tmp_path):
+    full = _table("table4_digits", "digits/random", seeds=1)
+    assert StandIns(full, tmp_path, {}).run() == 0
+    scaled = StandIns(_table("table4_digits", seeds=1, scale=0.1), tmp_path, {})
+    with pytest.raises(
+        table_cells.TableError, match="another config: epochs is 34, not 3"
+    ):
+        scaled.run()
+    assert scaled.started == []
+
+
+def test_a_scaled_table_says_so_everywhere(tmp_path, capsys):
+    config = _table("table4_digits", "digits/random", seeds=1, scale=0.1)
+    assert StandIns(config, tmp_path, {}).run() == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert "SCALED to 0.1" in line or line.startswith(("[1/1]", "cell"))
+    listed = run_table.list_cells(config, str(tmp_path), lambda cell: "")
+    assert "SCALED to 0.1" in listed[0]
+    recorded = run_directory.read_config(tmp_path / "digits/random/seed0")
+    assert recorded["scale"] == 0.1
+
+
+def test_table_5_counts_the_runs_that_are_there(tmp_path, capsys):
+    config = _table("table5", seeds=1)
+    for cell in table_cells.select_cells(config):
+        run = tmp_path / cell.name
+        _write_run(run, table_cells.cell_config(config, cell), step=20, total=20)
+    commands = StandIns(config, tmp_path, {})
+    assert commands.run() == 0
+    assert commands.started == []
+    page = (tmp_path / "table5.md").read_text()
+    assert page in capsys.readouterr().out
+    # 36 s of 3600 s were the search.
+    assert "| Ours, here | 0.01 | 0.99 | 1 |" in page
+    assert "| AutoAugment, here |  | 1 |  |" in page
+    assert "| Ours, paper's estimate | 0 | 1280 | 1280 |" in page
+    assert costs.device_hours(tmp_path / "resnet50/ours/seed0").search_hours == 0.01
+
+
+# One cell of each table, for two steps.
+
+ONE_OF_EACH = {
+    "table1": "wrn28x10/cutout/seed1",
+    "table2": "pyramidnet/cutout/seed0",
+    "table3": "resnet50/baseline/seed0",
+    "table4": "resnet50/baseline/seed2",
+    "table5": "resnet50/autoaugment/seed0",
+    "table6": "cifar10_wrn28x10/transfer/seed0",
+    "figure5": "wrn28x10/m2/seed4",
+    "table4_digits": "digits/baseline/seed2",
+    "table4_cifar10": "wrn40x2/baseline/seed1",
+}
+
+
+@pytest.fixture(scope="module")
+def source_run(tmp_path_factory):
+    """A recording of one round, for table 6."""
+    path = tmp_path_factory.mktemp("source")
+    with run_directory.RunDirectory(
+        path, imagenet_r50.get_config().to_dict()
+    ) as directory:
+        record = {"round": 0, "losses": [1.0], "version": 1, "ranges": "monotone"}
+        record |= {"order": "standard_first", "fill": data.describe("digits").fill}
+        record["policies"] = [[[["Rotate", 9, 1.0], ["Invert", 0, 1.0]]]]
+        directory.write_policies(1, record)
+    return path
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, capsys):
+    cell = ONE_OF_EACH[name]
+    given = [f"--config=configs/{name}.py:{cell}", f"--workdir={tmp_path}"]
+    more = [f"--config.transfer_from={source_run}"] if name == "table6" else []
+    assert _launch(*given, *OVERRIDES, *more) == 0, capsys.readouterr().err
+    run = tmp_path / cell
+    assert run_directory.read_lines(run, "metrics")[-1]["step"] == 2
+    assert table_cells.read_state(run).text == "finished at step 2 of 2"
+    assert json.loads((run / "table.json").read_text()) == {"table": name}
+    config = run_directory.read_config(run)
+    assert config["seed"] == int(cell[-1])
+    if name == "figure5":
+        assert config["policies"]["num_policies"] == 2
+    if name == "table6":
+        [policy] = run_directory.read_lines(run, "policies")[0]["policies"]
+        assert policy == [[["Rotate", 9, 1.0], ["Invert", 0, 1.0]]]
+
+
+def test_a_cell_of_one_group_uses_one_of_several_devices(tmp_path, monkeypatch, capsys):
+    """A baseline has M = 1 and one group; here are four devices."""
+    seen = []
+    monkeypatch.setattr(
+        loop, "train_and_evaluate", lambda config, workdir: seen.append(config)
+    )
+    given = [f"--workdir={tmp_path}", *OVERRIDES, "--config.cell.devices.num_devices=0"]
+    for column, used in (("baseline", 1), ("ours", 4)):
+        cell = f"--config=configs/table4_digits.py:digits/{column}/seed0"
+        assert _launch(cell, *given) == 0
+        assert seen[-1].devices.num_devices == used
+        build.pick_devices(seen[-1])
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("launch.py: digits/baseline/seed0 uses 1 of 4 devices")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_table_has_a_cell_that_is_run_here():
+    assert ONE_OF_EACH.keys() == TABLES.keys()
+
+
+# The whole command, with real processes.
+
+
+def _start(workdir, argument, *more):
+    return subprocess.Popen(
+        [
+            *(sys.executable, "launch.py", f"--config=configs/{argument}"),
+            *(f"--workdir={workdir}", *OVERRIDES, *more),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_command_runs_a_cell_in_a_process_of_its_own(tmp_path):
+    process = _start(tmp_path, "table4_digits.py:digits/baseline", "--config.seeds=1")
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
+    assert "[1/1] digits/baseline/seed0: not run" in printed
+    assert "test error" in printed
+    assert printed.endswith("1 finished\n")
+    run = tmp_path / "digits/baseline/seed0"
+    assert table_cells.read_state(run).text == "finished at step 2 of 2"
+
+
+@pytest.mark.slow  # test_a_signal_reaches_… has stand-ins for the cells
+def test_a_table_interrupted_goes_on_where_it_was(tmp_path):
+    more = ("--config.seeds=2", "--config.cell.max_steps=60")
+    more += ("--config.cell.epochs=30", "--config.cell.evaluation.every_epochs=30")
+    argument = "table4_digits.py:digits/random"
+    process = _start(tmp_path, argument, *more)
+    first = tmp_path / "digits/random/seed0"
+    deadline = time.monotonic() + 300
+    while not (first / "checkpoints" / "4").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT, printed
+    assert "stopped by SIGINT in digits/random/seed0; the same command" in printed
+    assert table_cells.read_state(first).kind == "stopped"
+    process = _start(tmp_path, argument, *more)
+    printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    assert "going on from the checkpoint at step" in printed
+    for seed in range(2):
+        state = table_cells.read_state(tmp_path / f"digits/random/seed{seed}")
+        assert state.text == "finished at step 60 of 60"

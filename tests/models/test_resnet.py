@@ -1,0 +1,98 @@
+"""ResNet v1.5 and D: counts, and the forward pass against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax import models
+from aaa_jax.models.resnet import Bottleneck
+from tests.oracles.models_numpy import (
+    NumpyLayers,
+    average_pool,
+    count,
+    double,
+    max_pool,
+    random_variables,
+    relu,
+)
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+# float32 against double over at most 17 normalised layers; logits are of size ~1:
+ROUNDING = 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "published"),
+    [
+        ({"depth": 50}, 25_557_032),
+        ({"depth": 50, "variant": "d"}, 25_576_264),
+        ({"depth": 101}, 44_549_160),
+        ({"depth": 152}, 60_192_808),
+        ({"depth": 200}, 64_673_832),
+    ],
+)
+def test_the_number_of_parameters_is_the_published_one(options, published):
+    network = models.create("resnet", num_classes=1000, **options)
+    assert count(network) == published
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 18}, "depth is one of.*50.*: 18"),
+        ({"variant": "D"}, "variant is one of.*: 'D'"),
+        ({"width": 0}, "width.*: 0"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.create("resnet", num_classes=10, **options)
+
+
+def numpy_resnet(layers, x, sizes, variant):
+    for number in range(1, 4 if variant == "d" else 2):
+        y = layers.conv(f"stem_conv{number}", x, 2 if number == 1 else 1)
+        x = layers.norm_relu(f"stem_norm{number}", y)
+    x = max_pool(x)
+    for stage, size in enumerate(sizes, start=1):
+        for index in range(1, size + 1):
+            block = layers.inside(f"stage{stage}_block{index}")
+            stride = 2 if stage > 1 and index == 1 else 1
+            y = block.norm_relu("norm1", block.conv("conv1", x))
+            y = block.norm_relu("norm2", block.conv("conv2", y, stride))
+            y = block.norm("norm3", block.conv("conv3", y))
+            if index == 1:
+                if variant == "d" and stride == 2:
+                    x, stride = average_pool(x), 1
+                x = block.conv("shortcut_conv", x, stride)
+                x = block.norm("shortcut_norm", x)
+            x = relu(x + y)
+    return layers.classifier(x)
+
+
+@pytest.mark.parametrize("variant", ["v1.5", "d"])
+@pytest.mark.parametrize("train", [False, True])
+def test_the_forward_pass_is_the_one_written_in_numpy(variant, train):
+    network = models.create(
+        "resnet", num_classes=5, bn_group_size=2, depth=14, variant=variant, width=4
+    )
+    variables = random_variables(network)
+    images = jax.random.normal(jax.random.key(1), (4, 75, 64, 3))
+    logits, _ = jax.jit(
+        lambda v, x: network.apply(v, x, train=train, mutable=["batch_stats"])
+    )(variables, images)
+    layers = NumpyLayers(variables, 2 if train else None)
+    expected = numpy_resnet(layers, double(images), (1, 1, 1, 1), variant)
+    assert np.abs(expected).max() > 0.3
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_a_block_starts_as_the_identity_if_asked(zero):
+    block = Bottleneck(2, 1, False, zero, None, jnp.float32)
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 8))
+    y, variables = block.init_with_output(jax.random.key(1), x, False)
+    assert (variables["params"]["norm3"]["scale"] == (0 if zero else 1)).all()
+    assert bool((y == jax.nn.relu(x)).all()) is zero

@@ -1,0 +1,107 @@
+"""Shake-Shake: counts, the forward pass against NumPy, the coefficients."""
+
+import jax
+import numpy as np
+import pytest
+
+from aaa_jax import models
+from aaa_jax.models import shake_shake as module
+from tests.oracles.models_numpy import (
+    NumpyLayers,
+    count,
+    double,
+    random_variables,
+    relu,
+)
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+# float32 against double over eight normalised layers; logits are of size ~1:
+ROUNDING = 1e-4
+
+
+def formula(depth, width, num_classes):
+    """Parameters by the description in Gastaldi's paper."""
+    total, channels = 3 * 9 * 16 + 2 * 16, 16
+    for features in (width, 2 * width, 4 * width):
+        for _ in range((depth - 2) // 6):
+            branch = 9 * channels * features + 9 * features**2 + 2 * 2 * features
+            total += 2 * branch
+            if channels != features:
+                total += channels * features + 2 * features
+            channels = features
+    return total + (channels + 1) * num_classes
+
+
+@pytest.mark.parametrize(
+    ("width", "num_classes", "millions"),
+    # The sizes in Gastaldi's Table 1: 2.9, 11.7 and 26.2 million
+    [(32, 10, 2.9), (64, 10, 11.7), (96, 10, 26.2), (96, 100, None), (112, 10, None)],
+)
+def test_the_number_of_parameters_follows_the_formula(width, num_classes, millions):
+    expected = formula(26, width, num_classes)
+    assert millions in (None, round(expected / 1e6, 1))
+    network = models.create("shake_shake", num_classes=num_classes, width=width)
+    assert count(network) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"depth": 27}, r"6n \+ 2.*: 27"), ({"width": 33}, "even.*: 33")],
+)
+def test_a_wrong_depth_or_width_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.create("shake_shake", num_classes=10, **options)
+
+
+def numpy_shortcut(block, x, stride):
+    """The second path sees the pixel above and to the left, zero outside."""
+    x = relu(x)
+    shifted = np.zeros_like(x)
+    shifted[:, 1:, 1:] = x[:, :-1, :-1]
+    paths = [
+        block.conv("shortcut_conv1", x, stride),
+        block.conv("shortcut_conv2", shifted, stride),
+    ]
+    return block.norm("shortcut_norm", np.concatenate(paths, -1))
+
+
+def numpy_shake_shake(layers, x, depth, forward):
+    """forward [layers, B] weighs branch 1, the rest of one branch 2."""
+    x = layers.norm("norm", layers.conv("stem", x))
+    blocks = (depth - 2) // 6
+    for layer in range(3 * blocks):
+        stage, index = divmod(layer, blocks)
+        block = layers.inside(f"stage{stage + 1}_block{index + 1}")
+        stride = 2 if stage > 0 and index == 0 else 1
+        branches = []
+        for name in ("branch1", "branch2"):
+            y = block.norm_relu(
+                f"{name}_norm1", block.conv(f"{name}_conv1", relu(x), stride)
+            )
+            branches.append(block.norm(f"{name}_norm2", block.conv(f"{name}_conv2", y)))
+        a = forward[layer][:, None, None, None]
+        if "shortcut_conv1" in block.params:
+            x = numpy_shortcut(block, x, stride)
+        x = x + a * branches[0] + (1 - a) * branches[1]
+    return layers.classifier(relu(x))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_the_forward_pass_is_the_one_written_in_numpy(train, monkeypatch):
+    depth, batch = 14, 4
+    network = models.create(
+        "shake_shake", num_classes=5, bn_group_size=2, depth=depth, width=4
+    )
+    variables = random_variables(network)
+    images = jax.random.normal(jax.random.key(1), (batch, 11, 8, 3))
+    noise = np.random.default_rng(2).uniform(size=(batch, 6, 2)).astype(np.float32)
+    monkeypatch.setattr(module, "network_noise", lambda *_: jax.numpy.asarray(noise))
+    logits, _ = jax.jit(
+        lambda v, x: network.apply(v, x, train=train, mutable=["batch_stats"])
+    )(variables, images)
+    forward = noise[:, :, 0].T if train else np.full((6, batch), 0.5)
+    layers = NumpyLayers(variables, 2 if train else None)
+    expected = numpy_shake_shake(layers, double(images), depth, forward)
+    assert np.abs(expected).max() > 0.3
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING)

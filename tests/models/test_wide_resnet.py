@@ -1,0 +1,98 @@
+"""Wide-ResNet: counts, and the forward pass against NumPy and PyTorch."""
+
+import jax
+import numpy as np
+import pytest
+
+from aaa_jax import models
+from aaa_jax.models.layers import conv_init, dense_init
+from tests.oracles.models_numpy import NumpyLayers, count, double, random_variables
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+# float32 against double over at most 16 normalised layers; logits are of size ~1:
+ROUNDING = 1e-4
+
+
+def formula(depth, width, num_classes):
+    """Parameters by the description in the paper of Zagoruyko and Komodakis."""
+    total, channels = 3 * 9 * 16, 16
+    for features in (16 * width, 32 * width, 64 * width):
+        for _ in range((depth - 4) // 6):
+            total += 2 * channels + 9 * channels * features  # norm, 3x3
+            total += 2 * features + 9 * features * features
+            total += channels * features if channels != features else 0
+            channels = features
+    return total + 2 * channels + (channels + 1) * num_classes
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "num_classes", "published"),
+    [
+        (28, 10, 10, 36_479_194),
+        (40, 2, 10, 2_243_546),
+        (28, 10, 100, None),
+        (16, 1, 10, None),
+        (10, 1, 10, None),
+        (16, 4, 3, None),
+    ],
+)
+def test_the_number_of_parameters_is_the_published_one(
+    depth, width, num_classes, published
+):
+    expected = formula(depth, width, num_classes)
+    assert published in (None, expected)
+    network = models.create(
+        "wide_resnet", num_classes=num_classes, depth=depth, width=width
+    )
+    assert count(network) == expected
+
+
+@pytest.mark.parametrize("depth", [9, 12, 4, 27])
+def test_a_depth_that_is_not_6n_plus_4_is_refused(depth):
+    with pytest.raises(ValueError, match=rf"6n \+ 4.*: {depth}"):
+        models.create("wide_resnet", num_classes=10, depth=depth)
+
+
+def numpy_wide_resnet(layers, x, depth):
+    x = layers.conv("stem", x)
+    for stage in (1, 2, 3):
+        for index in range(1, (depth - 4) // 6 + 1):
+            block = layers.inside(f"stage{stage}_block{index}")
+            stride = 2 if stage > 1 and index == 1 else 1
+            y = block.norm_relu("norm1", x)
+            if "shortcut" in block.params:
+                x = block.conv("shortcut", y, stride)
+            y = block.norm_relu("norm2", block.conv("conv1", y, stride))
+            x = x + block.conv("conv2", y)
+    return layers.classifier(layers.norm_relu("norm", x))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(10, 1), (16, 2)])
+@pytest.mark.parametrize("train", [False, True])
+def test_the_forward_pass_is_the_one_written_in_numpy(depth, width, train):
+    network = models.create(
+        "wide_resnet", num_classes=7, bn_group_size=3, depth=depth, width=width
+    )
+    images = jax.random.normal(jax.random.key(1), (6, 11, 8, 3))
+    variables = random_variables(network)
+    logits, _ = jax.jit(
+        lambda v, x: network.apply(v, x, train=train, mutable=["batch_stats"])
+    )(variables, images)
+    layers = NumpyLayers(variables, 3 if train else None)
+    expected = numpy_wide_resnet(layers, double(images), depth)
+    assert np.abs(expected).max() > 0.3
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING)
+
+
+def test_the_initial_weights_are_he_normal_over_fan_out_and_uniform_over_fan_in():
+    key = jax.random.key(0)
+    kernel = np.asarray(conv_init(key, (3, 3, 64, 256)))
+    expected = np.sqrt(2 / (9 * 256))
+    # 147,456 normal values: the standard error of their spread is 0.2 %
+    np.testing.assert_allclose(kernel.std(), expected, rtol=0.01)
+    assert np.abs(kernel).max() > 4 * expected
+    dense = np.asarray(dense_init(key, (256, 10)))
+    assert np.abs(dense).max() <= 1 / np.sqrt(256)
+    # 2,560 uniform values: the standard error of their spread is 0.9 %
+    np.testing.assert_allclose(dense.std(), 1 / np.sqrt(3 * 256), rtol=0.04)

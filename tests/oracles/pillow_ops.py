@@ -1,0 +1,188 @@
+"""Pillow's own ops on NumPy images, and pictures of all kinds: the ops' oracle."""
+
+import functools
+
+import jax
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from sklearn.datasets import load_sample_image
+
+from aaa_jax.augment.magnitudes import RANGES
+from aaa_jax.augment.ops import OPS
+
+Color = tuple[int, ...]
+NAMES = [op.name for op in OPS]
+FILL = (125, 123, 114)
+
+# Sides of the images under test: CIFAR's, MNIST's, odd ones and degenerate ones.
+SIZES = [(32, 32), (37, 53), (28, 28), (1, 1), (2, 7)]
+
+
+def pillow_op(
+    image: np.ndarray,
+    name: str,
+    value: float,
+    center: tuple[int, int] = (0, 0),
+    partner: np.ndarray | None = None,
+    fill: Color = FILL,
+) -> np.ndarray:
+    """One op by name, uint8 [H, W, 3] -> the same; a name without an oracle fails."""
+    picture = Image.fromarray(image)
+    if partner is None:
+        partner = image
+    result = apply(picture, name, value, center, Image.fromarray(partner), fill, fill)
+    return np.asarray(result)
+
+
+def apply(
+    picture: Image.Image,
+    name: str,
+    value: float,
+    center: tuple[int, int],
+    partner: Image.Image,
+    moved_in: Color,
+    covered: Color,
+) -> Image.Image:
+    """One op by name on a Pillow image, RGB or (not SamplePairing) RGBA."""
+    matrices = {
+        "ShearX": (1, value, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, value, 1, 0),
+        "TranslateX": (1, 0, value, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, value),
+    }
+    if name in matrices:
+        kind = Image.Transform.AFFINE
+        return picture.transform(picture.size, kind, matrices[name], fillcolor=moved_in)
+    if name == "Rotate":
+        return picture.rotate(value, fillcolor=moved_in)
+    tones = {
+        "AutoContrast": ImageOps.autocontrast,
+        "Invert": ImageOps.invert,
+        "Equalize": ImageOps.equalize,
+        "Solarize": lambda rgb: ImageOps.solarize(rgb, value),
+        "Posterize": lambda rgb: ImageOps.posterize(rgb, int(value)),
+    }
+    if name in tones:  # these go through RGB, as in AutoAugment's CIFAR code
+        return tones[name](picture.convert("RGB")).convert(picture.mode)
+    if name in ("Contrast", "Color", "Brightness", "Sharpness"):
+        return getattr(ImageEnhance, name)(picture).enhance(value)
+    if name == "Cutout":
+        return _cutout(picture, int(value) // 2, center, covered)
+    if name == "SamplePairing":
+        return Image.blend(picture, partner, value)
+    assert name == "Identity", f"{name} has no oracle"
+    return picture
+
+
+def _cutout(
+    picture: Image.Image, half: int, center: tuple[int, int], covered: Color
+) -> Image.Image:
+    picture = picture.copy()
+    width, height = picture.size
+    top, bottom = max(center[0] - half, 0), min(center[0] + half, height)
+    left, right = max(center[1] - half, 0), min(center[1] + half, width)
+    if half:
+        corners = (left, top, right - 1, bottom - 1)
+        ImageDraw.Draw(picture).rectangle(corners, fill=covered)
+    return picture
+
+
+@functools.cache
+def pictures(height: int, width: int) -> np.ndarray:
+    """Nine images uint8 [9, H, W, 3]: noise, ramps, flat, few values, photographs."""
+    rng = np.random.default_rng(height * 1000 + width)
+    size = (height, width, 3)
+    y, x, c = np.mgrid[:height, :width, :3]
+    dominant = np.where(rng.random(size) < 0.9, 200, rng.integers(0, 256, size))
+    images = [
+        rng.integers(0, 256, size),
+        (x * 255 // max(width - 1, 1) + 40 * c) % 256,
+        20 + (3 * x * x + 5 * y * y + 7 * (c + 1) * x * y + 11 * c * y + 40) % 200,
+        np.full(size, (125, 7, 255)),
+        rng.choice([0, 31, 32, 255], size),
+        np.clip(rng.normal(128, 6, size), 0, 255),
+        dominant,
+        _crop("china.jpg", height, width),
+        _crop("flower.jpg", height, width),
+    ]
+    return np.stack(images).astype(np.uint8)
+
+
+def _crop(photograph: str, height: int, width: int) -> np.ndarray:
+    return load_sample_image(photograph)[150 : 150 + height, 250 : 250 + width]
+
+
+def center_of(image: int, magnitude: int, height: int, width: int) -> tuple[int, int]:
+    """A place for Cutout that differs from case to case."""
+    return (5 * image + 3 * magnitude) % height, (11 * image + 7 * magnitude) % width
+
+
+@functools.cache
+def expected(
+    height: int, width: int, name: str, value: float, magnitude: int
+) -> np.ndarray:
+    """The op on each of `pictures`, paired with the next: uint8 [9, H, W, 3]."""
+    images = pictures(height, width)
+    return np.stack(
+        [
+            pillow_op(
+                image,
+                name,
+                value,
+                center_of(i, magnitude, height, width),
+                images[(i + 1) % len(images)],
+            )
+            for i, image in enumerate(images)
+        ]
+    )
+
+
+def replay(draws, rows, some, policy_of_row, group_size, ranges, fill=FILL):
+    """What Pillow makes of the rows, op by op, from the same draws."""
+    rows = np.asarray(rows)
+    table, (height, width) = RANGES[ranges], rows.shape[1:3]
+    draws, some = jax.tree.map(np.asarray, (draws, some))
+    results = []
+    for i, row in enumerate(rows):
+        policy, sub_policy = int(policy_of_row[i]), draws.sub_policy[i]
+        result = row
+        for s in range(some.chain_length):
+            if not draws.applied[i, s]:
+                continue
+            name = NAMES[some.ops[policy, sub_policy, s]]
+            magnitude = int(some.magnitudes[policy, sub_policy, s])
+            sign = int(draws.sign[i, s])
+            value = table.value(name, magnitude, sign, height, width)
+            first = i // group_size * group_size
+            partner = rows[first + draws.partner[i, s]]
+            center = tuple(draws.center[i, s].tolist())
+            result = pillow_op(result, name, value, center, partner, fill)
+        results.append(result)
+    return np.stack(results)
+
+
+def release_rgba(draws, rows, some, policy_of_row):
+    """AutoAugment's CIFAR code: RGBA, alpha 0 outside and under Cutout."""
+    draws, some = jax.tree.map(np.asarray, (draws, some))
+    results = []
+    for i, row in enumerate(rows):
+        picture = Image.fromarray(row).convert("RGBA")
+        chain = (int(policy_of_row[i]), draws.sub_policy[i])
+        for s, op in enumerate(some.ops[chain]):
+            if not draws.applied[i, s]:
+                continue
+            magnitude, sign = int(some.magnitudes[chain][s]), int(draws.sign[i, s])
+            value = RANGES["release"].value(NAMES[op], magnitude, sign, *row.shape[:2])
+            center = tuple(draws.center[i, s].tolist())
+            colors = ((0, 0, 0, 0), (125, 122, 113, 0))
+            picture = apply(picture, NAMES[op], value, center, picture, *colors)
+        results.append(np.asarray(picture))
+    return np.stack(results)
+
+
+def crop(image, offset, flip, padding):
+    """The standard augmentation of one image [H, W, C], zeros around it."""
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    top, left = offset
+    cropped = padded[top : top + image.shape[0], left : left + image.shape[1]]
+    return cropped[:, ::-1] if flip else cropped

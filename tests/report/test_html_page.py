@@ -1,0 +1,182 @@
+import csv
+import html.parser
+import io
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+
+from aaa_jax.report import csv_file, grouping, runs, write_report
+from aaa_jax.report.__main__ import main
+from aaa_jax.report.figures import curves, shares
+from aaa_jax.report.html_page import Section, render
+from aaa_jax.report.result_tables import Sheet, to_csv, to_markdown
+from tests.support.run_folders import write_corruption, write_probe, write_run
+
+VOID = {"meta", "img", "br"}
+NOTE = 'a copy as JPEG, <i>not</i> the "original" & so on'
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects what a page holds, and fails where tags do not match."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open, self.seen, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def attributes(self, tag):
+        return [attributes for seen, attributes in self.seen if seen == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A table's directory with every kind of result, one run of it not finished."""
+    path = tmp_path_factory.mktemp("runs") / "table4_digits"
+    for column, finals in {"random": (9.0, 8.0), "ours": (7.5, 7.0)}.items():
+        for seed, final in enumerate(finals):
+            run = path / "digits" / column / f"seed{seed}"
+            write_run(run, column, seed=seed, errors=(60.0, final))
+            write_corruption(run, {"fog": [20.0] * 5, "jpeg_compression": [9.0] * 5})
+    write_probe(path / "digits" / "ours" / "seed0", np.full((16, 10), 0.25).tolist())
+    write_run(path / "digits" / "ours" / "seed2", seed=2, errors=(60.0,), epochs=2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def output(folder, tmp_path_factory):
+    """The report on them, made with the command."""
+    path = tmp_path_factory.mktemp("report")
+    assert main([str(folder), f"--output={path}", f"--note={NOTE}"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(output):
+    checker = Checker()
+    checker.feed((output / "report.html").read_text())
+    checker.close()
+    return checker
+
+
+def test_the_page_is_whole_and_needs_nothing_outside_it(page):
+    assert page.open == []
+    tags = {tag for tag, _ in page.seen}
+    assert not tags & {"script", "link", "iframe", "object"}
+    for attributes in page.attributes("img"):
+        assert attributes["src"].startswith("data:image/")
+    names = {attributes.get("id") for _, attributes in page.seen}
+    for attributes in page.attributes("a"):
+        assert attributes["href"].removeprefix("#") in names
+    style = re.search("<style>(.*?)</style>", render("", [], [], []), re.DOTALL)
+    assert "url(" not in style.group(1)
+    assert "@import" not in style.group(1)
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it(page):
+    images = page.attributes("img")
+    assert len(images) == 8
+    assert all(len(attributes["alt"]) > 40 for attributes in images)
+    assert all(int(attributes["width"]) <= 1100 for attributes in images)
+    alternatives = " ".join(attributes["alt"] for attributes in images)
+    assert "ours: 7.25 ± 0.35 (n = 2)" in alternatives
+
+
+def test_the_note_stands_on_the_page_as_it_was_given(page, output):
+    text = "".join(page.text)
+    assert NOTE in text
+    assert NOTE in (output / "results.md").read_text()
+    assert "Not finished, and in no mean: ours/seed2 (epoch 1 of 2)." in text
+
+
+def test_figures_are_pictures_without_a_date(output):
+    names = {path.name for path in (output / "figures").iterdir()}
+    assert names == {
+        *("curves.png", "curves.svg", "health-ours.png", "health-ours.svg"),
+        *("shares-ours.png", "shares-ours.svg", "shares-by-seed-ours.png"),
+        *("shares-by-seed-ours.svg", "policies-ours.png", "probe-ours.png"),
+        *("probe-ours.svg", "corruptions.png", "corruptions.svg"),
+        *("error-by-policies.png", "error-by-policies.svg"),
+    }
+    for path in (output / "figures").iterdir():
+        content = path.read_bytes()
+        if path.suffix == ".png":
+            assert content[:8] == b"\x89PNG\r\n\x1a\n"
+            assert b"tEXt" not in content
+        else:
+            assert b"<dc:date>" not in content
+            assert b"matplotlib.org/" not in content.split(b"<defs>")[1]
+
+
+def test_the_same_runs_give_the_same_bytes(folder, output):
+    (family,) = grouping.make_families(runs.read_runs([folder]))
+    again = [
+        curves.loss_and_error(family),
+        shares.mean_shares(family, family.group("ours")),
+    ]
+    for picture in again:
+        png = (output / "figures" / f"{picture.name}.png").read_bytes()
+        svg = (output / "figures" / f"{picture.name}.svg").read_bytes()
+        assert zlib.crc32(picture.png) == zlib.crc32(png)
+        assert zlib.crc32(picture.svg) == zlib.crc32(svg)
+
+
+def test_tables_are_written_as_markdown_and_csv(output):
+    markdown = (output / "results.md").read_text()
+    assert "## Table 4 scaled down: test error on handwritten digits" in markdown
+    assert "| 8.50 ± 0.71 (n = 2) | 7.25 ± 0.35 (n = 2) |" in markdown
+    text = (output / "results.csv").read_text()
+    rows = list(csv.reader(io.StringIO(text)))
+    assert {len(row) for row in rows} == {len(csv_file.HEADER)}
+    found = next(row for row in rows if row[:3] == ["table4_digits", "digits", "ours"])
+    line = dict(zip(rows[0], found, strict=True))
+    assert line["mean"] == "7.25"
+    assert line["seeds"] == "0 1"
+    assert float(line["difference_to_random"]) == -1.25
+    assert line["unfinished_seeds"] == "2"
+
+
+def test_text_is_escaped_where_it_would_be_markup():
+    sheet = Sheet("a | b <c>", ("one|two", "<b>"), (("x|y", "&"),), ("<script>",))
+    assert "| x\\|y | & |" in to_markdown(sheet)
+    page = render("<t>", ["<l>"], ["<r>"], [Section("<s>", (sheet,))])
+    assert not re.search("<(t|l|r|s|c|b|script)>", page)
+    assert to_csv(("a",), (("x,y",),)) == 'a\n"x,y"\n'
+
+
+def test_a_run_without_a_finished_epoch_is_reported_as_such(tmp_path):
+    run = write_run(tmp_path / "young", errors=(50.0, 40.0))
+    for name in ("metrics", "policies", "timing"):
+        (run / f"{name}.jsonl").write_text("")
+    page = write_report([run], tmp_path / "out")
+    assert "young (epoch 0 of 2)" in page.read_text()
+    assert list((tmp_path / "out" / "figures").iterdir()) == []
+
+
+def test_one_run_is_reported_in_its_own_folder(tmp_path, capsys):
+    run = write_run(tmp_path / "baseline", "baseline", errors=(5.0,))
+    config = json.loads((run / "config.json").read_text())
+    assert main([str(run)]) == 0
+    assert capsys.readouterr().out == f"{run / 'report' / 'report.html'}\n"
+    assert json.loads((run / "config.json").read_text()) == config
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
+    run = write_run(tmp_path / "run", "baseline", errors=(5.0,))
+    (tmp_path / "file").write_text("")
+    for name in ("metrics", "policies", "timing"):
+        (run / f"{name}.jsonl").write_text("")
+    assert main([str(run), f"--output={tmp_path / 'file' / 'in'}"]) == 2
+    assert "choose another --output" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""Joining, agreeing, leaving, as far as one process shows it; two: `test_pods.py`."""
+
+import inspect
+import signal
+
+import jax
+import pytest
+
+import launch
+from aaa_jax.runtime import processes
+from aaa_jax.train import agreement
+from aaa_jax.workdir import followers, run_directory
+
+VARIABLES = (
+    *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+    *("SLURM_STEP_NODELIST", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"),
+)
+
+
+@pytest.fixture(autouse=True)
+def joined(monkeypatch):
+    """What JAX would have been asked to join."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda **told: asked.append(told)
+    )
+    monkeypatch.setattr(processes, "_explain_aborts", lambda: None)
+    before = jax.config.values["jax_enable_preemption_service"]
+    yield asked
+    jax.config.update("jax_enable_preemption_service", before)
+
+
+def test_a_process_alone_joins_nothing(joined, monkeypatch):
+    assert not processes.initialize()
+    assert not processes.initialize("off", coordinator="node:1", num_processes=2)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node0")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not processes.initialize()
+    assert joined == []
+
+
+def test_flags_and_variables_say_what_to_join(joined, monkeypatch):
+    assert processes.initialize(
+        coordinator="node0:81", num_processes=4, process_id=0, heartbeat_seconds=9
+    )
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "node0:82")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "3")
+    monkeypatch.setenv("JAX_PROCESS_ID", "2")
+    assert processes.initialize()
+    assert processes.initialize(process_id=1)
+    names = ("coordinator_address", "num_processes", "process_id")
+    assert [tuple(told[name] for name in names) for told in joined] == [
+        ("node0:81", 4, 0),
+        ("node0:82", 3, 2),
+        ("node0:82", 3, 1),
+    ]
+    assert joined[0]["heartbeat_timeout_seconds"] == 9
+    assert not jax.config.values["jax_enable_preemption_service"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_STEP_NODELIST": "node[0-3]", "SLURM_NTASKS": "4"},
+        {"OMPI_COMM_WORLD_SIZE": "4"},
+    ],
+)
+def test_what_jax_detects_is_left_to_jax(joined, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert processes.initialize()
+    assert "coordinator_address" not in joined[0]
+
+    def not_found(**_):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", not_found)
+    with pytest.raises(processes.ProcessError, match="give --coordinator=host:port"):
+        processes.initialize()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--distributed=perhaps", "'perhaps'; allowed: auto, on, off"),
+        ("--coordinator=node0", "'node0'; it must be host:port"),
+        ("--coordinator=node0:99999", "'node0:99999'; it must be host:port"),
+        ("--process_id=2", "--process_id is 2; of --num_processes=2 it must be one of"),
+    ],
+)
+def test_a_wrong_flag_ends_with_exit_code_2(flag, message, capsys, tmp_path):
+    flags = {"--coordinator": "node0:80", "--num_processes": "2", "--process_id": "0"}
+    name, value = flag.split("=")
+    given = [f"{key}={entry}" for key, entry in (flags | {name: value}).items()]
+    config = ["--config=configs/digits.py", f"--workdir={tmp_path / 'run'}"]
+    assert launch.main(["launch.py", *config, *given]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    def fail(**_):
+        raise RuntimeError("UNKNOWN: Failed to start RPC server")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(processes.ProcessError, match=r"node0:80.*is the port free"):
+        processes.initialize(coordinator="node0:80", num_processes=2, process_id=0)
+
+
+def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_path):
+    agreement.require_shared(tmp_path, seconds=0)  # alone, whatever is there
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "anywhere", lambda flag: flag)
+    with pytest.raises(processes.ProcessError, match="process 0 does not see it"):
+        agreement.require_shared(tmp_path, seconds=0.2)
+    (tmp_path / "config.json").write_text("{}")
+    agreement.require_shared(tmp_path, seconds=0)
+    monkeypatch.setattr(processes, "anywhere", lambda flag: True)
+    with pytest.raises(processes.ProcessError, match="another does not"):
+        agreement.require_shared(tmp_path, seconds=0)
+
+
+def test_alone_everything_is_answered_at_once():
+    assert (processes.count(), processes.is_first()) == (1, True)
+    assert processes.from_first(lambda: {"any": 1}) == {"any": 1}
+    assert processes.first_opens(lambda: "first", lambda: "other") == "first"
+    assert processes.anywhere(True)
+    assert not processes.anywhere(False)
+    processes.require_equal({"seed": 1})
+    signals = []
+    stop = processes.Stop(signals, jax.devices())
+    assert stop.ask() is None
+    assert stop.signal() == 0
+    signals.append(signal.SIGTERM)
+    assert stop.signal() == signal.SIGTERM
+
+
+def test_a_silent_directory_has_every_writing_method_and_writes_nothing(tmp_path):
+    """A new `write_…` of the run directory needs its silent sister."""
+    own = vars(followers.SilentRunDirectory)
+    writing = [
+        name
+        for name, _ in inspect.getmembers(
+            run_directory.RunDirectory, inspect.isfunction
+        )
+        if not name.startswith("_") and name != "close"
+    ]
+    assert {"write_metrics", "truncate_after"} <= set(writing)
+    with followers.SilentRunDirectory(tmp_path / "run") as directory:
+        for name in writing:
+            assert name in own, f"{name} would write in a process other than the first"
+            arguments = [3, {"loss": 1.0}] if name.startswith("write_") else [3]
+            getattr(directory, name)(*arguments)
+    assert list(tmp_path.iterdir()) == []

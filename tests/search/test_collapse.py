@@ -1,0 +1,147 @@
+import functools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aaa_jax.augment import ops
+from aaa_jax.augment.policies import Policies, identity_policies
+from aaa_jax.search import collapse, sources
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+
+def make_policies(names, magnitudes) -> Policies:
+    indices = np.vectorize(ops.op_index)(np.array(names)).astype(np.int32)
+    return Policies(
+        ops=jnp.asarray(indices),
+        magnitudes=jnp.asarray(magnitudes, jnp.int32),
+        probs=jnp.ones(indices.shape),
+    )
+
+
+TWO = make_policies(
+    [
+        [["Rotate", "Rotate"], ["Rotate", "Cutout"]],
+        [["Identity", "Identity"], ["Color", "Identity"]],
+    ],
+    [[[9, 9], [9, 1]], [[0, 0], [3, 0]]],
+)
+HEALTHY = {"entropy": 0.9, "top_magnitude_share": 0.2, "top_op_share": 0.1}
+
+
+def test_shares_are_counts_over_all_ops():
+    shares = collapse.op_shares(TWO)
+    expected = {"Rotate": 3 / 8, "Cutout": 1 / 8, "Color": 1 / 8, "Identity": 3 / 8}
+    for op, share in zip(ops.OPS, shares, strict=True):
+        assert share == expected.get(op.name, 0)
+    np.testing.assert_array_equal(
+        collapse.magnitude_shares(TWO),
+        [0, 1 / 5, 0, 1 / 5, 0, 0, 0, 0, 0, 3 / 5],  # Identity has none
+    )
+    assert collapse.magnitude_shares(TWO, 31).shape == (31,)
+
+
+def test_shares_of_identity_policies_are_zero_magnitudes_and_one_op():
+    policies = identity_policies(2)
+    assert collapse.op_shares(policies)[-1] == 1
+    np.testing.assert_array_equal(collapse.magnitude_shares(policies), np.zeros(10))
+
+
+def test_repeated_ops_counts_sub_policies_and_not_identity():
+    assert collapse.repeated_ops(TWO) == 1 / 4
+    triple = make_policies(
+        [[["Rotate", "Color", "Rotate"], ["Color", "Rotate", "Invert"]]],
+        np.zeros((1, 2, 3)),
+    )
+    assert collapse.repeated_ops(triple) == 1 / 2
+
+
+def test_uniform_policies_repeat_an_op_in_a_sixteenth_of_their_sub_policies():
+    source = sources.random_source(400, 5)
+    policies = source.sample(jax.random.key(0), (), 0.0)
+    p, n = 1 / 16, 2000
+    deviation = math.sqrt(p * (1 - p) / n)
+    assert abs(collapse.repeated_ops(policies) - p) < 4 * deviation
+
+
+def test_the_correlation_is_numpys():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 8))
+    np.testing.assert_allclose(
+        collapse.correlation(x, y), np.corrcoef(x, y)[0, 1], rtol=1e-12
+    )
+    assert collapse.correlation(x, np.ones(8)) == 0
+
+
+def test_the_joint_entropy_weighs_the_heads_by_their_maxima():
+    np.testing.assert_allclose(
+        collapse.joint_entropy(0.5, 0.25),
+        (0.5 * math.log(16) + 0.25 * math.log(10)) / math.log(160),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({}, "ok"),
+        ({"entropy": 0.5}, "ok"),
+        ({"entropy": 0.49}, "narrowing"),
+        ({"entropy": 0.3}, "narrowing"),
+        ({"entropy": 0.29}, "collapsed"),
+        ({"top_magnitude_share": 0.7}, "ok"),
+        ({"top_magnitude_share": 0.71}, "narrowing"),
+        ({"top_op_share": 0.5}, "ok"),
+        ({"top_op_share": 0.51}, "narrowing"),
+        ({"entropy": 0.2, "top_op_share": 0.9}, "collapsed"),
+    ],
+)
+def test_the_states_begin_at_their_thresholds(change, state):
+    assert state in collapse.STATES
+    assert collapse.collapse_state(HEALTHY | change) == state
+
+
+@functools.cache
+def summarize_round(name):
+    source = sources.SOURCES[name](num_policies=4)
+    state = source.init(jax.random.key(0))
+    policies = jax.jit(source.sample)(jax.random.key(1), state, 0.5)
+    losses = jnp.array([1.0, 2.0, 4.0, 5.0])
+    _, info = jax.jit(source.update)(state, policies, losses)
+    summary = collapse.summarize(policies, losses, jnp.full(4, 0.5), info)
+    return policies, losses, info, summary
+
+
+# What reads a recording has this test in test_replay.py.
+@pytest.mark.parametrize("name", sorted(set(sources.SOURCES) - {"replay", "file"}))
+def test_every_sources_round_has_a_summary_of_finite_floats(name):
+    _, _, info, summary = summarize_round(name)
+    json.dumps(summary, allow_nan=False)
+    assert all(type(value) is float for value in summary.values())
+    shares = [v for key, v in summary.items() if key.startswith("op_share/")]
+    np.testing.assert_allclose(sum(shares), 1, rtol=1e-5)
+    assert summary["top_op_share"] == max(shares)
+    assert summary["op_entropy"] == info["op_entropy"]
+    assert summary["op_share/Rotate"] == info["op_shares"][ops.op_index("Rotate")]
+    assert summary["magnitude_share/3"] == info["magnitude_shares"][3]
+
+
+def test_the_spread_is_told_in_standard_errors():
+    policies, losses, info, summary = summarize_round("random")
+    deviation = np.std([1.0, 2.0, 4.0, 5.0])
+    np.testing.assert_allclose(summary["loss_spread"], deviation)
+    np.testing.assert_allclose(summary["loss_spread_ratio"], deviation / 0.5)
+    without = collapse.summarize(policies, losses, jnp.zeros(4), info)
+    assert without["loss_spread_ratio"] == 0
+
+
+def test_the_correlation_with_log_p_is_of_the_rounds_own_policies():
+    _, losses, info, summary = summarize_round("adversarial")
+    expected = np.corrcoef(losses, info["log_probs"])[0, 1]
+    np.testing.assert_allclose(
+        summary["loss_log_prob_correlation"], expected, rtol=1e-5
+    )
+    assert collapse.collapse_state(summary) == "ok"  # fresh: nearly uniform

@@ -1,0 +1,384 @@
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aaa_jax import objective
+from aaa_jax.augment.policies import Policies
+from aaa_jax.search import controller
+from aaa_jax.search.controller import Controller
+
+TINY = Controller(num_sub_policies=1, num_ops=3, num_magnitudes=2, hidden_size=5)
+TINY_Q2 = TINY.clone(num_sub_policies=2)
+RESET = TINY_Q2.clone(reset_per_sub_policy=True)
+TANH = TINY_Q2.clone(tanh_constant=1.5, temperature=0.7)
+SMALL = {"one": TINY, "carried": TINY_Q2, "reset": RESET, "tanh": TANH}
+
+log_probs = jax.jit(controller.log_probs, static_argnums=1)
+sample = jax.jit(controller.sample, static_argnums=(2, 3))
+update = jax.jit(controller.update, static_argnames=("module", "tx", "normalization"))
+
+
+@functools.cache
+def make_params(module, scale=8.0, seed=0):
+    """Parameters large enough that decisions differ and depend on each other."""
+    tx = optax.sgd(1.0)
+    params = controller.init(jax.random.key(seed), module, tx).params
+    return jax.tree.map(lambda leaf: scale * leaf, params)
+
+
+def all_policies(module) -> Policies:
+    """The whole search space, one policy after the other."""
+    pairs = list(itertools.product(range(module.num_ops), range(module.num_magnitudes)))
+    space = np.array(list(itertools.product(pairs, repeat=2 * module.num_sub_policies)))
+    space = space.reshape(len(space), module.num_sub_policies, 2, 2).astype(np.int32)
+    return Policies(
+        ops=jnp.asarray(space[..., 0]),
+        magnitudes=jnp.asarray(space[..., 1]),
+        probs=jnp.ones(space.shape[:-1]),
+    )
+
+
+def take(policies, rows):
+    return jax.tree.map(lambda leaf: leaf[rows], policies)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_log_prob_and_entropy(params, module, policies):
+    """An LSTM of PyTorch's kind, one policy and one decision at a time, in float64."""
+    p = {k: np.asarray(v, np.float64) for k, v in params["params"].items()}
+    results = []
+    for ops, magnitudes in zip(
+        np.asarray(policies.ops), np.asarray(policies.magnitudes), strict=True
+    ):
+        log_prob = entropy = 0.0
+        hidden = cell = np.zeros(module.hidden_size)
+        inputs = np.zeros(module.embedding_size)
+        actions = np.stack([ops, magnitudes], axis=-1).reshape(-1)
+        for t, action in enumerate(actions):
+            if module.reset_per_sub_policy and t % 4 == 0:
+                hidden = cell = np.zeros(module.hidden_size)
+                inputs = np.zeros(module.embedding_size)
+            gates = np.concatenate([inputs, hidden]) @ p["lstm_kernel"] + p["lstm_bias"]
+            i, f, g, o = gates.reshape(4, -1)
+            cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+            hidden = sigmoid(o) * np.tanh(cell)
+            head = "op" if t % 2 == 0 else "magnitude"
+            logits = hidden @ p[f"{head}_kernel"] + p[f"{head}_bias"]
+            if module.tanh_constant is not None:
+                logits = module.tanh_constant * np.tanh(logits)
+            logits = logits / module.temperature
+            log_p = logits - np.log(np.exp(logits).sum())
+            log_prob += log_p[action]
+            entropy -= np.exp(log_p) @ log_p
+            inputs = p["embedding"][action if t % 2 == 0 else module.num_ops + action]
+        results.append((log_prob, entropy))
+    return np.array(results).T
+
+
+@pytest.mark.parametrize("module", SMALL.values(), ids=SMALL)
+def test_probabilities_over_a_tiny_space_sum_to_one(module):
+    probs = log_probs(make_params(module), module, all_policies(module))
+    size = (module.num_ops * module.num_magnitudes) ** (2 * module.num_sub_policies)
+    assert probs.log_prob.shape == (size,)
+    # float32: 1296 terms.
+    np.testing.assert_allclose(jnp.sum(jnp.exp(probs.log_prob)), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", SMALL.values(), ids=SMALL)
+def test_log_p_and_entropy_equal_a_numpy_lstms(module):
+    params = make_params(module)
+    policies = take(all_policies(module), slice(0, None, 35))
+    probs = log_probs(params, module, policies)
+    log_prob, entropy = numpy_log_prob_and_entropy(params, module, policies)
+    assert np.ptp(log_prob) > 0.5  # the policies differ
+    np.testing.assert_allclose(probs.log_prob, log_prob, atol=1e-5)
+    np.testing.assert_allclose(probs.entropy, entropy, atol=1e-5)
+
+
+def test_the_full_size_controller_equals_numpys_too():
+    module = Controller()
+    params = make_params(module, scale=2.0)
+    policies = sample(jax.random.key(1), params, module, 3)
+    probs = log_probs(params, module, policies)
+    log_prob, entropy = numpy_log_prob_and_entropy(params, module, policies)
+    # 20 decisions in float32, each of size 3.
+    np.testing.assert_allclose(probs.log_prob, log_prob, atol=5e-5)
+    np.testing.assert_allclose(probs.entropy, entropy, atol=5e-5)
+
+
+def test_sampled_frequencies_equal_probabilities():
+    params, number = make_params(TINY), 20_000
+    drawn = sample(jax.random.key(3), params, TINY, number)
+    place = 0
+    for s in range(2):  # the position in `all_policies`
+        pair = drawn.ops[:, 0, s] * TINY.num_magnitudes + drawn.magnitudes[:, 0, s]
+        place = place * 6 + np.asarray(pair)
+    frequencies = np.bincount(place, minlength=36) / number
+    p = np.exp(log_probs(params, TINY, all_policies(TINY)).log_prob)
+    # Five standard deviations of a binomial frequency.
+    assert np.all(np.abs(frequencies - p) < 5 * np.sqrt(p * (1 - p) / number))
+    assert drawn.ops.dtype == drawn.magnitudes.dtype == jnp.int32
+    np.testing.assert_array_equal(drawn.probs, np.ones((number, 1, 2), np.float32))
+
+
+def test_a_key_draws_the_same_policies_again_and_another_key_does_not():
+    params = make_params(TINY_Q2)
+    first, again, other = (
+        sample(jax.random.key(seed), params, TINY_Q2, 8) for seed in (1, 1, 2)
+    )
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(first.ops, other.ops)
+
+
+def test_parameters_start_uniform_in_a_tenth_with_zero_head_biases():
+    params = controller.init(jax.random.key(0), Controller(), optax.sgd(1.0)).params
+    params = params["params"]
+    for name in ("embedding", "lstm_kernel", "op_kernel", "magnitude_kernel"):
+        weights = np.asarray(params[name])
+        assert 0.098 < np.abs(weights).max() <= 0.1
+        # Uniform in ±a has the deviation a / √3.
+        np.testing.assert_allclose(weights.std(), 0.1 / math.sqrt(3), rtol=0.05)
+    assert not params["op_bias"].any()
+    assert not params["magnitude_bias"].any()
+    shapes = {name: leaf.shape for name, leaf in params.items()}
+    assert shapes == {
+        "embedding": (26, 32),
+        "lstm_kernel": (132, 400),
+        "lstm_bias": (400,),
+        "op_kernel": (100, 16),
+        "op_bias": (16,),
+        "magnitude_kernel": (100, 10),
+        "magnitude_bias": (10,),
+    }
+
+
+def numpy_objective(params, module, policies, value):
+    log_prob, entropy = numpy_log_prob_and_entropy(params, module, policies)
+    return value(log_prob, entropy)
+
+
+def directional_derivative(params, direction, function, step=1e-4):
+    """Central difference in float64: its error is of order step² = 1e-8."""
+    move = {k: np.asarray(v, np.float64) for k, v in direction["params"].items()}
+    values = []
+    for sign in (1, -1):
+        moved = {
+            k: np.asarray(v, np.float64) + sign * step * move[k]
+            for k, v in params["params"].items()
+        }
+        values.append(function({"params": moved}))
+    return (values[0] - values[1]) / (2 * step)
+
+
+def dot(a, b):
+    products = jax.tree.map(lambda x, y: np.vdot(np.float64(x), np.float64(y)), a, b)
+    return sum(jax.tree.leaves(products))
+
+
+def test_reinforce_gradient_is_the_exact_gradient_by_enumeration():
+    """Σ_τ p(τ) · (gradient of an update with loss L(τ)) = ∇ Σ_τ p(τ) L(τ) (Eq. 8)."""
+    policies = all_policies(TINY)
+    hardness = np.random.default_rng(0).gamma(2.0, size=36)
+    params, direction = make_params(TINY, 4.0), make_params(TINY, 10.0, seed=9)
+    p = jnp.exp(log_probs(params, TINY, policies).log_prob)
+
+    def expected_surrogate(theta):
+        log_prob = log_probs(theta, TINY, policies).log_prob
+        each = jax.vmap(objective.policy_gradient_loss)(
+            log_prob[:, None], jnp.asarray(hardness, jnp.float32)[:, None]
+        )
+        return jnp.sum(p * each)
+
+    estimated = -dot(jax.grad(expected_surrogate)(params), direction)
+    exact = directional_derivative(
+        params,
+        direction,
+        lambda theta: numpy_objective(
+            theta, TINY, policies, lambda log_p, _: np.exp(log_p) @ hardness
+        ),
+    )
+    np.testing.assert_allclose(estimated, exact, rtol=1e-4)
+
+
+def test_an_update_ascends_reward_and_summed_entropy():
+    """One step of gradient ascent with rate 1 is Eq. 9 plus the entropy penalty."""
+    weight, module = 0.3, TINY_Q2
+    tx = optax.sgd(1.0)
+    params, direction = make_params(module, 4.0), make_params(module, 10.0, seed=9)
+    state = controller.ControllerState(params, tx.init(params), jnp.float32(weight))
+    policies = take(all_policies(module), jnp.array([3, 500, 700, 1234]))
+    losses = np.array([0.5, 2.0, 1.0, 1.7], np.float32)
+    new_state, info = update(state, policies, losses, module=module, tx=tx)
+
+    rewards = (losses - losses.mean()) / (losses.std() + 1e-5)
+    np.testing.assert_allclose(info["rewards"], rewards, atol=1e-6)
+    exact = directional_derivative(
+        params,
+        direction,
+        lambda theta: numpy_objective(
+            theta,
+            module,
+            policies,
+            lambda log_p, entropy: np.mean(rewards * log_p) + weight * entropy.mean(),
+        ),
+    )
+    step = jax.tree.map(lambda a, b: a - b, new_state.params, params)
+    # Differences of float32 parameters of size 1.
+    np.testing.assert_allclose(dot(step, direction), exact, rtol=1e-5)
+    np.testing.assert_allclose(info["gradient_norm"], optax.tree.norm(step), rtol=1e-5)
+    log_prob, entropy = numpy_log_prob_and_entropy(params, module, policies)
+    np.testing.assert_allclose(info["log_probs"], log_prob, atol=1e-5)
+    np.testing.assert_allclose(
+        info["op_entropy"] * 4 * np.log(3) + info["magnitude_entropy"] * 4 * np.log(2),
+        entropy.mean(),
+        rtol=1e-5,
+    )
+    assert new_state.entropy_weight == np.float32(weight)
+
+
+def test_the_papers_optimiser_moves_every_touched_weight_by_its_rate_at_first():
+    """Adam's first step is rate · g / (|g| + eps)."""
+    module, tx = TINY_Q2, optax.adam(3.5e-4)
+    params = make_params(module)
+    state = controller.ControllerState(params, tx.init(params), jnp.float32(1e-5))
+    policies = take(all_policies(module), jnp.array([3, 500]))
+    new, _ = update(state, policies, jnp.array([1.0, 2.0]), module=module, tx=tx)
+    moved = np.abs(new.params["params"]["op_bias"] - params["params"]["op_bias"])
+    np.testing.assert_allclose(moved, 3.5e-4, rtol=1e-3)
+
+
+def test_the_divergence_is_that_of_the_two_distributions():
+    before, after = make_params(TINY), make_params(TINY, 7.0, seed=1)
+    policies = all_policies(TINY)
+    old = np.float64(log_probs(before, TINY, policies).log_prob)
+    new = np.float64(log_probs(after, TINY, policies).log_prob)
+    exact = np.exp(old) @ (old - new)
+    number = 20_000
+    drawn = sample(jax.random.key(0), before, TINY, number)
+    estimate = controller.divergence(
+        log_probs(before, TINY, drawn), log_probs(after, TINY, drawn)
+    )
+    # A mean over 20,000 draws of a number of size `exact`.
+    np.testing.assert_allclose(estimate, exact, rtol=0.03)
+
+
+def test_the_largest_entropy_is_that_of_the_papers_search_space():
+    np.testing.assert_allclose(
+        controller.max_entropy(Controller()), 10 * (math.log(16) + math.log(10))
+    )
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    tx = optax.adam(1e-3)
+    state = controller.init(jax.random.key(0), TINY, tx)
+    policies = take(all_policies(TINY), jnp.array([1, 30]))
+    center = functools.partial(update, module=TINY, tx=tx, normalization="center")
+    for bad in (np.nan, np.inf, -np.inf, 1e30):  # the last one's gradient overflows
+        new_state, info = center(state, policies, jnp.array([1.0, bad]))
+        jax.tree.map(np.testing.assert_array_equal, new_state, state)
+        assert all(np.isfinite(value).all() for value in info.values())
+        np.testing.assert_array_equal(info["rewards"], [0, 0])
+
+
+# The bandit of a controller test: hardness (o + 1)/16 · l/9, normal noise of 0.01,
+# M = 8, five seeds; mean entropy as a fraction of the maximum over the ten updates
+# before the given one. The expected numbers are of an independent simulation, ± 0.1.
+
+SEEDS = jnp.arange(5)
+
+
+def bandit_losses(key, policies):
+    hardness = (policies.ops + 1) / 16 * (policies.magnitudes / 9)
+    noise = 0.01 * jax.random.normal(key, (policies.num_policies,))
+    return hardness.sum(axis=2).mean(axis=1) + noise
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("target", "cap"))
+def play_bandit(module, updates, entropy_weight=1e-5, *, target=None, cap=None):
+    """Entropy fractions and KLs, each float32 [seeds, updates]."""
+    tx = optax.adam(3.5e-4)
+    learn = functools.partial(
+        controller.update, module=module, tx=tx, entropy_target=target, kl_cap=cap
+    )
+
+    def play(seed):
+        init_key, root = jax.random.split(jax.random.key(seed))
+        state = controller.init(init_key, module, tx)
+        state = state.replace(entropy_weight=jnp.float32(entropy_weight))
+
+        def one_update(state, number):
+            policy_key, noise_key = jax.random.split(jax.random.fold_in(root, number))
+            policies = controller.sample(policy_key, state.params, module, 8)
+            losses = bandit_losses(noise_key, policies)
+            state, info = learn(state, policies, losses)
+            entropy = info["op_entropy"] * np.log(16)
+            entropy += info["magnitude_entropy"] * np.log(10)
+            return state, (entropy / np.log(160), info["kl"])
+
+        return jax.lax.scan(one_update, state, jnp.arange(updates))[1]
+
+    return jax.lax.map(play, SEEDS)
+
+
+def means_before(fractions, updates):
+    return [np.asarray(fractions)[:, u - 10 : u].mean() for u in updates]
+
+
+COLUMNS = (30, 90, 120, 160, 200)
+
+
+@pytest.mark.parametrize(
+    ("module", "entropy_weight", "expected"),
+    [
+        (Controller(), 1e-5, (1.00, 0.86, 0.57, 0.36, 0.24)),
+        (Controller(), 0.2, (1.00, 0.94, 0.86, 0.82, 0.81)),
+        pytest.param(
+            Controller(reset_per_sub_policy=True),
+            1e-5,
+            (1.00, 1.00, 0.99, 0.93, 0.76),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            Controller(tanh_constant=1.5),
+            1e-5,
+            (1.00, 0.90, 0.82, 0.78, 0.75),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["carried", "entropy weight 0.2", "reset", "tanh 1.5"],
+)
+def test_the_bandit_is_learned_as_fast_as_in_an_independent_simulation(
+    module, entropy_weight, expected
+):
+    fractions, _ = play_bandit(module, 200, entropy_weight)
+    np.testing.assert_allclose(means_before(fractions, COLUMNS), expected, atol=0.1)
+
+
+@pytest.mark.slow
+def test_the_carried_controller_has_collapsed_after_600_updates():
+    fractions, _ = play_bandit(Controller(), 600)
+    np.testing.assert_allclose(
+        means_before(fractions, (*COLUMNS, 600)),
+        (1.00, 0.86, 0.57, 0.36, 0.24, 0.08),
+        atol=0.1,
+    )
+
+
+def test_the_entropy_target_holds_and_the_cap_bounds_every_step():
+    target, cap = 0.8, 0.02
+    fractions, kls = play_bandit(Controller(), 250, target=target, cap=cap)
+    fractions, kls = np.asarray(fractions), np.asarray(kls)
+    # Unrestrained, the entropy falls to 0.2 and some steps go 0.03 nats far.
+    np.testing.assert_allclose(fractions[:, 200:].mean(axis=1), target, atol=0.03)
+    assert fractions[:, 100:].min() > target - 0.15
+    assert kls.max() <= cap
+    assert (kls > cap / 2).any()  # the cap was felt

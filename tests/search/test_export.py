@@ -1,0 +1,189 @@
+"""Exported policies are those recorded, fit the documented schema, and come back."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from aaa_jax.augment import ops, policies
+from aaa_jax.search import export
+from aaa_jax.workdir import run_directory, snapshots
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "policies.schema.json").read_text())
+NAMES = ["Rotate", "Invert", "Cutout", "Color", "ShearX", "Solarize"]
+LOSSES = [0.5, 2.0, 1.0, 3.0, 0.1, 0.7]
+
+
+def _entries(number):
+    """Six policies of two sub-policies of two ops, telling where they come from."""
+    return [
+        [[[NAMES[m], number, 1.0], ["Identity", q, 0.5]] for q in range(2)]
+        for m in range(6)
+    ]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Five rounds of 4 steps; an epoch has 8, so that two rounds end in each."""
+    config = {"policies": {"source": "adversarial", "fill": "dataset"}}
+    with run_directory.RunDirectory(tmp_path, config) as directory:
+        for number in range(5):
+            record = {"round": number, "losses": LOSSES, "version": 1}
+            record |= {"ranges": "monotone", "order": "policy_first", "fill": [1, 2, 3]}
+            record["policies"] = _entries(number)
+            directory.write_policies(4 * (number + 1), record)
+    snapshots.save_facts(
+        tmp_path, {"steps_per_epoch": 8, "total_steps": 80, "round_steps": 4}
+    )
+    return tmp_path
+
+
+def _broken(value, schema, place="$"):
+    """What in a value breaks a schema, with the few keywords that ours has."""
+    kinds = {"object": dict, "array": list, "integer": int, "number": (int, float)}
+    kinds["boolean"] = bool
+    for keyword, wanted in schema.items():
+        good = True
+        if keyword == "type":
+            good = isinstance(value, kinds[wanted])
+            good &= wanted == "boolean" or not isinstance(value, bool)
+        elif keyword == "const":
+            good = value == wanted
+        elif keyword == "enum":
+            good = value in wanted
+        elif keyword == "required":
+            good = all(key in value for key in wanted)
+        elif keyword == "minItems":
+            good = len(value) >= wanted
+        elif keyword == "maxItems":
+            good = len(value) <= wanted
+        elif keyword == "minimum":
+            good = value >= wanted
+        elif keyword == "maximum":
+            good = value <= wanted
+        elif keyword == "properties":
+            for key in wanted.keys() & value.keys():
+                yield from _broken(value[key], wanted[key], f"{place}.{key}")
+        elif keyword == "items":
+            for index, item in enumerate(value):
+                yield from _broken(item, wanted, f"{place}[{index}]")
+        elif keyword == "prefixItems":
+            for index, (item, part) in enumerate(zip(value, wanted, strict=False)):
+                yield from _broken(item, part, f"{place}[{index}]")
+        else:
+            assert keyword in ("$schema", "title", "description"), keyword
+        if not good:
+            yield f"{place}: {keyword} {wanted}"
+            return
+
+
+def test_the_schema_names_what_the_program_knows():
+    properties = SCHEMA["properties"]
+    assert properties["version"]["const"] == policies.SCHEMA_VERSION
+    assert properties["ranges"]["enum"] == list(policies.RANGES)
+    assert properties["order"]["enum"] == list(policies.ORDERS)
+    entry = properties["policies"]["items"]["items"]["items"]["prefixItems"]
+    assert entry[0]["enum"] == [op.name for op in ops.OPS]
+    most = max(table.num_magnitudes for table in policies.RANGES.values())
+    assert entry[1]["maximum"] == most - 1
+
+
+def test_the_last_round_is_exported_as_recorded_and_comes_back(run):
+    record = export.export(str(run))
+    assert list(_broken(record, SCHEMA)) == []
+    assert record["policies"] == _entries(4)
+    assert record["origin"] == {
+        "round": 4,
+        "step": 20,
+        "source": "adversarial",
+        "selection": "policies",
+        "losses": LOSSES,
+    }
+    assert "alpha" not in record
+    saved = policies.from_json(json.dumps(record))
+    assert (saved.ranges, saved.order, saved.fill) == (
+        *("monotone", "policy_first"),
+        (1, 2, 3),
+    )
+    assert saved.policies.ops.shape == (6, 2, 2)
+
+
+@pytest.mark.parametrize(("epoch", "number"), [(1, 1), (2, 3), (3, 4)])
+def test_an_epoch_is_its_last_round(epoch, number, run):
+    record = export.export(str(run), epoch=epoch)
+    assert record["policies"] == _entries(number)
+
+
+def test_the_five_hardest_and_all_become_one_policy(run):
+    best = export.export(str(run), round_number=2, selection="best5")
+    recorded = _entries(2)
+    # Losses 3.0, 2.0, 1.0, 0.7, 0.5.
+    assert best["policies"] == [[c for m in (3, 1, 2, 5, 0) for c in recorded[m]]]
+    everything = export.export(str(run), round_number=2, selection="all")
+    assert everything["policies"] == [[c for policy in recorded for c in policy]]
+    for record in (best, everything):
+        assert list(_broken(record, SCHEMA)) == []
+
+
+def test_pixels_that_are_invalid_are_told(run):
+    (run / "config.json").write_text(
+        json.dumps({"policies": {"source": "random", "fill": "alpha"}})
+    )
+    record = export.export(str(run))
+    assert record["alpha"] is True
+    assert list(_broken(record, SCHEMA)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"ranges": "wide"},
+        {"fill": [0, 0]},
+        {"fill": [0, 0, 256]},
+        {"policies": []},
+        {"policies": [[[["Blur", 1, 1.0]]]]},
+        {"policies": [[[["Rotate", 1.5, 1.0]]]]},
+        {"policies": [[[["Rotate", 1, 2.0]]]]},
+        {"policies": [[[["Rotate", 1]]]]},
+    ],
+)
+def test_the_schema_refuses_what_the_reader_refuses(change, run):
+    record = export.export(str(run)) | change
+    assert list(_broken(record, SCHEMA))
+    with pytest.raises(ValueError):  # noqa: PT011 (each says something else)
+        policies.from_json(record)
+
+
+def test_the_command_prints_json_or_one_line(run, capsys):
+    assert export.main([str(run), "--epoch=2", "--select=best5"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    expected = export.export(str(run), epoch=2, selection="best5")
+    assert printed == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--epoch=0"], "no round of .* ended in epoch 0"),
+        (["--epoch=4"], "no round of .* ended in epoch 4"),
+        (["--round=5"], "has no round 5: it has rounds 0 to 4"),
+        (["--round=1", "--epoch=1"], "not both"),
+    ],
+)
+def test_what_there_is_not_is_named(given, message, run, capsys):
+    assert export.main([str(run), *given]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("export_policies: ")
+    assert printed.count("\n") == 1
+    assert re.search(message, printed)
+
+
+def test_an_old_run_without_facts_asks_for_a_round(run, capsys):
+    (run / "run.json").unlink()
+    assert export.main([str(run), "--epoch=1"]) == 2
+    assert "give --round" in capsys.readouterr().err
+    assert export.main([str(run / "none")]) == 2
+    assert "is not a directory" in capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""Small run directories, written in the format of a run without running anything."""
+
+import json
+
+import numpy as np
+
+from aaa_jax.augment import ops, policies
+from configs import digits
+
+STEPS_PER_EPOCH = 6
+ROUNDS_PER_EPOCH = 2
+RESTS = {"num_images": 50, "version": 1}
+
+
+def write_run(
+    path, argument="ours", *, seed=0, errors=(50.0, 9.0), epochs=None, override=()
+):
+    """A run of which an epoch is done for each error; None: it was not tested then.
+
+    Policies are drawn with NumPy from the seed; the controller's entropy falls by 0.2
+    every epoch from 1. An epoch took 36 s on 2 devices.
+    """
+    config = digits.get_config(argument)
+    config.seed = seed
+    config.epochs = epochs or len(errors)
+    with config.unlocked():
+        for key, value in override:
+            config.update_from_flattened_dict({key: value})
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(config.to_dict()))
+    learned = config.policies.source == "adversarial"
+    metrics, timing, rounds = [], [], []
+    random = np.random.RandomState(seed)
+    for epoch, error in enumerate(errors, start=1):
+        step = epoch * STEPS_PER_EPOCH
+        line = {"step": step, "epoch": epoch, "train_loss": 2.0 / epoch}
+        if error is not None:
+            line |= {"test_error": error, "test_top5_error": error / 4}
+        metrics.append(line)
+        spent = {"train_seconds": 36.0, "evaluation_seconds": 5.0}
+        of_epoch = {"step": step, "epoch": epoch, "steps": STEPS_PER_EPOCH}
+        timing.append(of_epoch | {"devices": 2} | spent)
+        for number in range(ROUNDS_PER_EPOCH):
+            ends = STEPS_PER_EPOCH // ROUNDS_PER_EPOCH * (number + 1)
+            count = config.policies.num_policies
+            at = step - STEPS_PER_EPOCH + ends
+            rounds.append(_round(random, at, 1.2 - 0.2 * epoch, count, learned))
+    for name, lines in (("metrics", metrics), ("timing", timing), ("policies", rounds)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (path / f"{name}.jsonl").write_text(text)
+    return path
+
+
+def write_probe(path, accuracy, **more):
+    names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
+    record = {"clean_accuracy": 0.9, "ops": names, "accuracy": accuracy}
+    _write_extra(path, "probe", record | more)
+
+
+def write_corruption(path, errors, **more):
+    mean = float(np.mean(list(errors.values())))
+    record = {"clean_error": 5.0, "mean_error": mean, "errors": errors}
+    _write_extra(path, "corruption", record | more)
+
+
+def _write_extra(path, name, record):
+    """Measured after the run's last step, if `record` does not say otherwise."""
+    last = json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])
+    record = RESTS | {"step": last["step"]} | record
+    (path / f"{name}.json").write_text(json.dumps(record))
+
+
+def _round(random, step, entropy, count, learned):
+    shape = (count, 5, 2)
+    drawn = policies.Policies(
+        ops=random.randint(16, size=shape).astype(np.int32),
+        magnitudes=random.randint(10, size=shape).astype(np.int32),
+        probs=np.ones(shape, np.float32),
+    )
+    losses = random.uniform(1, 2, count)
+    op_shares = np.append(random.dirichlet(np.ones(16)), 0.0)
+    numbers = {
+        "op_entropy": entropy,
+        "magnitude_entropy": entropy,
+        "entropy": entropy,
+        "loss_spread": float(losses.std()),
+        "kl": 0.01,
+        "gradient_norm": 2.0,
+        "loss_log_prob_correlation": 0.5,
+        "repeated_ops": 0.1,
+    }
+    state = "ok" if entropy >= 0.5 else "narrowing"
+    state = "collapsed" if entropy < 0.3 else state
+    return (
+        {"step": step, "round": 0}
+        | policies.to_json(drawn, ranges="monotone")
+        | numbers
+        | {
+            "losses": losses.tolist(),
+            "standard_errors": [0.3] * count,
+            "op_shares": op_shares.tolist(),
+            "magnitude_shares": random.dirichlet(np.ones(10)).tolist(),
+        }
+        | ({"state": state} if learned else {})
+    )

@@ -1,0 +1,470 @@
+"""The loop: resuming, devices, policy sources, what goes wrong, what is written."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import jax.monitoring
+import numpy as np
+import pytest
+
+import launch
+from aaa_jax.augment import ops, policies
+from aaa_jax.experiments.build import build, check_config
+from aaa_jax.runtime import devices
+from aaa_jax.search import collapse
+from aaa_jax.train import loop
+from aaa_jax.train.batches import open_splits, resident_data
+from aaa_jax.train.compiled import compile_program, init_run_state
+from aaa_jax.workdir import checkpoints, run_directory
+from configs import arguments, digits
+
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross
+# epochs and checkpoints fall inside both.
+TINY = {
+    "model.name": "tests.support.tiny:factory",
+    "data.num_train_images": 40,
+    "batch_size": 8,
+    "batch_norm.group_size": 4,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 4,
+    "checkpoint.every_steps": 2,
+    "evaluation.batch_size": 150,
+    "evaluation.every_epochs": 2,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+def _config(argument: str = "ours", **changes):
+    config = digits.get_config(argument)
+    with config.unlocked():
+        config.model.options = {}
+        values = TINY | changes
+        if config.policies.num_policies == 1:
+            values.pop("policies.num_policies", None)
+        config.update_from_flattened_dict(values)
+    return config
+
+
+def _final_state(config, workdir):
+    """The arrays of the newest checkpoint."""
+    with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
+        example = _fresh_state(config)
+        return jax.device_get(saved.restore_latest(example))
+
+
+def _experiment(config):
+    check_config(config)
+    splits = open_splits(config)
+    return build(config, splits.spec, splits.num_images), splits.train
+
+
+def _fresh_state(config):
+    experiment, _ = _experiment(config)
+    return jax.device_get(
+        init_run_state(experiment, jax.random.key(config.seed), (32, 32, 3))
+    )
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("never_stopped")
+    line = loop.train_and_evaluate(_config(), workdir)
+    return workdir, line
+
+
+def test_a_run_writes_what_reports_need(never_stopped):
+    workdir, line = never_stopped
+    assert line["step"] == 20
+    assert line["epoch"] == 4
+    assert line["test_images"] == 599
+    assert 0 <= line["test_error"] <= 100
+    epochs = run_directory.read_lines(workdir, "metrics")
+    assert [entry["step"] for entry in epochs] == [5, 10, 15, 20]
+    assert ["test_error" in entry for entry in epochs] == [False, True, False, True]
+    rounds = run_directory.read_lines(workdir, "policies")
+    assert [entry["step"] for entry in rounds] == [3, 6, 9, 12, 15, 18]
+    saved = policies.from_json(rounds[0])
+    assert saved.policies.ops.shape == (2, 5, 2)
+    assert len(rounds[0]["losses"]) == 2
+    timing = run_directory.read_lines(workdir, "timing")
+    assert sum(entry["steps"] for entry in timing) == 20
+
+
+def test_every_line_of_a_learned_run_has_the_diagnostics_of_collapse(never_stopped):
+    names = {
+        *("entropy", "op_entropy", "magnitude_entropy", "entropy_weight", "state"),
+        *("top_op_share", "top_magnitude_share", "repeated_ops", "kl"),
+        *("loss_spread", "loss_spread_ratio", "loss_log_prob_correlation"),
+        "gradient_norm",
+        *(f"op_share/{op.name}" for op in ops.OPS),
+        *(f"magnitude_share/{magnitude}" for magnitude in range(10)),
+    }
+    rounds = run_directory.read_lines(never_stopped[0], "policies")
+    for line in rounds:
+        assert names <= line.keys()
+        assert line["state"] in collapse.STATES
+        assert {"losses", "standard_errors", "log_probs", "rewards"} <= line.keys()
+    # An epoch's line has those of its last round that is over: one ends at step 3, …
+    for line in run_directory.read_lines(never_stopped[0], "metrics"):
+        last = [entry for entry in rounds if entry["step"] <= line["step"]][-1]
+        assert {name: line[name] for name in names} == {n: last[n] for n in names}
+
+
+def test_the_learning_rate_in_the_lines_is_the_schedules(never_stopped):
+    for line in run_directory.read_lines(never_stopped[0], "metrics"):
+        expected = 0.05 * (1 + np.cos(np.pi * (line["step"] - 1) / 20))
+        np.testing.assert_allclose(line["learning_rate"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stop", [7, pytest.param(13, marks=pytest.mark.slow)])
+def test_a_run_resumed_in_an_epoch_and_a_round_equals_one_never_stopped(
+    stop, never_stopped, tmp_path
+):
+    # A checkpoint at every step, and the lines of a run that died right after one.
+    first = _config(**{"checkpoint.every_steps": 1, "checkpoint.keep": 30})
+    loop.train_and_evaluate(first, tmp_path)
+    for step in range(stop + 1, 21):
+        path = tmp_path / "checkpoints" / str(step)
+        path.rename(tmp_path / f"gone-{step}")
+    loop.train_and_evaluate(_config(), tmp_path)
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        expected = (never_stopped[0] / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == expected
+    states = [_final_state(_config(), path) for path in (tmp_path, never_stopped[0])]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def _command(workdir, *more):
+    given = ["--config=configs/digits.py", f"--workdir={workdir}"]
+    values = [f"--config.{key}={value}" for key, value in TINY.items()]
+    return [sys.executable, "launch.py", *given, *values, *more]
+
+
+def _wait_for_checkpoint(process, workdir, step):
+    """Waits until a step of a running process is saved; the run is slowed for it."""
+    deadline = time.monotonic() + 240
+    while not (workdir / "checkpoints" / str(step)).exists():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline, "no checkpoint in four minutes"
+        time.sleep(0.01)
+
+
+def _start(workdir, *more):
+    return subprocess.Popen(
+        _command(workdir, "--config.model.options={}", *more),
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_kill_and_resume_equals_never_stopped(tmp_path):
+    """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone.
+
+    What is killed are processes; what they are compared with runs in this one.
+    """
+    long = {"epochs": 8, "evaluation.every_epochs": 8}
+    loop.train_and_evaluate(_config(**long), tmp_path / "alone")
+    more = [f"--config.{key}={value}" for key, value in long.items()]
+    process = _start(tmp_path / "stopped", *more)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 8)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    process = _start(tmp_path / "stopped", *more)
+    _wait_for_checkpoint(process, tmp_path / "stopped", 18)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert "The same command goes on from there" in printed
+    loop.train_and_evaluate(_config(**long), tmp_path / "stopped")
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        stopped, alone = (tmp_path / w / name for w in ("stopped", "alone"))
+        assert stopped.read_bytes() == alone.read_bytes()
+
+
+def test_a_finished_run_says_so_and_changes_nothing(never_stopped, capsys):
+    workdir, line = never_stopped
+    before = (workdir / "metrics.jsonl").read_bytes()
+    assert loop.train_and_evaluate(_config(), workdir) == line
+    assert "this run is finished already: test error" in capsys.readouterr().out
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_in_the_same_workdir_is_refused(never_stopped):
+    changed = _config(**{"optimizer.learning_rate": 0.3, "controller.kl_cap": 0.1})
+    with pytest.raises(run_directory.ConfigChangedError) as caught:
+        loop.train_and_evaluate(changed, never_stopped[0])
+    assert "optimizer.learning_rate: 0.1 in the run directory, 0.3" in str(caught.value)
+    assert "controller.kl_cap" in str(caught.value)
+
+
+def test_what_changes_no_number_may_change(never_stopped):
+    moved = _config(**{"checkpoint.every_steps": 0, "log.every_seconds": 1.0})
+    loop.train_and_evaluate(moved, never_stopped[0])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    sorted(set(arguments.ARGUMENTS) - {"ours", "transfer"}),  # which test_replay runs
+)
+def test_the_loop_runs_every_source_without_knowing_which(argument, tmp_path):
+    config = _config(argument, max_steps=4, **{"checkpoint.every_steps": 0})
+    line = loop.train_and_evaluate(config, tmp_path)
+    assert line["step"] == 4
+    assert np.isfinite(line["train_loss"])
+    assert ("state" in line) is (argument == "guarded")
+
+
+@pytest.fixture
+def compiled():
+    """Grows with every function that is compiled, here by its number in order."""
+    durations = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield durations
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("mapping", ["jit", "pmap", "shard_map"])
+def test_every_function_is_compiled_at_its_first_call_only(mapping, compiled):
+    count = 1 if mapping == "jit" else 2
+    config = _config(**{"devices.num_devices": count})
+    experiment, split = _experiment(config)
+    used = devices.pick_devices(count)
+    program = compile_program(experiment, used, mapping, len(split.labels))
+    root = program.place(jax.random.key(0))
+    state = program.place(init_run_state(experiment, root, (32, 32, 3)))
+    batches = resident_data(program, split.images, split.labels)
+    called = set()
+
+    def call(name, *arguments):
+        compiled.clear()
+        result = getattr(program, name)(*arguments)
+        assert bool(compiled) is (name not in called), name
+        called.add(name)
+        return result
+
+    for epoch in range(2):
+        order = call("order", root, np.int32(epoch))
+        batches = batches._replace(permutation=order)
+        sampled = call("sample", state.source, root, np.int32(epoch))
+        trained = state.train
+        for _ in range(2):
+            trained, _ = call("step", trained, batches, sampled, root)
+        source, closed = call("close_round", state.source, sampled, trained)
+        state = state.replace(train=trained, source=source, last_round=closed)
+
+
+def test_a_run_compiles_nothing_after_its_first_epochs(tmp_path, monkeypatch, compiled):
+    """Of four: the second is the first that is tested."""
+    seen = []
+    epoch_of_a_run = loop.train_epoch
+
+    def train_epoch(*args):
+        compiled.clear()
+        state = epoch_of_a_run(*args)
+        seen.append(len(compiled))
+        return state
+
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    loop.train_and_evaluate(_config(), tmp_path)
+    assert seen[0] > 0
+    assert seen[1] > 0
+    assert seen[2:] == [0, 0]
+
+
+def test_policies_of_a_round_are_equal_on_any_number_of_devices():
+    sampled = []
+    for count, mapping in [(1, "jit"), (2, "pmap"), (4, "shard_map")]:
+        config = _config(**{"devices.num_devices": count})
+        experiment, split = _experiment(config)
+        used = devices.pick_devices(count)
+        program = compile_program(experiment, used, mapping, len(split.labels))
+        root = program.place(jax.random.key(0))
+        state = program.place(init_run_state(experiment, root, (32, 32, 3)))
+        order = program.order(root, np.int32(3))
+        drawn = program.sample(state.source, root, np.int32(0))
+        sampled.append(jax.device_get((order, drawn)))
+    for other in sampled[1:]:
+        jax.tree.map(np.testing.assert_array_equal, sampled[0], other)
+
+
+def test_of_the_initial_state_only_its_compilation_is_not_watched(monkeypatch):
+    paused = []
+
+    @contextlib.contextmanager
+    def pause():
+        paused.append(True)
+        yield
+        paused.pop()
+
+    def place(state):
+        assert not paused  # here it is waited for
+        raise InterruptedError(state)
+
+    watchdog = types.SimpleNamespace(pause=pause)
+    program = types.SimpleNamespace(place=place)
+    run = types.SimpleNamespace(
+        watchdog=watchdog, program=program, experiment=None, root=None
+    )
+    monkeypatch.setattr(loop, "init_run_state", lambda *_: f"paused {len(paused)}")
+    with pytest.raises(InterruptedError, match="paused 1"):
+        loop._restore_or_init(run, (32, 32, 3))
+
+
+def test_a_diverging_run_stops_before_the_bad_step_and_names_it(tmp_path):
+    config = _config(
+        **{"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0},
+        **{"checkpoint.every_steps": 0},
+    )
+    with pytest.raises(loop.NonFiniteLoss, match="not finite in epoch 1, after step"):
+        loop.train_and_evaluate(config, tmp_path)
+    rounds = run_directory.read_lines(tmp_path, "policies")
+    assert rounds[-1]["nonfinite_loss"]
+    step = rounds[-1]["step"]
+    with checkpoints.Checkpoints(tmp_path / "checkpoints") as saved:
+        assert saved.steps()[-1] == step
+    state = _final_state(config, tmp_path)[1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.train.params))
+    before = (tmp_path / "policies.jsonl").read_bytes()
+    with pytest.raises(loop.NonFiniteLoss, match=f"after step {step};"):
+        loop.train_and_evaluate(config, tmp_path)  # tried again, and written once
+    assert (tmp_path / "policies.jsonl").read_bytes() == before
+
+
+def test_bad_steps_can_be_left_out_and_are_counted(tmp_path, capsys):
+    """A run that diverges at once, told to go on, says what it does not know."""
+    diverging = {"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0}
+    diverging |= {"checkpoint.every_steps": 0, "max_steps": 10}
+    with pytest.raises(loop.NonFiniteLoss):
+        loop.train_and_evaluate(_config(**diverging), tmp_path)
+    step = run_directory.read_lines(tmp_path, "policies")[-1]["step"]
+    assert step < 3
+    config = _config(**diverging, on_nonfinite_loss="skip")
+    capsys.readouterr()
+    line = loop.train_and_evaluate(config, tmp_path)
+    printed = capsys.readouterr().out
+    first, second = run_directory.read_lines(tmp_path, "metrics")
+    assert second == line
+    assert (first["skipped_steps"], second["skipped_steps"]) == (5 - step, 10 - step)
+    assert np.isfinite(first["train_loss"])
+    assert second["train_loss"] is None
+    assert (
+        f"epoch 2/2  train loss n/a  test error {line['test_error']:.2f} %" in printed
+    )
+    assert re.search(rf"epoch 2/2 .*  skipped {10 - step}\n", printed)
+    assert f", skipped {10 - step} steps\nmetrics, policies" in printed
+    rounds = run_directory.read_lines(tmp_path, "policies")
+    assert [entry["step"] for entry in rounds] == [3, 6, 9]  # none of the first try
+    assert np.isfinite(rounds[0]["losses"]).all()
+    for entry in rounds[1:]:
+        assert entry["losses"] == entry["standard_errors"] == [None, None]
+        assert entry["rewards"] == [0, 0]
+        assert entry["loss_spread"] is None
+    one, other = (tmp_path / "controller" / f"{step}.npz" for step in (5, 10))
+    assert one.read_bytes() == other.read_bytes()  # which learns nothing of them
+
+
+def test_groups_that_do_not_divide_are_refused_before_anything_is_read(tmp_path):
+    config = _config(num_passes=3, **{"data.dir": str(tmp_path / "nowhere")})
+    with pytest.raises(loop.ConfigError, match="do not divide over 1 devices x 3"):
+        loop.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_split_is_refused(tmp_path):
+    config = _config(**{"batch_size": 64, "batch_norm.group_size": 64})
+    with pytest.raises(loop.ConfigError, match="larger than the 40 training images"):
+        loop.train_and_evaluate(config, tmp_path / "run")
+
+
+def _launch(*given):
+    return launch.main(["launch.py", *given])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "--config is missing; give --config=configs/NAME.py"),
+        (("--config.epochs=3",), "--config is missing"),
+        (("--config=configs/digits.py",), "--workdir is missing"),
+        (("--config=configs/none.py", "--workdir=x"), "no file 'configs/none.py'"),
+        (("--config=configs/digits.py:our", "--workdir=x"), "unknown argument 'our'"),
+        (("--config=configs/digits.py", "x", "--workdir=x"), "stray argument 'x'"),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.epoch=3"),
+            'Did you mean "epochs"',
+        ),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.data.x=3"),
+            "no such key as in --config.data.x",
+        ),
+        (("--config=configs/digits.py", "--workdir=x", "--config.epochs=a"), "'a'"),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.batch_size=-1"),
+            "batch_size is -1; it must be between 1 and",
+        ),
+        (
+            ("--config=configs/digits.py", "--workdir=x", "--config.num_passes=3"),
+            "devices x passes that would do",
+        ),
+        (("--config=configs/digits.py", "--workdr=x"), "Did you mean: workdir"),
+    ],
+)
+def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
+    given, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    assert _launch(*given) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("launch.py: ")
+    assert printed.err.count("\n") == 1
+    assert not (ROOT / "x").exists()
+
+
+def test_a_workdir_that_cannot_be_written_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "file").write_text("not a directory")
+    workdir = tmp_path / "file" / "run"
+    assert _launch("--config=configs/digits.py", f"--workdir={workdir}") == 2
+    assert str(workdir) in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_not_there_is_named_at_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.chdir(ROOT)
+    name = "--config.data.name=svhn_cropped"
+    assert _launch("--config=configs/digits.py", f"--workdir={tmp_path}/r", name) == 2
+    assert "svhn_cropped" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_quick_start_ends_below_the_error_the_readme_states(tmp_path):
+    line = loop.train_and_evaluate(digits.get_config(), tmp_path)
+    assert line["test_error"] < 5.0
+    rounds = run_directory.read_lines(tmp_path, "policies")
+    assert len(rounds) >= 200
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0

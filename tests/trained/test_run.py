@@ -1,0 +1,171 @@
+"""A network read back is the one that the run tested, and reading leaves no trace."""
+
+import json
+import os
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from aaa_jax.train import loop
+from aaa_jax.trained import probe
+from aaa_jax.trained import run as trained
+from aaa_jax.workdir import checkpoints, run_directory
+from configs import digits
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+TINY = {
+    "model.name": "tests.support.tiny:factory",
+    "data.num_train_images": 16,
+    "batch_size": 8,
+    "batch_norm.group_size": 4,
+    "policies.num_policies": 2,
+    "policies.ranges": "monotone10",
+    "epochs": 2,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two epochs, a checkpoint after each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        config = digits.get_config("fixed")
+        with config.unlocked():
+            config.model.options = {}
+            config.update_from_flattened_dict(TINY)
+        workdir = tmp_path_factory.mktemp("run")
+        yield workdir, loop.train_and_evaluate(config, workdir)
+
+
+def _contents(folder: pathlib.Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {os.path.relpath(path, folder): path.read_bytes() for path in files}
+
+
+def test_the_network_has_the_test_error_that_the_run_logged(run):
+    workdir, line = run
+    loaded = trained.load(workdir)
+    assert loaded.step == line["step"] == 4
+    split = trained.load_images(loaded, 10_000)
+    assert len(split.labels) == line["test_images"] == 599
+    right = trained.count_correct(loaded, loaded.variables, split.images, split.labels)
+    assert 100 * (1 - int(right) / 599) == line["test_error"]
+    assert loaded.ranges == "monotone10"
+    assert loaded.fill == (78, 78, 78)
+
+
+def test_a_subset_is_stratified_and_always_the_same(run):
+    loaded = trained.load(run[0])
+    split, again = (trained.load_images(loaded, 60) for _ in range(2))
+    np.testing.assert_array_equal(split.images, again.images)
+    whole = np.bincount(trained.load_images(loaded, 599).labels)
+    assert np.all(np.abs(np.bincount(split.labels) - whole * 60 / 599) < 1)
+
+
+def test_reading_changes_nothing_and_takes_no_lock(run):
+    workdir, _ = run
+    unfinished = workdir / "checkpoints" / "15.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    (unfinished / "part").write_text("a save under way")
+    before = _contents(workdir)
+    held = run_directory.RunDirectory(workdir, run_directory.read_config(workdir))
+    with held:  # as a live run does
+        lock = (workdir / "lock").read_bytes()
+        assert trained.load(workdir).step == 4
+        assert (workdir / "lock").read_bytes() == lock
+    after = _contents(workdir)
+    assert {k: v for k, v in after.items() if k != "lock"} == {
+        k: v for k, v in before.items() if k != "lock"
+    }
+    (unfinished / "part").unlink()
+    unfinished.rmdir()
+
+
+def _copied(run, tmp_path) -> pathlib.Path:
+    for name, content in _contents(run[0]).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def _damage(step: pathlib.Path) -> None:
+    """A flipped bit in every file of data."""
+    files = [path for path in step.rglob("d/*") if path.is_file()]
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(run, tmp_path):
+    workdir = _copied(run, tmp_path)
+    _damage(workdir / "checkpoints" / "4")
+    before = _contents(workdir)
+    with pytest.warns(UserWarning, match="step 4 is damaged; the one of step 2"):
+        assert trained.load(workdir).step == 2
+    assert _contents(workdir) == before
+    _damage(workdir / "checkpoints" / "2")
+    with pytest.raises(trained.TrainedError, match=r"steps \[4, 2\] are damaged"):
+        trained.load(workdir)
+
+
+def test_what_cannot_be_read_is_refused_in_one_line(run, tmp_path, capsys):
+    assert probe.main([str(tmp_path / "nowhere")]) == 2
+    assert "it has no config.json; give the --workdir" in capsys.readouterr().err
+    (tmp_path / "config.json").write_bytes((run[0] / "config.json").read_bytes())
+    assert probe.main([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "no sound checkpoint (none is there): let the run save one" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "config.json is not the config of a run .* data.name is missing"),
+        ('{"data": 3}', "data.name is missing"),
+        ("[]", "config.json is not a JSON object"),
+        ('"tests.support.tiny:factory"', '"lenet"'),
+        ('"group_size": 4', '"group_size": 3'),
+        ('"group_size": 4', '"group_size": "4"'),
+    ],
+)
+def test_a_config_that_no_run_has_is_refused_in_one_line(
+    text, message, run, tmp_path, capsys
+):
+    config = (run[0] / "config.json").read_text()
+    if text in config:
+        text, message = config.replace(text, message), r"config\.json"
+    (tmp_path / "config.json").write_text(text)
+    assert probe.main([str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert str(tmp_path) in error
+
+
+def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):
+    (tmp_path / "config.json").write_bytes((run[0] / "config.json").read_bytes())
+    state = {"train": {"params": {"Conv_0": {"kernel": jax.numpy.ones((3, 3))}}}}
+    with checkpoints.Checkpoints(tmp_path / "checkpoints") as saved:
+        saved.save(1, state, wait=True)
+    with pytest.raises(trained.TrainedError, match=r"has .* for train\.params\."):
+        trained.load(tmp_path)
+
+
+def test_the_files_of_a_probe_are_written_into_the_run(run, tmp_path, capsys):
+    workdir = _copied(run, tmp_path)
+    assert probe.main([str(workdir), "--images=50"]) == 0
+    result = json.loads((workdir / "probe.json").read_text())
+    assert (result["version"], result["step"], result["num_images"]) == (1, 4, 50)
+    assert np.shape(result["accuracy"]) == (len(result["ops"]), 10) == (16, 10)
+    assert "on 50 clean images" in capsys.readouterr().out
+    assert probe.main([str(workdir), "--images=3"]) == 2
+    assert "a subset of 3 images cannot be taken" in capsys.readouterr().err

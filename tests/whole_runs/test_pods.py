@@ -1,0 +1,305 @@
+"""Several processes of one run, on one machine: they agree, save, stop, end together.
+
+Two processes of four virtual devices stand for two hosts, one of eight for a machine.
+"""
+
+import shutil
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from aaa_jax.workdir import checkpoints, run_directory
+from tests.support import pods
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+LONG = ("--config.epochs=1000", "--config.max_steps=0", "--config.checkpoint.keep=3")
+QUICK = "--heartbeat_seconds=6"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Prepared data and compiled programs, for all runs of the module."""
+    root = tmp_path_factory.mktemp("shared")
+    return {"data_dir": root / "data", "cache": root / "cache"}
+
+
+@pytest.fixture(scope="module")
+def two_and_one(tmp_path_factory, shared):
+    """The same ten steps in 2 processes of 4 devices, and in 1 of 8."""
+    root = tmp_path_factory.mktemp("equal")
+    for name, (processes, devices) in {"two": (2, 4), "one": (1, 8)}.items():
+        with pods.Pod(root / name, processes, devices, **shared) as pod:
+            codes, printed = pod.wait(400)
+        assert codes == [0] * processes, "\n".join(printed)
+        if name == "two":
+            said = printed
+    return root / "two", root / "one", said
+
+
+def saved(workdir, step):
+    """The arrays of a checkpoint, by name."""
+    path = epath.Path(workdir / "checkpoints" / str(step))
+    example = {
+        name: np.zeros(leaf["shape"], leaf["dtype"])
+        for name, leaf in checkpoints.read_manifest(path).items()
+    }
+    return jax.device_get(ocp.load(path, example))
+
+
+def seen(workdir, step):
+    """The fingerprints of the rows of the step before a checkpoint, int [64, 2]."""
+    leaf = saved(workdir, step)["train.batch_stats.seen"]
+    shares = 8  # the statistics are the mean over the devices
+    return leaf * shares
+
+
+def assert_close(ours, theirs, *, controller, shares=8):
+    """Leaves within 1e-4.
+
+    Those of the controller are allowed twice the learning rate an update: Adam divides
+    by the gradient's own size, so that rounding may turn the step of a tiny one.
+    """
+    assert ours.keys() == theirs.keys()
+    for name, leaf in theirs.items():
+        scale = 8 / shares if name.endswith(".seen") else 1
+        step = 2 * 3.5e-4 * controller if name.startswith("source.") else 0
+        np.testing.assert_allclose(
+            ours[name] / scale, leaf, rtol=1e-4, atol=1e-4 + step, err_msg=name
+        )
+
+
+def steps(workdir):
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def test_two_processes_train_on_the_rows_of_one(two_and_one):
+    """Data, draws and the first round's policies bit for bit: the rows are equal."""
+    two, one, _ = two_and_one
+    rows = seen(two, 2)
+    np.testing.assert_array_equal(rows, seen(one, 2))
+    assert len(np.unique(rows, axis=0)) == len(rows)  # 64 rows, none like another
+    assert not np.array_equal(rows, seen(two, 4))
+
+
+def test_two_processes_write_the_policies_of_one(two_and_one):
+    two, one, _ = two_and_one
+    lines = [run_directory.read_lines(workdir, "policies") for workdir in (two, one)]
+    assert [line["step"] for line in lines[0]] == [3, 6, 9]
+    names = {"policies"} & lines[0][0].keys()
+    assert names, "policies.jsonl has no policies"
+    for name in names:
+        assert lines[0][0][name] == lines[1][0][name]
+    for ours, theirs in zip(*lines, strict=True):
+        np.testing.assert_allclose(ours["losses"], theirs["losses"], atol=1e-4)
+
+
+def test_two_processes_save_the_checkpoints_of_one(two_and_one):
+    """All leaves; the rounding of sums in another order is all that differs."""
+    two, one, _ = two_and_one
+    assert steps(two) == steps(one) == [2, 4, 6, 8, 10]
+    assert_close(saved(two, 2), saved(one, 2), controller=0)
+    assert_close(saved(two, 10), saved(one, 10), controller=3)
+
+
+def test_only_the_first_process_writes_and_speaks(two_and_one):
+    two, one, printed = two_and_one
+    lines = [run_directory.read_lines(workdir, "metrics") for workdir in (two, one)]
+    assert [line["step"] for line in lines[0]] == [10]
+    for name in ("train_loss", "test_loss"):
+        assert abs(lines[0][0][name] - lines[1][0][name]) < 1e-4
+    assert lines[0][0]["test_images"] == 599
+    assert "8 x cpu (shard_map, 2 processes)" in printed[0]
+    assert "finished: test error" in printed[0]
+    assert "test error" not in printed[1]
+    assert len(list((two / "tensorboard").iterdir())) == 1
+
+
+def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other(
+    tmp_path, shared
+):
+    with pods.Pod(tmp_path, 2, 4, *LONG, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / "2")
+        pod.processes[1].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(400)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    newest = steps(tmp_path)[-1]
+    for text in printed:
+        assert f"stopped by SIGTERM; saved at step {newest} of 10000" in text
+    # The same command goes on, and the one that is left does not wait for ever.
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        later = newest - newest % 2 + 4
+        pod.wait_for(tmp_path / "checkpoints" / str(later))
+        pod.processes[1].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        codes, printed = pod.wait(90)
+    assert time.monotonic() - killed < 45
+    assert codes == [1, -signal.SIGKILL], "\n".join(printed)
+    assert f"going on from the checkpoint at step {newest}" in printed[0]
+    assert "another process of the run died" in printed[0]
+    assert "the run goes on from the newest" in printed[0]
+    # The same command, after the kill; what the killed one wrote last is gone.
+    found = steps(tmp_path)[-1]
+    assert found >= later
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
+        pod.processes[0].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(90)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    assert f"going on from the checkpoint at step {found}" in printed[0]
+
+
+def test_a_run_of_two_processes_goes_on_in_one_of_eight_devices(
+    tmp_path, shared, two_and_one
+):
+    """As if it had died after step 4; the programs are compiled already."""
+    two, one, _ = two_and_one
+    shutil.copytree(two, tmp_path / "run")
+    for step in (6, 8, 10):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
+    with pods.Pod(tmp_path / "run", 1, 8, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [0], "\n".join(printed)
+    assert "going on from the checkpoint at step 4" in printed[0]
+    assert_close(saved(tmp_path / "run", 10), saved(one, 10), controller=3)
+
+
+def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
+    other = {
+        1: [
+            "--config.seed=7",
+            "--config.optimizer.momentum=0.8",
+            f"--workdir={tmp_path}",
+        ]
+    }
+    with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [2, 2], "\n".join(printed)
+    for text in printed:
+        assert "process 1: optimizer.momentum, seed, --workdir" in text
+    assert "seed is 7 here (process 1) and 0 in process 0" in printed[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_waits_in_vain_says_for_whom(tmp_path, shared):
+    with pods.Pod(
+        tmp_path / "run", 2, 1, "--connect_seconds=1", only=1, **shared
+    ) as pod:
+        codes, printed = pod.wait(60)
+    assert codes == [2]
+    assert "process 1 of 2" in printed[0]
+    assert "has waited 1 s for the others (coordinator 127.0.0.1:" in printed[0]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
+    tmp_path, shared, two_and_one
+):
+    """Stopped in the middle of an epoch and of a round, at step 4 of 10."""
+    _, one, _ = two_and_one
+    half = tmp_path / "half"
+    with pods.Pod(half, 2, 4, "--config.max_steps=4", **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [0, 0], "\n".join(printed)
+    for processes, devices in ((2, 4), (1, 8), (1, 1)):
+        workdir = tmp_path / f"{processes}x{devices}"
+        shutil.copytree(half, workdir)
+        with pods.Pod(workdir, processes, devices, **shared) as pod:
+            codes, printed = pod.wait(400)
+        assert codes == [0] * processes, "\n".join(printed)
+        assert "going on from the checkpoint at step 4" in printed[0]
+        shares = processes * devices
+        assert_close(saved(workdir, 10), saved(one, 10), controller=3, shares=shares)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "devices"), [(2, 4), (8, 1)])
+def test_streamed_rows_are_those_of_one_process(processes, devices, tmp_path, shared):
+    """Each process makes the rows of its own devices; one process for each of eight."""
+    streamed = (
+        "--config.data.loader=stream",
+        "--config.data.image_size=32",
+        "--config.evaluation.resize=32",
+        "--config.data.num_threads=1",
+        "--config.max_steps=4",
+    )
+    runs = {"many": (processes, devices), "one": (1, 8)}
+    for name, shape in runs.items():
+        with pods.Pod(tmp_path / name, *shape, *streamed, **shared) as pod:
+            codes, printed = pod.wait(400)
+        assert codes == [0] * shape[0], "\n".join(printed)
+    many, one = (tmp_path / name for name in runs)
+    np.testing.assert_array_equal(seen(many, 2), seen(one, 2))
+    assert_close(saved(many, 4), saved(one, 4), controller=1)
+    tested = [
+        run_directory.read_lines(workdir, "metrics")[-1] for workdir in (many, one)
+    ]
+    assert tested[0]["test_images"] == tested[1]["test_images"] == 599
+    assert abs(tested[0]["test_loss"] - tested[1]["test_loss"]) < 1e-4
+
+
+@pytest.mark.slow
+def test_a_killed_coordinator_ends_the_other(tmp_path, shared):
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / "4")
+        pod.processes[0].send_signal(signal.SIGKILL)
+        codes, printed = pod.wait(90)
+    assert codes == [-signal.SIGKILL, 1], "\n".join(printed)
+    assert "another process of the run died" in printed[1]
+
+
+@pytest.mark.slow
+def test_a_peer_that_stands_still_ends_the_other(tmp_path, shared):
+    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / "4")
+        pod.processes[1].send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        pod.processes[0].wait(60)
+        assert time.monotonic() - stopped < 45
+        pod.kill()
+        codes, printed = pod.wait(10)
+    assert codes == [1, -signal.SIGKILL], "\n".join(printed)
+    assert "another process of the run died" in printed[0]
+
+
+@pytest.mark.slow
+def test_a_peer_that_hangs_while_its_heart_beats_ends_the_other(tmp_path, shared):
+    """It is not dead: both end by their own watchdogs, and the same command goes on."""
+    command = (*LONG, QUICK, "--config.model.name=tests.support.hanging:factory")
+    command += ("--config.devices.hang_seconds=10",)
+    # Each of its four devices calls the host in every step.
+    hanging = {1: {"HANG_AT": "20"}}
+    with pods.Pod(tmp_path, 2, 4, *command, variables=hanging, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [1, 1], "\n".join(printed)
+    assert "hang: nothing has moved for 10 s, since" in printed[1]
+    assert "tests/support/hanging.py" in printed[1]  # the stacks
+    assert "hang: nothing has moved" in printed[0] or (
+        "another process of the run died" in printed[0]
+    )
+    found = steps(tmp_path)[-1]
+    with pods.Pod(tmp_path, 2, 4, *command, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
+        pod.processes[0].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(90)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    assert f"going on from the checkpoint at step {found}" in printed[0]
+
+
+@pytest.mark.slow
+def test_a_failed_write_of_the_first_ends_the_other(tmp_path, shared):
+    with pods.Pod(tmp_path, 2, 4, *LONG, **shared) as pod:
+        pod.wait_for(tmp_path / "checkpoints" / "4")
+        policies = tmp_path / "policies.jsonl"
+        policies.rename(tmp_path / "gone")
+        policies.mkdir()
+        codes, printed = pod.wait(400)
+    assert codes == [1, 1], "\n".join(printed)
+    assert "policies.jsonl" in printed[0]
+    assert "another process of the run died" in printed[1]

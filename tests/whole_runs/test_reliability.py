@@ -1,0 +1,622 @@
+"""What docs/reliability.md promises, shown on whole runs and real processes."""
+
+import errno
+import hashlib
+import os
+import pathlib
+import random
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+import launch
+from aaa_jax import data
+from aaa_jax.runtime import progress
+from aaa_jax.train import errors, loop
+from aaa_jax.workdir import atomic_files, checkpoints, run_directory, snapshots
+from configs import digits
+
+pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# N = 8, M = 2 in four groups of 4: up to four devices. 5 steps an epoch and rounds of
+# 3 steps, so that rounds cross epochs; a checkpoint falls everywhere.
+TINY = {
+    "model.name": "tests.support.tiny:factory",
+    "data.num_train_images": 40,
+    "batch_size": 8,
+    "batch_norm.group_size": 4,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 4,
+    "checkpoint.every_steps": 1,
+    "evaluation.batch_size": 100,
+    "evaluation.every_epochs": 2,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+LINES = ("metrics.jsonl", "policies.jsonl")
+QUICKLY_COMPILED = (
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
+
+def _config(**changes):
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.options = {}
+        config.update_from_flattened_dict(TINY | changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The directory of a run that nothing happened to, with all its checkpoints."""
+    workdir = tmp_path_factory.mktemp("alone")
+    loop.train_and_evaluate(_config(**{"checkpoint.keep": 30}), workdir)
+    return workdir
+
+
+def _digest(workdir) -> str:
+    """SHA-256 of the newest checkpoint's arrays, with their names."""
+    with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
+        newest = workdir / "checkpoints" / str(saved.steps()[-1])
+        leaves = ocp.metadata(newest).custom_metadata["aaa_jax"]["leaves"]
+        example = {
+            name: np.zeros(leaf["shape"], leaf["dtype"])
+            for name, leaf in leaves.items()
+        }
+        _, state = saved.restore_latest(example)
+    digest = hashlib.sha256(newest.name.encode())
+    for name in sorted(state):
+        digest.update(name.encode() + np.asarray(state[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _assert_equal_runs(one, other) -> None:
+    for name in LINES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert _digest(one) == _digest(other)
+
+
+def _at_step(monkeypatch, step, act) -> None:
+    """Does something in the loop of this process, once, after a step."""
+    shown = progress.Progress.update
+    todo = [act]
+
+    def update(self, done, **values):
+        if done == step and todo:
+            todo.pop()()
+        shown(self, done, **values)
+
+    monkeypatch.setattr(progress.Progress, "update", update)
+
+
+# --- Equal commands, equal bytes.
+
+
+def test_two_equal_runs_write_equal_bytes(alone, tmp_path):
+    loop.train_and_evaluate(_config(), tmp_path)
+    _assert_equal_runs(alone, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_equal_deterministic_commands_write_equal_bytes(tmp_path):
+    for name in ("one", "other"):
+        printed, code = _finish(_start(tmp_path / name, "--deterministic"))
+        assert code == 0, printed
+        assert "equals one never stopped bit for bit" in printed
+    _assert_equal_runs(tmp_path / "one", tmp_path / "other")
+
+
+def test_all_that_is_saved_of_a_bfloat16_network_is_float32(tmp_path):
+    config = _config(max_steps=3, **{"model.dtype": "bfloat16"})
+    loop.train_and_evaluate(config, tmp_path)
+    newest = tmp_path / "checkpoints" / "3"
+    leaves = ocp.metadata(newest).custom_metadata["aaa_jax"]["leaves"]
+    dtypes = {name: leaf["dtype"] for name, leaf in leaves.items()}
+    assert set(dtypes.values()) <= {"float32", "int32"}
+    for part in ("params", "batch_stats", "opt_state", "epoch_loss", "source"):
+        of_part = [dtype for name, dtype in dtypes.items() if part in name.split(".")]
+        assert "float32" in of_part, (part, sorted(dtypes))
+
+
+# --- Signals.
+
+
+def test_a_signal_during_an_evaluation_ends_it_and_the_same_command_makes_it_again(
+    alone, tmp_path, monkeypatch
+):
+    make = loop.make_feed
+    evaluations = []
+
+    def make_feed(*args):
+        feed = make(*args)
+
+        def test(state):
+            evaluations.append(0)
+            for batch in feed.test(state):
+                evaluations[-1] += 1
+                if len(evaluations) in (1, 3) and evaluations[-1] == 3:
+                    signal.raise_signal(signal.SIGTERM)
+                yield batch
+
+        return feed._replace(test=test)
+
+    monkeypatch.setattr(loop, "make_feed", make_feed)
+    for stopped_at in (10, 20):
+        with pytest.raises(loop.RunInterrupted, match=f"saved at step {stopped_at} "):
+            loop.train_and_evaluate(_config(), tmp_path)
+        steps = [line["step"] for line in run_directory.read_lines(tmp_path, "metrics")]
+        assert steps == list(range(5, stopped_at, 5))
+    loop.train_and_evaluate(_config(), tmp_path)
+    assert evaluations == [3, 6, 3, 6]  # 599 images in batches of 100
+    _assert_equal_runs(alone, tmp_path)
+
+
+def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
+    alone, tmp_path, monkeypatch, capsys
+):
+    """A run stopped by each in turn, and then told to go on, is the one left alone."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+    with monkeypatch.context() as patch:
+        _at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
+        command = _command(tmp_path, "--config.max_steps=7")
+        assert launch.main(command[1:]) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith(
+        "launch.py: stopped by SIGINT; saved at step 3 of 7. The same command goes on "
+        "from there.\n"
+    )
+    assert _newest(tmp_path) == 3
+    line = loop.train_and_evaluate(_config(max_steps=7), tmp_path)
+    assert (line["step"], line["epoch"], "test_error" in line) == (7, 2, True)
+    loop.train_and_evaluate(_config(), tmp_path)
+    _assert_equal_runs(alone, tmp_path)
+    kept = [
+        sorted(path.iterdir())
+        for path in (alone / "controller", tmp_path / "controller")
+    ]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]]
+
+
+SLOW = """
+import time
+def factory(**_):
+    print("waiting", flush=True)
+    time.sleep(600)
+get_config = factory
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "given"),
+    [
+        (signal.SIGINT, ["--config=SLOW"]),
+        (signal.SIGTERM, ["--config=configs/digits.py", "--config.model.name=SLOW"]),
+    ],
+)
+def test_a_signal_before_the_loop_ends_the_command_in_one_line(number, given, tmp_path):
+    """While the config is read; while the network is made, with all else imported."""
+    path = tmp_path / "slow_one.py"
+    path.write_text(SLOW)
+    given = [text.replace("config=SLOW", f"config={path}") for text in given]
+    given = [text.replace("SLOW", "slow_one:factory") for text in given]
+    with subprocess.Popen(
+        [sys.executable, "launch.py", *given, f"--workdir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env=_environment(1) | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "waiting\n"
+            process.send_signal(number)
+            _, printed = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert printed.endswith(f"launch.py: ended by {name}; nothing was lost\n")
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
+
+
+# --- Disks.
+
+
+def _no_room(monkeypatch, workdir):
+    def flush(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_files, "flush", flush)
+    return "No space left"
+
+
+def _read_only(monkeypatch, workdir):
+    before = pathlib.Path.open
+
+    def refuse(path, mode="r", *args, **kwargs):
+        if set(mode) & set("wa"):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return before(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    monkeypatch.setattr("builtins.open", _refusing(open))
+    return "Read-only file system"
+
+
+def _refusing(before):
+    def refuse(path, mode="r", *args, **kwargs):
+        if set(mode) & set("wa") and isinstance(path, str | pathlib.Path):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return before(path, mode, *args, **kwargs)
+
+    return refuse
+
+
+def _small_files(monkeypatch, workdir):
+    """Only what is larger than any line fails: the checkpoints."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024, hard))
+    return "File too large"
+
+
+def _no_checkpoints(monkeypatch, workdir):
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    return "is gone|No such file"
+
+
+def _no_directory(monkeypatch, workdir):
+    shutil.rmtree(workdir, ignore_errors=True)
+    return "is gone|No such file"
+
+
+def _fail_later(fail, monkeypatch, workdir):
+    """When the save in the background is over, so that each run fails alike."""
+    while not (workdir / "checkpoints" / "7").exists():
+        time.sleep(0.01)
+    return fail(monkeypatch, workdir)
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        _no_room,
+        pytest.param(_small_files, marks=pytest.mark.slow),
+        pytest.param(_no_directory, marks=pytest.mark.slow),
+        pytest.param(_read_only, marks=pytest.mark.slow),
+        pytest.param(_no_checkpoints, marks=pytest.mark.slow),
+    ],
+)
+def test_a_disk_that_fails_in_mid_run_costs_nothing_that_was_saved(
+    fail, alone, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    text = []
+    with monkeypatch.context() as patch:
+        _at_step(patch, 8, lambda: text.append(_fail_later(fail, patch, workdir)))
+        try:
+            with pytest.raises(loop.RunFailed) as caught:
+                loop.train_and_evaluate(_config(), workdir)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert re.search(text[0], str(caught.value)), caught.value
+    assert str(workdir) in str(caught.value)
+    if fail not in (_no_checkpoints, _no_directory):
+        with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
+            assert saved.steps()[-1] in (7, 8)
+    loop.train_and_evaluate(_config(), workdir)
+    _assert_equal_runs(alone, workdir)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        checkpoints.CheckpointError("cannot save"),
+        run_directory.RunDirectoryError("cannot write"),
+        data.BadRecord("record 7 cannot be decoded"),
+        OSError(errno.EIO, "Input/output error", "a/file"),
+    ],
+)
+def test_what_fails_outside_the_run_is_a_named_failure_of_it(error):
+    with pytest.raises(loop.RunFailed) as caught, errors.failing_in_mid_run():
+        raise error
+    assert str(error) in str(caught.value)
+
+
+def test_a_failure_in_mid_run_is_exit_code_1_and_one_at_the_start_2(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [])
+    values = [f"--config.{key}={value}" for key, value in TINY.items()]
+    command = ["launch.py", "--config=configs/digits.py", "--config.model.options={}"]
+    command += [*values, f"--workdir={tmp_path}"]
+    with monkeypatch.context() as patch:
+        _at_step(patch, 3, lambda: _no_room(patch, tmp_path))
+        assert launch.main(command) == 1
+    error = capsys.readouterr().err
+    assert error.count("launch.py: ") == 1
+    assert "No space left on device" in error
+    for step in (tmp_path / "checkpoints").iterdir():
+        shutil.rmtree(step)
+        step.mkdir()
+    with pytest.warns(UserWarning, match="damaged"):
+        assert launch.main(command) == 2
+    assert "no sound checkpoint is left" in capsys.readouterr().err
+
+
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size={size} none {disk}
+{command} && exit 3
+test $? = 1 || exit 4
+ls {disk}/run/checkpoints
+mount -o remount,ro {disk}
+{command} && exit 5
+test $? = 2 || exit 6
+mount -o remount,rw,size=100m {disk}
+{command} || exit 7
+cp -r {disk}/run {result}
+{undisturbed} || exit 8
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
+    """The test with injected faults, above, runs where nobody may mount."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here, in which to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    newest = alone / "checkpoints" / "20"
+    size = sum(path.stat().st_size for path in newest.rglob("*"))
+    script = FULL_DISK.format(
+        disk=disk,
+        size=round(2.6 * size) + 100_000,
+        result=tmp_path / "result",
+        command=shlex.join(_command(disk / "run")),
+        undisturbed=shlex.join(_command(tmp_path / "undisturbed")),
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script],
+        cwd=ROOT,
+        env=_environment(1),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Read-only file system" in done.stderr
+    assert "Traceback" not in done.stderr
+    _assert_equal_runs(tmp_path / "undisturbed", tmp_path / "result")
+
+
+# --- What was lost, or is not the same, between two starts.
+
+
+def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
+    alone, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(alone, workdir)
+    for step in range(8, 21):
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    before = (workdir / "policies.jsonl").read_bytes()
+    (workdir / "policies.jsonl").write_bytes(b"")
+    message = (
+        r"policies\.jsonl has lines of 0 of the 2 rounds .* the checkpoint of step 7"
+    )
+    with pytest.raises(run_directory.RunDirectoryError, match=message):
+        loop.train_and_evaluate(_config(), workdir)
+    (workdir / "policies.jsonl").write_bytes(before)
+    facts = snapshots.load_facts(workdir)
+    assert all(
+        f"the images of the {s} split" in facts["data"] for s in ("train", "test")
+    )
+    others = facts["data"] | {"the images of the test split": 5}
+    snapshots.save_facts(workdir, facts | {"data": others})
+    message = r"other data .*the images of the test split \(5 then, [0-9]+ now\) differ"
+    with pytest.raises(run_directory.RunDirectoryError, match=message):
+        loop.train_and_evaluate(_config(), workdir)
+    # Without any checkpoint it begins anew, on whatever data.
+    shutil.rmtree(workdir / "checkpoints")
+    lines = [(workdir / name).read_bytes() for name in LINES]
+    loop.train_and_evaluate(_config(), workdir)
+    _assert_equal_runs(alone, workdir)
+    assert lines == [(workdir / f"{name}.before-1").read_bytes() for name in LINES]
+    assert (workdir / "controller.before-1" / "20.npz").exists()
+    assert "no checkpoint (4 of metrics.jsonl, 4 of timing.jsonl, 6 of policies" in (
+        capsys.readouterr().out
+    )
+    assert snapshots.load_facts(workdir) == facts
+
+
+# --- Another number of devices.
+
+
+def test_on_other_devices_a_run_goes_on_with_the_same_data_and_policies(
+    alone, tmp_path
+):
+    """From the middle of a round; docs/reliability.md states the bound."""
+    workdir = tmp_path / "run"
+    shutil.copytree(alone, workdir)
+    for step in range(14, 21):
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    loop.train_and_evaluate(_config(**{"devices.num_devices": 4}), workdir)
+    for name in LINES:
+        theirs, ours = (
+            run_directory.read_lines(where, name.removesuffix(".jsonl"))
+            for where in (alone, workdir)
+        )
+        assert [line["step"] for line in theirs] == [line["step"] for line in ours]
+        for one, other in zip(theirs, ours, strict=True):
+            if one["step"] <= 13:
+                assert one == other
+    rounds = [
+        next(
+            line
+            for line in run_directory.read_lines(where, "policies")
+            if _ends(line, 15)
+        )
+        for where in (alone, workdir)
+    ]
+    assert rounds[0]["policies"] == rounds[1]["policies"]
+    np.testing.assert_allclose(rounds[0]["losses"], rounds[1]["losses"], rtol=1e-5)
+    epochs = [
+        next(
+            line
+            for line in run_directory.read_lines(where, "metrics")
+            if _ends(line, 15)
+        )
+        for where in (alone, workdir)
+    ]
+    losses = [line["train_loss"] for line in epochs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def _ends(line, step) -> bool:
+    return line["step"] == step
+
+
+# --- Real processes.
+
+
+def _command(workdir, *more):
+    values = [f"--config.{key}={value}" for key, value in TINY.items()]
+    command = [sys.executable, "launch.py", "--config=configs/digits.py"]
+    command += [f"--workdir={workdir}", "--config.model.options={}"]
+    return [*command, *values, *more]
+
+
+def _environment(num_devices, **more):
+    flags = f"--xla_force_host_platform_device_count={num_devices}{QUICKLY_COMPILED}"
+    return os.environ | {
+        "XLA_FLAGS": flags,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **more,
+    }
+
+
+def _start(workdir, *more, num_devices=1, **environment):
+    return subprocess.Popen(
+        _command(workdir, *more),
+        cwd=ROOT,
+        env=_environment(num_devices, **environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _finish(process, seconds=600) -> tuple[str, int]:
+    try:
+        printed, _ = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return printed, process.returncode
+
+
+def _newest(workdir) -> int:
+    """The newest complete checkpoint, 0 before the first."""
+    if not (workdir / "checkpoints").is_dir():
+        return 0
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return max([int(name) for name in names if name.isdecimal()], default=0)
+
+
+def _wait_until_saved(process, workdir, step) -> None:
+    deadline = time.monotonic() + 300
+    while _newest(workdir) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"step {step} is not saved in 5 minutes"
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_a_run_that_hangs_is_ended_and_one_told_twice_to_stop_leaves(tmp_path):
+    hanging = ("--config.model.name=tests.support.hanging:factory",)
+    after = "--config.devices.hang_seconds=10"
+    printed, code = _finish(_start(tmp_path, *hanging, after, HANG_AT="4"))
+    assert code == 1, printed
+    assert "hang: nothing has moved for 10 s, since" in printed
+    assert "tests/support/hanging.py" in printed  # the stacks
+    saved = _newest(tmp_path)
+    assert saved >= 2
+    never = "--config.devices.hang_seconds=0"
+    process = _start(tmp_path, *hanging, never, HANG_AT="4")
+    _wait_until_saved(process, tmp_path, saved + 3)
+    process.send_signal(signal.SIGINT)  # while it waits in C++ for the device
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    printed, code = _finish(process, seconds=60)
+    assert code == 128 + signal.SIGINT, printed
+    assert "a second signal ends the process" in printed
+
+
+KILLS = 20
+EPOCHS = 80
+SELDOM = ("--config.checkpoint.every_steps=50",)  # changes no number
+STREAM = ("--config.data.loader=stream", "--config.data.image_size=32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loader", ["resident", "stream"])
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_path):
+    """SIGKILL, twenty times: while it starts, compiles, steps, writes and saves."""
+    more = (f"--config.epochs={EPOCHS}", "--config.evaluation.every_epochs=40")
+    more += (f"--config.devices.num_devices={num_devices}",)
+    more += STREAM if loader == "stream" else ()
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    process = _start(alone, *more, *SELDOM, num_devices=num_devices)
+    printed, code = _finish(process, 1800)
+    assert code == 0, printed
+    draw = random.Random(num_devices)
+    for number in range(KILLS):
+        process = _start(killed, *more, num_devices=num_devices)
+        if number % 5 == 4:  # while it starts: imports, restores, compiles
+            time.sleep(draw.uniform(0, 4))
+        else:
+            _wait_until_saved(process, killed, _newest(killed) + draw.randrange(1, 5))
+            time.sleep(draw.uniform(0, 0.1))
+        assert process.poll() is None, "it ended before it could be killed"
+        process.kill()
+        process.communicate()
+    assert _newest(killed) >= KILLS // 2
+    process = _start(killed, *more, *SELDOM, num_devices=num_devices)
+    printed, code = _finish(process, 1800)
+    assert code == 0, printed
+    assert "going on from the checkpoint" in printed
+    _assert_equal_runs(alone, killed)
+    steps = [line["step"] for line in run_directory.read_lines(killed, "metrics")]
+    assert steps == list(range(5, 5 * EPOCHS + 1, 5))
+    rounds = [line["step"] for line in run_directory.read_lines(killed, "policies")]
+    assert rounds == list(range(3, 5 * EPOCHS + 1, 3))
+
+
+# --- The page itself.
+
+
+def test_every_test_that_the_page_names_exists():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    named = set(re.findall(r"`([\w/]+)::(test_\w+)`", page))
+    assert len(named) > 20
+    for module, function in named:
+        source = (ROOT / "tests" / f"{module}.py").read_text()
+        assert f"\ndef {function}(" in source, f"{module}::{function}"

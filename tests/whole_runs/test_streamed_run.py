@@ -1,0 +1,140 @@
+"""A streamed run, whole: resumed in mid-epoch, on more devices, with bad images."""
+
+import os
+import shutil
+
+import numpy as np
+import optax
+import pytest
+
+from aaa_jax import data
+from aaa_jax.augment import large_batch
+from aaa_jax.train import errors, loop
+from aaa_jax.trained import run as trained
+from aaa_jax.workdir import run_directory
+from configs import digits
+from tests.data.test_stream import write
+
+pytestmark = pytest.mark.usefixtures("light_compiler")
+
+# 11 images, N = 2, M = 2: 5 steps an epoch, 2 epochs, a round of 3 steps.
+STREAMED = {
+    "model.name": "tests.support.tiny:factory",
+    "data.name": "tiny",
+    "data.num_train_images": 0,
+    "data.image_size": 16,
+    "data.num_threads": 2,
+    "batch_size": 2,
+    "batch_norm.group_size": 2,
+    "augment.padding": 0,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 2,
+    "checkpoint.every_steps": 1,
+    "checkpoint.keep": 20,
+    "evaluation.batch_size": 4,
+    "evaluation.resize": 20,
+    "evaluation.every_epochs": 1,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    write(folder)
+    return folder
+
+
+def config_of(folder, **changes):
+    config = digits.get_config()
+    with config.unlocked():
+        config.model.options = {}
+        values = STREAMED | {"data.dir": str(folder)} | changes
+        config.update_from_flattened_dict(values)
+    return config
+
+
+@pytest.fixture(scope="module")
+def never_stopped(folder, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("never_stopped")
+    loop.train_and_evaluate(config_of(folder), workdir)
+    return workdir
+
+
+def test_a_streamed_run_has_its_steps_and_tests_every_image(never_stopped):
+    lines = run_directory.read_lines(never_stopped, "metrics")
+    assert [line["step"] for line in lines] == [5, 10]
+    assert [line["test_images"] for line in lines] == [7, 7]
+    assert len(run_directory.read_lines(never_stopped, "policies")) == 3
+
+
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 8])
+def test_a_streamed_run_goes_on_in_the_middle_of_an_epoch(
+    stop, folder, never_stopped, tmp_path
+):
+    # Of a run that died right after a step: its checkpoints up to there.
+    loop.train_and_evaluate(config_of(folder), tmp_path)
+    for step in range(stop + 1, 11):
+        os.rename(tmp_path / "checkpoints" / str(step), tmp_path / f"gone-{step}")
+    loop.train_and_evaluate(config_of(folder, **{"data.num_threads": 1}), tmp_path)
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        assert (tmp_path / name).read_bytes() == (never_stopped / name).read_bytes()
+
+
+@pytest.mark.slow  # the loader's own test splits rows over hosts in no time
+def test_two_devices_see_the_rows_of_one(folder, never_stopped, tmp_path):
+    changes = {"devices.num_devices": 2, "checkpoint.every_steps": 0}
+    loop.train_and_evaluate(config_of(folder, **changes), tmp_path)
+    one, two = (
+        run_directory.read_lines(path, "metrics") for path in (never_stopped, tmp_path)
+    )
+    for name in ("train_loss", "test_loss"):
+        # Sums in another order, through ten steps.
+        np.testing.assert_allclose(
+            [line[name] for line in one], [line[name] for line in two], rtol=1e-4
+        )
+    first, second = (
+        run_directory.read_lines(path, "policies")[0]
+        for path in (never_stopped, tmp_path)
+    )
+    assert first["policies"] == second["policies"]
+
+
+def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
+    write(tmp_path / "data", bad=[3])
+    with pytest.raises(errors.RunFailed, match="n03"):
+        loop.train_and_evaluate(config_of(tmp_path / "data"), tmp_path / "a")
+    skipping = config_of(tmp_path / "data", **{"data.on_bad_image": "skip"})
+    loop.train_and_evaluate(skipping, tmp_path / "b")
+    lines = run_directory.read_lines(tmp_path / "b", "metrics")
+    assert [line["test_images"] for line in lines] == [6, 6]
+    assert "left out a bad image" in caplog.text
+    assert run_directory.read_lines(tmp_path / "b", "timing")[-1]["bad_images"] == 1
+
+
+def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
+    never_stopped, tmp_path
+):
+    """Resized and cut as in the run; so does whatever else the config says."""
+    run = trained.load(never_stopped)
+    split = trained.load_images(run, 1000)
+    assert split.images.shape == (7, 16, 16, 3)
+    floats = large_batch.normalize(split.images, run.spec.mean, run.spec.std)
+    logits = run.model.apply(run.variables, floats, train=False)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
+    line = run_directory.read_lines(never_stopped, "metrics")[-1]
+    np.testing.assert_allclose(losses.mean(), line["test_loss"], rtol=1e-5)
+    right = trained.count_correct(run, run.variables, split.images, split.labels)
+    assert 100 * (1 - int(right) / 7) == pytest.approx(line["test_error"])
+    few, again = (trained.load_images(run, 3).images for _ in range(2))
+    np.testing.assert_array_equal(few, again)
+    assert all((image == split.images).all((1, 2, 3)).any() for image in few)
+    larger = config_of(run.data_dir, **{"evaluation.image_size": 24})
+    larger.evaluation.resize = 28
+    shutil.copytree(never_stopped / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "config.json").write_text(larger.to_json())
+    assert trained.load_images(trained.load(tmp_path), 9).images.shape[1:3] == (24, 24)
+    with pytest.raises(data.DatasetError, match="0 images cannot be taken"):
+        trained.load_images(run, 0)

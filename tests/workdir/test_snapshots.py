@@ -1,0 +1,91 @@
+"""Snapshots of a controller: what is written comes back, later ones can be dropped."""
+
+import os
+
+import numpy as np
+import pytest
+
+from aaa_jax.workdir import snapshots
+
+ARRAYS = {
+    "params": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    "entropy_weight": np.float32(0.25),
+}
+
+
+def test_a_snapshot_comes_back_as_it_was(tmp_path):
+    snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+    loaded = snapshots.load_snapshot(tmp_path, 7)
+    np.testing.assert_array_equal(loaded["params"]["kernel"], [[0, 1, 2], [3, 4, 5]])
+    assert loaded["params"]["kernel"].dtype == np.float32
+    assert loaded["entropy_weight"] == 0.25
+
+
+def test_any_numpy_reads_a_snapshot_without_pickle(tmp_path):
+    path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+    with np.load(path, allow_pickle=False) as content:
+        assert sorted(content.files) == ["entropy_weight", "params/kernel"]
+
+
+def test_equal_arrays_give_equal_bytes(tmp_path):
+    first = snapshots.save_snapshot(tmp_path / "a", 7, ARRAYS).read_bytes()
+    assert snapshots.save_snapshot(tmp_path / "b", 7, ARRAYS).read_bytes() == first
+    other = {"params": {"kernel": ARRAYS["params"]["kernel"] + 1}}
+    assert snapshots.save_snapshot(tmp_path / "c", 7, other).read_bytes() != first
+
+
+def test_steps_are_in_order_and_later_ones_are_dropped(tmp_path):
+    assert snapshots.snapshot_steps(tmp_path) == []
+    for step in (100, 0, 20):
+        snapshots.save_snapshot(tmp_path, step, ARRAYS)
+    (tmp_path / "controller" / "30.npz.new").write_bytes(b"cut off")
+    assert snapshots.snapshot_steps(tmp_path) == [0, 20, 100]
+    snapshots.truncate_after(tmp_path, 20)
+    assert snapshots.snapshot_steps(tmp_path) == [0, 20]
+    snapshots.truncate_after(tmp_path, None)  # of a run that begins anew
+    assert snapshots.snapshot_steps(tmp_path) == []
+    kept = sorted(path.name for path in (tmp_path / "controller.before-1").iterdir())
+    assert kept == ["0.npz", "20.npz", "30.npz.new"]
+    snapshots.save_snapshot(tmp_path, 0, ARRAYS)
+    snapshots.truncate_after(tmp_path, None)  # nothing is lost with what comes first
+    assert snapshots.snapshot_steps(tmp_path) == []
+    assert not (tmp_path / "controller.before-2").exists()
+
+
+def test_what_returned_is_on_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+    path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+    snapshots.save_facts(tmp_path, {"total_steps": 20})
+    sizes = [os.stat(p).st_size for p in (path, tmp_path / "run.json")]
+    assert synced == sizes
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a zip", None])
+def test_a_damaged_or_missing_snapshot_is_named(damage, tmp_path):
+    if damage is not None:
+        path = snapshots.save_snapshot(tmp_path, 5, ARRAYS)
+        path.write_bytes(damage)
+    with pytest.raises(snapshots.SnapshotError, match=r"5\.npz cannot be read"):
+        snapshots.load_snapshot(tmp_path, 5)
+
+
+def test_a_name_with_a_slash_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'a/b' has a slash"):
+        snapshots.save_snapshot(tmp_path, 1, {"a/b": np.zeros(2)})
+
+
+def test_facts_come_back_and_are_empty_where_there_are_none(tmp_path):
+    assert snapshots.load_facts(tmp_path) == {}
+    snapshots.save_facts(tmp_path, {"total_steps": 20, "device": "cpu"})
+    assert snapshots.load_facts(tmp_path) == {"total_steps": 20, "device": "cpu"}
+    for damage in (
+        "{",
+        "[]",
+        "[" * 10**5,
+        '{"round_steps": 0}',
+        '{"total_steps": "9"}',
+    ):
+        (tmp_path / "run.json").write_text(damage)
+        with pytest.raises(snapshots.SnapshotError, match=r"run\.json"):
+            snapshots.load_facts(tmp_path)
