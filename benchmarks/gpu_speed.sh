@@ -53,8 +53,8 @@ command_of() {
   [ -n "$tiny" ] && step="--quick"
   case $1 in
     setup) set -- -m benchmarks.gpu_setup ;;
-    parity) set -- -m benchmarks.parity $quick ;;
-    memory) set -- -m benchmarks.augment_memory $quick ;;
+    parity) set -- -m benchmarks.augment.parity $quick ;;
+    memory) set -- -m benchmarks.augment.memory $quick ;;
     augment) set -- -m benchmarks.augment --cores=all --step --rounds=5 $quick ;;
     step_pyramidnet) # three passes of compilation are all that the time allows
       set -- -m benchmarks.train_step --networks=pyramidnet --name=train_$1 \
@@ -72,7 +72,7 @@ command_of() {
     dispatch)
       set -- -m benchmarks.epoch --name=dispatch --networks=wrn40x2 \
         --candidates=jit:1,jit:2,jit:4,pmap:2,shard_map:2 $quick ;;
-    profile) set -- -m benchmarks.profile_step --networks=wrn28x10,r50 $quick ;;
+    profile) set -- -m benchmarks.train_step.profile --networks=wrn28x10,r50 $quick ;;
     compile)
       set -- -m benchmarks.train_step --name=compile --candidates=aaa \
         ${tiny:---dtypes=bfloat16 --steps=1 --turns=1} ;;

@@ -5,7 +5,7 @@ r"""ResNet-50 on ImageNet at 224 px (Table 3, Table 4, Table 7).
 
 The data: `python -m aaa_jax.data.prepare imagenet2012 --archive=FOLDER`, with the two
 original tar files in FOLDER. They are streamed: a host decodes an image once and cuts
-its 8 rows from that. How fast: `benchmarks/input.py`; on a pod: `docs/pods.md`.
+its 8 rows from that. How fast: `benchmarks/input`; on a pod: `docs/pods.md`.
 
 Meant for 8 GPUs of 80 GB, each with 1024 rows in a pass; without `num_passes` for one
 such GPU, by estimate. Test error, top-1 / top-5, paper: 20.60 ± 0.15 / 5.53 ± 0.05

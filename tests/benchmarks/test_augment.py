@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from aaa_jax.augment.ops import OPS, coefficients
-from benchmarks import augment, engine, libraries, parity, report, work
+from benchmarks.augment import __main__ as augment
+from benchmarks.augment import engine, libraries, parity, work
+from benchmarks.augment import page as report
 
 INSTALLED = ("Pillow", "OpenCV")
 
@@ -159,7 +161,7 @@ def test_parity_holds_here_and_a_wrong_value_is_noticed(tmp_path, monkeypatch):
 
 
 def test_every_op_has_check_sums_or_is_the_identity():
-    text = (augment.ROOT / "benchmarks" / "goldens.json").read_text()
+    text = (augment.ROOT / "benchmarks/augment/goldens.json").read_text()
     for table, lines in json.loads(text)["tables"].items():
         names = {line.split()[0] for line in lines}
         assert names == {op.name for op in OPS} - {"Identity"}, table

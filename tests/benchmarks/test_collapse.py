@@ -1,11 +1,11 @@
-"""The bandit of benchmarks/collapse.py against NumPy and a second simulation."""
+"""The bandit of benchmarks/collapse against NumPy and a second simulation."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from aaa_jax.augment.policies import Policies
-from benchmarks import collapse
+from benchmarks.collapse import __main__ as collapse
 
 
 def make_policies(seed: int) -> Policies:

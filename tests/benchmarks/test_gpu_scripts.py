@@ -19,7 +19,10 @@ import pytest
 
 from aaa_jax.experiments import build, table_cells
 from aaa_jax.trained import corrupted_images
-from benchmarks import augment_memory, epoch, gpu_setup, profile_step
+from benchmarks import gpu_setup
+from benchmarks.augment import memory as augment_memory
+from benchmarks.epoch import __main__ as epoch
+from benchmarks.train_step import profile as profile_step
 from configs import table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -63,7 +66,7 @@ def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
     assert {"parity", "memory", "augment", "epoch", "input"} < commands.keys()
     assert "--made_up=400" in commands["input"]
     for module, *flags in commands.values():
-        entry = importlib.import_module(module)
+        entry = _module(module)
         assert "--out=benchmarks/results" in flags
         assert ("--quick" in flags) == bool(words) or module.endswith("gpu_setup")
         if hasattr(entry, "_parse"):
@@ -79,6 +82,12 @@ def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
             continue
         with pytest.raises(_Begun):
             entry.main(flags)
+
+
+def _module(name):
+    """What `python -m` runs."""
+    is_folder = (ROOT / name.replace(".", "/")).is_dir()
+    return importlib.import_module(f"{name}.__main__" if is_folder else name)
 
 
 class _Begun(Exception):
@@ -236,7 +245,7 @@ def epoch_torch():
         "torch",
         reason="PyTorch is not installed: pip install -r requirements-oracles.txt",
     )
-    from benchmarks import epoch_torch
+    from benchmarks.epoch import torch_loop as epoch_torch
 
     return epoch_torch
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from aaa_jax import data
 from aaa_jax.data import crops
-from benchmarks import input as input_benchmark
+from benchmarks.input import __main__ as input_benchmark
 from tests.data.test_stream import write
 
 

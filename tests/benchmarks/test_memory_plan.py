@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks import described, memory_plan
+from benchmarks import absent_gpu as described
+from benchmarks.train_step import memory_plan
 
 PLAN = memory_plan.Plan(arguments=0, temporary=0, total=3 * 2**29, seconds=61.2)
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import flops, presets, scaling
+from benchmarks.scaling import __main__ as scaling
+from benchmarks.train_step import flops, presets
 
 SITE = scaling.Site()
 TASK = scaling.Work(

@@ -9,7 +9,9 @@ import jax
 import pytest
 
 from aaa_jax import models
-from benchmarks import floors, flops, presets, step_report, train_step
+from benchmarks.train_step import __main__ as train_step
+from benchmarks.train_step import floors, flops, presets
+from benchmarks.train_step import page as step_report
 
 OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
 
@@ -155,7 +157,8 @@ def test_the_page_gives_ratios_shares_and_reasons():
 
 
 def test_pytorch_is_imported_by_its_own_candidate_only():
-    code = "import sys, benchmarks.train_step, benchmarks.step_jax; print(*sys.modules)"
+    names = "benchmarks.train_step.__main__, benchmarks.train_step.jax_steps"
+    code = f"import sys, {names}; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     loaded = subprocess.check_output(command, text=True, cwd=train_step.ROOT).split()
     assert "torch" not in loaded

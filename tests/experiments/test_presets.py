@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import presets
+from benchmarks.train_step import presets
 from configs import arguments
 
 # Tracing 90 different blocks takes 12 s and more; a shallower one stands for them.
@@ -69,7 +69,7 @@ CASES = [
 def test_a_step_of_every_argument_has_its_shapes(argument, order, fill):
     """On a small network, with the alpha channel where that is what was published."""
     config = presets.get_config("cifar10_wrn40x2", argument)
-    config.model.name = "tiny:factory"
+    config.model.name = "tests.support.tiny:factory"
     config.model.options = {}
     config.policies.fill = fill
     config.policies.order = order or config.policies.order

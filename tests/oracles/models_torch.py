@@ -7,7 +7,12 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks.torch_networks import PyramidNet, ResNet, ShakeShake, WideResNet
+from benchmarks.train_step.torch_networks import (
+    PyramidNet,
+    ResNet,
+    ShakeShake,
+    WideResNet,
+)
 
 __all__ = [
     "PyramidNet",

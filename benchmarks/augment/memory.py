@@ -1,8 +1,8 @@
 """The augmentation's memory above its input and output, by the compiler's plan.
 
-    python -m benchmarks.augment_memory            driver vmap, the backend's compiler
-    python -m benchmarks.augment_memory --h100     planned for one that is not here
-    python -m benchmarks.augment_memory --quick    one small batch
+    python -m benchmarks.augment.memory            driver vmap, the backend's compiler
+    python -m benchmarks.augment.memory --h100     planned for one that is not here
+    python -m benchmarks.augment.memory --quick    one small batch
 
 `augment.large_batch` under M = 8 policies of 5 sub-policies of 2 ops is compiled from
 shapes; nothing is run or allocated. Goal: temporaries at most 3 times the uint8 batch.
@@ -24,8 +24,8 @@ import jax.numpy as jnp
 
 from aaa_jax.augment import large_batch
 from aaa_jax.augment.policies import Policies
-from benchmarks import described
-from benchmarks.augment import (
+from benchmarks import absent_gpu as described
+from benchmarks.augment.__main__ import (
     CHAIN_LENGTH,
     NUM_POLICIES,
     NUM_SUB_POLICIES,
@@ -33,7 +33,7 @@ from benchmarks.augment import (
     machine,
     versions,
 )
-from benchmarks.report import provenance
+from benchmarks.augment.page import provenance
 
 GOAL = 3.0  # times the uint8 batch
 SIZES = ((32, 1024), (32, 8192), (224, 128), (224, 1024))  # side, rows
@@ -114,7 +114,7 @@ def markdown(plans: Sequence[Plan], words: str, here: dict[str, str]) -> str:
     lines = [
         "# Memory of the augmentation",
         "",
-        f"Made by `python -m benchmarks.augment_memory {words}`; what is measured is "
+        f"Made by `python -m benchmarks.augment.memory {words}`; what is measured is "
         "said there.",
         "",
         *provenance(here, versions()),

@@ -36,8 +36,8 @@ from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.examples import parse_record
-from benchmarks.augment import ROOT, machine, versions
-from benchmarks.report import provenance
+from benchmarks.augment.__main__ import ROOT, machine, versions
+from benchmarks.augment.page import provenance
 
 GOAL = 375  # distinct images/s on two cores: a GPU at 3000 augmented images/s
 GOAL_CORES = 2

@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.report import markdown
+from benchmarks.augment.page import markdown
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "8589934592",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
@@ -177,7 +177,8 @@ def _candidates(
     """Those that are installed, and rows for those that are not."""
     import jax
 
-    from benchmarks import engine, hosts
+    from benchmarks.augment import engine
+    from benchmarks.augment import processes as hosts
 
     work = make_work(side, num_rows)
     num_devices = jax.local_device_count() if backend == "cpu" else 1
@@ -218,7 +219,7 @@ def make_work(side: int, num_rows: int) -> Any:
     from aaa_jax.augment.ops import OPS
     from aaa_jax.augment.policies import range_table
     from aaa_jax.search.sources import random_source
-    from benchmarks.work import Work
+    from benchmarks.augment.work import Work
 
     table = range_table("monotone")
     source = random_source(NUM_POLICIES, NUM_SUB_POLICIES)
@@ -276,8 +277,8 @@ def _row(candidate: Timed, seconds: list[float], num_rows: int) -> dict[str, Any
 
 def _pillow_pixels(side: int, num_rows: int) -> np.ndarray | None:
     """What Pillow makes of the first rows, uint8; None where it is not installed."""
-    from benchmarks import libraries
-    from benchmarks.work import draw
+    from benchmarks.augment import libraries
+    from benchmarks.augment.work import draw
 
     work = make_work(side, num_rows)
     try:
@@ -291,7 +292,7 @@ def _share_equal(
     candidate: Timed, reference: np.ndarray | None, side: int, num_rows: int
 ) -> float | None:
     """The share of images that agree with Pillow in every value, from equal draws."""
-    from benchmarks.work import draw
+    from benchmarks.augment.work import draw
 
     if reference is None:
         return None
@@ -301,7 +302,7 @@ def _share_equal(
 
 def _step(side: int, num_rows: int, setting: Setting) -> dict[str, Any]:
     """A training step on as many rows, and the device's bandwidth, where asked for."""
-    from benchmarks import engine
+    from benchmarks.augment import engine
 
     if not setting.with_step or side not in STEPS:
         return {}

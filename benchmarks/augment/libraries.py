@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.work import (
+from benchmarks.augment.work import (
     Apply,
     Library,
     Work,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.libraries import GEOMETRIC
-from benchmarks.work import (
+from benchmarks.augment.libraries import GEOMETRIC
+from benchmarks.augment.work import (
     Apply,
     Draws,
     Library,

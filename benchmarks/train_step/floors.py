@@ -1,6 +1,6 @@
 """What no step can be faster than: operations over the peak, bytes over the bandwidth.
 
-    python -m benchmarks.floors [--device='NVIDIA H200'] [--networks=wrn28x10,r50]
+    python -m benchmarks.train_step.floors --device='NVIDIA H200' --networks=r50,r200
 
 From shapes alone, nothing is run. Operations are those of `flops.training_flops`. Bytes
 are the activations' in bfloat16: each convolution's output is moved `PASSES` times in a
@@ -12,8 +12,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from benchmarks import flops
-from benchmarks.train_step import NETWORKS
+from benchmarks.train_step import flops
+from benchmarks.train_step.__main__ import NETWORKS
 
 # Forward: the convolution writes it; statistics read it; normalisation and ReLU read
 # and write; the next convolution reads. Backward: the gradients of input and weights
@@ -37,7 +37,7 @@ class Floor(NamedTuple):
 def floor(network: str, device: str) -> Floor:
     """The floors of a network's step at the rows of `train_step`, on a device."""
     from aaa_jax.experiments.build import build_model
-    from benchmarks import presets
+    from benchmarks.train_step import presets
 
     preset, num_rows = NETWORKS[network]
     config = presets.get_config(preset)

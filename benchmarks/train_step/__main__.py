@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.augment import ROOT, machine, versions
-from benchmarks.step_report import markdown
+from benchmarks.augment.__main__ import ROOT, machine, versions
+from benchmarks.train_step.page import markdown
 
 # Name -> preset, and rows of a step that leave room for a second framework in 80 GB.
 NETWORKS = {
@@ -158,7 +158,7 @@ def measure(
     compile_torch: bool,
 ) -> dict[str, Any]:
     """One network in this process, in each of the types."""
-    from benchmarks import step_jax
+    from benchmarks.train_step import jax_steps as step_jax
 
     tables = []
     for dtype in dtypes:
@@ -177,7 +177,7 @@ def measure(
 
 def make_config(network: str, dtype: str, rows: int, is_quick: bool) -> Any:
     """The preset's config for so many rows, and its dataset's description."""
-    from benchmarks import presets
+    from benchmarks.train_step import presets
 
     preset, usual_rows = NETWORKS[network]
     config = presets.get_config(preset, "random")
@@ -197,7 +197,7 @@ def _candidates(
     config: Any, spec: Any, chosen: Sequence[str], compile_torch: bool
 ) -> tuple[list[Any], dict[str, str]]:
     """Those that run, and the others with the reason."""
-    from benchmarks import step_jax
+    from benchmarks.train_step import jax_steps as step_jax
 
     twice = config.copy_and_resolve_references()
     twice.num_passes = 2
@@ -224,7 +224,7 @@ def _candidates(
 
 
 def _torch_step(config: Any, spec: Any, compile_torch: bool) -> Any:
-    from benchmarks import step_torch
+    from benchmarks.train_step import torch_step as step_torch
 
     setting = {
         "num_rows": config.batch_size * config.policies.num_policies,
@@ -260,7 +260,7 @@ def _facts(network: str, config: Any, spec: Any, num_rows: int) -> dict[str, Any
     import jax
 
     from aaa_jax.experiments.build import build_model
-    from benchmarks import flops
+    from benchmarks.train_step import flops
 
     model = build_model(config, spec.num_classes)
     device = jax.devices()[0]

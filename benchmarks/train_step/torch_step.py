@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import torch_training
-from benchmarks.step_jax import Candidate
+from benchmarks.train_step import torch_training
+from benchmarks.train_step.jax_steps import Candidate
 
 
 def network_step(

@@ -1,6 +1,6 @@
 """Soak: thousands of steps with everything switched on; memory and step time constant?
 
-    python benchmarks/soak.py --steps=3000
+    python -m benchmarks.soak --steps=3000
 
 One process trains the digits preset (real data, 300 images, Wide-ResNet-10-1, the
 controller) or, with --tiny, a network of one convolution, with a checkpoint every few
@@ -20,7 +20,7 @@ import time
 import jax
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from aaa_jax.runtime import progress  # noqa: E402
@@ -64,7 +64,7 @@ def report(noted: np.ndarray, given: argparse.Namespace) -> str:
     """A table of the quarters, with what it ran on."""
     seconds = np.diff(noted[:, 0])
     rows = [
-        f"`python benchmarks/soak.py {' '.join(sys.argv[1:])}`: {len(noted)} steps, a "
+        f"`python -m benchmarks.soak {' '.join(sys.argv[1:])}`: {len(noted)} steps, a "
         f"checkpoint every {given.every_steps}; {platform.processor() or 'CPU'}, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; Python "
         f"{platform.python_version()}, jax {jax.__version__}",

@@ -7,7 +7,7 @@
 Ours is `train_and_evaluate` itself, watchdog, progress line and controller included,
 on a train split that lives on the device; the seconds are those of its `timing.jsonl`,
 without evaluation and checkpoint. `jit:2` is a mapping and how many steps are
-dispatched ahead. PyTorch's is `epoch_torch.py`. An epoch is cut to some dozen steps, so
+dispatched ahead. PyTorch's is `torch_loop.py`. An epoch is cut to some dozen steps, so
 that ours has its controller update more often than really; the first epoch, which
 compiles, is not counted; a number is the median of the others, and 390 such steps are
 an epoch.
@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.augment import ROOT, machine, make_work, versions
-from benchmarks.report import provenance
-from benchmarks.train_step import NETWORKS, TINY
+from benchmarks.augment.__main__ import ROOT, machine, make_work, versions
+from benchmarks.augment.page import provenance
+from benchmarks.train_step.__main__ import NETWORKS, TINY
 
 TORCH = "torch"
 MAPPINGS = ("jit", "pmap", "shard_map")
@@ -130,7 +130,7 @@ def _torch(
     setting["compile"] = not (options.no_torch_compile or options.quick)
     (folder / "setting.json").write_text(json.dumps(setting))
     paths = [f"{folder}/{name}" for name in ("setting.json", "work.npz", "torch")]
-    command = [sys.executable, "-m", "benchmarks.epoch_torch", *paths]
+    command = [sys.executable, "-m", "benchmarks.epoch.torch_loop", *paths]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -196,7 +196,7 @@ def make_config(
     network: str, steps: int, epochs: int, batch_size: int, is_quick: bool
 ) -> Any:
     """The preset's run over epochs of so many steps; one more, which compiles."""
-    from benchmarks import presets
+    from benchmarks.train_step import presets
 
     config = presets.get_config(NETWORKS[network][0], "ours")
     config.batch_size = batch_size
@@ -263,7 +263,7 @@ def markdown(record: dict[str, Any]) -> str:
         "# Speed of the whole loop of an epoch",
         "",
         f"Made by `{record['command']}`; what is measured is said in "
-        "`benchmarks/epoch.py` and `epoch_torch.py`.",
+        "`benchmarks/epoch` and `torch_loop.py`.",
         "",
         *provenance(record["machine"], record["versions"]),
         f"- load average at the start: {record['load_average']:.1f}",

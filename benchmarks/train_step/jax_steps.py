@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from aaa_jax import data, objective
 from aaa_jax.train.step import TrainState
-from benchmarks import presets
+from benchmarks.train_step import presets
 
 NUM_BATCHES = 4  # mini-batches of synthetic images on the device
 

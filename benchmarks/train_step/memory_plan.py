@@ -1,7 +1,7 @@
 """Memory of a preset's whole training step on one device, by the compiler's plan.
 
-    python -m benchmarks.memory_plan cifar10_wrn28x10 cifar10_pyramidnet:4
-    python -m benchmarks.memory_plan imagenet_r50:32:remat --h100
+    python -m benchmarks.train_step.memory_plan cifar10_wrn28x10 cifar10_pyramidnet:4
+    python -m benchmarks.train_step.memory_plan imagenet_r50:32:remat --h100
 
 PRESET:PASSES:remat, where passes and remat are as in `config.num_passes` and
 `config.model.options.remat`; without them as the preset has it. Compiled from shapes at
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from benchmarks import described, presets
+from benchmarks import absent_gpu as described
+from benchmarks.train_step import presets
 
 
 class Plan(NamedTuple):

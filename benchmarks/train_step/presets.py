@@ -19,7 +19,7 @@ NOT_PRESETS = ("__init__", "arguments", "default", "table", *TABLES)
 PRESETS = tuple(
     sorted(
         path.stem
-        for path in (Path(__file__).resolve().parent.parent / "configs").glob("*.py")
+        for path in (Path(__file__).resolve().parents[2] / "configs").glob("*.py")
         if path.stem not in NOT_PRESETS
     )
 )

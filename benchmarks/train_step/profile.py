@@ -1,7 +1,7 @@
 """Where the time of the AAA step goes: kernels by `jax.profiler`, memory by the plan.
 
-    python -m benchmarks.profile_step --networks=wrn28x10,r50
-    python -m benchmarks.profile_step --quick
+    python -m benchmarks.train_step.profile --networks=wrn28x10,r50
+    python -m benchmarks.train_step.profile --quick
 
 Three steps of a network in bfloat16 are traced, after one that is not. The page has the
 kernels that take most, by what they are, and the compiled program's memory; the traces
@@ -17,10 +17,10 @@ from typing import Any
 
 import jax
 
-from benchmarks import presets
-from benchmarks.augment import ROOT, machine, versions
-from benchmarks.report import provenance
-from benchmarks.train_step import NETWORKS, make_config
+from benchmarks.augment.__main__ import ROOT, machine, versions
+from benchmarks.augment.page import provenance
+from benchmarks.train_step import presets
+from benchmarks.train_step.__main__ import NETWORKS, make_config
 
 STEPS = 3
 MOST = 25  # kernels that are named
@@ -47,7 +47,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     lines = [
         "# Where the time of a training step goes",
         "",
-        f"Made by `python -m benchmarks.profile_step --networks={options.networks}`.",
+        "Made by `python -m benchmarks.train_step.profile "
+        f"--networks={options.networks}`.",
         "",
         *provenance(here, versions()),
     ]

@@ -1,6 +1,6 @@
 """Is the engine equal to Pillow, bit for bit, on this device?
 
-    python -m benchmarks.parity
+    python -m benchmarks.augment.parity
 
 Every op at every magnitude and sign of every range table, through `apply_ops` with each
 driver and through the functions of `ops.py`, all jitted on the default backend; chains
@@ -25,10 +25,11 @@ import numpy as np
 from aaa_jax.augment import large_batch
 from aaa_jax.augment.ops import OPS, Inputs, op_index
 from aaa_jax.augment.policies import RANGES, range_table
-from benchmarks import engine, libraries, work
-from benchmarks.augment import ROOT, machine, make_work, versions
-from benchmarks.report import provenance
+from benchmarks.augment import engine, libraries, work
+from benchmarks.augment.__main__ import ROOT, machine, make_work, versions
+from benchmarks.augment.page import provenance
 
+GOLDENS = Path(__file__).with_name("goldens.json")
 BLACK, COLOR = (0, 0, 0), (125, 123, 114)
 PATHS = ("map", "vmap", "ops.py")
 SIZES = {  # height and width, images per op, magnitude and sign; range tables
@@ -109,7 +110,7 @@ def golden_image() -> np.ndarray:
 
 def golden_results(tables: Sequence[str] | None = None) -> Iterator[Result]:
     """Check sums of one image; `tables`: names, or None for all there are."""
-    goldens = json.loads((ROOT / "benchmarks" / "goldens.json").read_text())
+    goldens = json.loads(GOLDENS.read_text())
     image = golden_image()
     if f"{zlib.crc32(image.tobytes()):08x}" != goldens["input"]:
         raise AssertionError("the golden image is not the one the check sums are of")
@@ -132,7 +133,7 @@ def golden_results(tables: Sequence[str] | None = None) -> Iterator[Result]:
 def _golden_of(lines: dict[str, str], name: str, magnitude: int, sign: int) -> str:
     """The check sum of an op; the sign counts only where there are lines for it."""
     if name == "Identity":
-        return json.loads((ROOT / "benchmarks" / "goldens.json").read_text())["input"]
+        return json.loads(GOLDENS.read_text())["input"]
     line = lines.get(name) or lines[f"{name} {'+' if sign > 0 else '-'}"]
     sums = line.split()
     return sums[magnitude] if len(sums) > 1 else sums[0]
@@ -291,8 +292,8 @@ def markdown(results: Sequence[Result], *, is_whole: bool = True) -> str:
     lines = [
         "# Equality with Pillow",
         "",
-        "Made by `python -m benchmarks.parity`: how many images are equal in every",
-        "value, by driver, and by the functions of `ops.py` themselves.",
+        "Made by `python -m benchmarks.augment.parity`: how many images are equal in",
+        "every value, by driver, and by the functions of `ops.py` themselves.",
         "",
         *provenance(machine(), versions()),
         f"- **{equal:,} of {total:,} comparisons: equal in every value**"

@@ -17,7 +17,7 @@ from aaa_jax import models, objective
 from aaa_jax.augment import large_batch
 from aaa_jax.augment.ops import OPS, Inputs
 from aaa_jax.augment.policies import Policies
-from benchmarks.work import Draws, Work
+from benchmarks.augment.work import Draws, Work
 
 # (draws, images [N, H, W, 3], policies) -> uint8 [M, N, H, W, 3].
 Apply = Callable[[large_batch.Draws, jax.Array, Policies], jax.Array]

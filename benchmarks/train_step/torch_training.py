@@ -1,6 +1,6 @@
 """A training step in PyTorch: channels last, autocast, compiled. Imports no JAX.
 
-Without JAX, since the loop of `epoch_torch.py` forks workers.
+Without JAX, since the loop of `torch_loop.py` forks workers.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from benchmarks import torch_networks
+from benchmarks.train_step import torch_networks
 
 
 class Training(NamedTuple):

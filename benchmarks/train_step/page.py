@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.report import provenance
+from benchmarks.augment.page import provenance
 
 COLUMNS = (
     *("candidate", "images/s", "× PyTorch", "TFLOP/s", "of the peak"),
@@ -16,12 +16,12 @@ def markdown(record: dict[str, Any]) -> str:
         "# Speed of the training step",
         "",
         f"Made by `{record['command']}`; what is measured is said in "
-        "`benchmarks/train_step.py`.",
+        "`benchmarks/train_step`.",
         "",
         *provenance(record["machine"], record["versions"]),
         f"- load average at the start: {record['load_average']:.1f}",
         "- TFLOP/s: operations of convolutions and matrix products counted by formula, "
-        "without recomputation and augmentation (`benchmarks/flops.py`)",
+        "without recomputation and augmentation (`benchmarks/train_step/flops.py`)",
         "- memory: of our programs by XLA's plan, of PyTorch the allocator's peak",
         "- BatchNorm: groups of b rows in ours, all rows in PyTorch's",
     ]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import libraries, torch_libraries
-from benchmarks.work import Draws, Library, Work, draw
+from benchmarks.augment import libraries, torch_libraries
+from benchmarks.augment.work import Draws, Library, Work, draw
 
 MAKERS: dict[str, Callable[[Work], Library]] = {
     "Pillow": libraries.pillow,
@@ -63,7 +63,7 @@ def start_engine(work: Work) -> Started:
 
     Policies are shared out, as the libraries of the host share the rows.
     """
-    from benchmarks import engine
+    from benchmarks.augment import engine
 
     cores = sorted(os.sched_getaffinity(0))
     shares = [
@@ -129,7 +129,7 @@ def _serve_engine(connection: Connection, work: Work, core: int) -> None:
     os.environ["XLA_FLAGS"] = ""
     import jax
 
-    from benchmarks import engine
+    from benchmarks.augment import engine
 
     compiled = engine.compile_candidate(work, engine.engine(work, "map"), 1)
     while (seed := connection.recv()) is not None:

@@ -33,7 +33,7 @@ from aaa_jax.augment import ops
 from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
 from aaa_jax.search import collapse, controller
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NUM_POLICIES = 8
 NOISE = 0.01
 PLAIN: dict[str, Any] = {"entropy_weight": 1e-5, "learning_rate": 3.5e-4}

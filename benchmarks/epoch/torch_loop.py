@@ -1,6 +1,6 @@
 """The PyTorch way of `epoch.py`: Pillow augments in DataLoader workers. No JAX here.
 
-    python -m benchmarks.epoch_torch SETTING.json WORK.npz RESULT.json
+    python -m benchmarks.epoch.torch_loop SETTING.json WORK.npz RESULT.json
 
 A dataset's item is an image's M instances, each with its own crop, flip, sub-policy of
 two Pillow ops and Cutout, as uint8: a quarter of the bytes of floats; the device
@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks import libraries, torch_training
-from benchmarks.work import Work, patch
+from benchmarks.augment import libraries
+from benchmarks.augment.work import Work, patch
+from benchmarks.train_step import torch_training
 
 PADDING, CUTOUT = 4, 16
 PREFETCH = 2  # batches of each worker, PyTorch's default

@@ -21,15 +21,15 @@ import jax
 import numpy as np
 
 from aaa_jax.augment import batch_layout
-from benchmarks import flops, presets
-from benchmarks.input import DEFAULT, loader_row
+from benchmarks.input.__main__ import DEFAULT, loader_row
+from benchmarks.train_step import flops, presets
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
 PRESETS = ("imagenet_r50", "imagenet_r200", "cifar10_wrn28x10")
 DEVICES = (8, 64, 512)
 FLOAT = 4  # bytes
-INPUT = Path(__file__).resolve().parent / "results" / "input-cpu-amd-epyc.json"
+INPUT = Path(__file__).resolve().parent.parent / "results" / "input-cpu-amd-epyc.json"
 
 
 def decode_ms(resample: str) -> float:
