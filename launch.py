@@ -12,8 +12,10 @@ On a pod the same command is started in every process (docs/pods.md).
 """
 
 import contextlib
+import inspect
 import os
 import pathlib
+import shlex
 import signal
 import sys
 import traceback
@@ -51,6 +53,7 @@ class Command(NamedTuple):
     Attributes:
         config: with its overrides.
         workdir: the run's directory.
+        origin: what the run is, for its report: preset, argument, overrides, command.
         processes: arguments of `aaa_jax.runtime.processes.initialize`.
         lists: whether a table's cells are to be shown, not run.
         table: whose cell is to be run; "": an ordinary run.
@@ -59,6 +62,7 @@ class Command(NamedTuple):
 
     config: ConfigDict
     workdir: str
+    origin: dict[str, Any]
     processes: dict[str, Any]
     lists: bool = False
     table: str = ""
@@ -134,7 +138,8 @@ def parse(argv: Sequence[str]) -> Command:
         "seconds": values.connect_seconds,
         "heartbeat_seconds": values.heartbeat_seconds,
     }
-    return Command(config, workdir, joining, values.list)
+    origin = _origin(values, argv)
+    return Command(config, workdir, origin, joining, values.list)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -157,8 +162,13 @@ def main(argv: Sequence[str]) -> int:
         except table_cells.TableError as error:
             return _refuse(error)
         workdir = os.path.join(command.workdir, cell.name)
+        origin = command.origin | table_cells.cell_origin(command.config, cell)
         command = command._replace(
-            config=config, workdir=workdir, table=table, cell=cell.name
+            config=config,
+            workdir=workdir,
+            origin=origin,
+            table=table,
+            cell=cell.name,
         )
     if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
@@ -188,7 +198,7 @@ def _train(command: Command) -> int:
 
     try:
         with _as_cell(command) if command.table else contextlib.nullcontext():
-            loop.train_and_evaluate(command.config, command.workdir)
+            loop.train_and_evaluate(command.config, command.workdir, command.origin)
     except (
         loop.ConfigError,
         data.DatasetError,
@@ -237,6 +247,22 @@ def _as_cell(command: Command) -> Iterator[None]:
     finally:
         if processes.is_first():
             table_cells.record_table(command.workdir, command.table)
+
+
+def _origin(values: flags.FlagValues, argv: Sequence[str]) -> dict[str, Any]:
+    """What a report is told of the run: where its config and its overrides are from."""
+    flag = values["config"]
+    path, _, argument = flag.config_filename.partition(":")
+    # Where config_flags keeps the module that it loaded.
+    get_config = sys.modules["config_config"].get_config
+    for parameter in inspect.signature(get_config).parameters.values():
+        argument = argument or parameter.default or ""
+    return {
+        "preset": pathlib.Path(path).stem,
+        "argument": argument,
+        "overrides": sorted(flag.override_values),
+        "command": shlex.join(["python", *argv]),
+    }
 
 
 def _define_processes(values: flags.FlagValues) -> None:

@@ -22,6 +22,8 @@ from aaa_jax.search.sources import (
     trivialaugment_source,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "OPS",
     "RANGES",

@@ -10,7 +10,7 @@ import importlib
 import json
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_collections
 from etils import epath
@@ -141,6 +141,18 @@ def cell_config(
     # M differs between cells, so the same number of passes would not divide all.
     run.num_passes = math.gcd(run.num_passes, num_groups)
     return run
+
+
+def cell_origin(config: ml_collections.ConfigDict, cell: Cell) -> dict[str, Any]:
+    """What a report is told of a cell's run beside its command."""
+    table = table_of(config)
+    return {
+        "table": table.name,
+        "row": cell.row,
+        "column": cell.column,
+        "preset": table.presets[cell.row],
+        "argument": table.arguments[cell.column],
+    }
 
 
 def fit_devices(

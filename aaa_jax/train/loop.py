@@ -10,6 +10,7 @@ import contextlib
 import functools
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -80,7 +81,9 @@ class Run(NamedTuple):
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: str
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains a target network against its policy source (Algorithm 1) and tests it.
 
@@ -90,6 +93,8 @@ def train_and_evaluate(
     Args:
         config: every key of `configs/default.py`.
         workdir: the run's directory, made if need be.
+        origin: what a report is told of the run, as ``launch.py`` knows it: preset,
+            argument, overrides and command; table, row and column of a table's cell.
 
     Returns:
         The last epoch's line of ``metrics.jsonl``.
@@ -161,7 +166,9 @@ def train_and_evaluate(
         first = int(state.train.step)
         epochs = _epochs_left(run, first)
         if epochs:
-            traces.write_facts(directory.path, experiment, used, fingerprint)
+            traces.write_facts(
+                directory.path, experiment, used, fingerprint, origin or {}
+            )
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)

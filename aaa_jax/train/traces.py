@@ -4,14 +4,21 @@ Snapshots of its controller, its length and devices, the time of its search: whe
 are written, and what they hold; how is the business of `snapshots`. Process 0 writes.
 """
 
+import functools
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+import aaa_jax
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import processes
 from aaa_jax.train.compiled import Program, RunState
@@ -52,21 +59,29 @@ def write_facts(
     experiment: Experiment,
     used: Sequence[jax.Device],
     fingerprint: Mapping[str, int],
+    origin: Mapping[str, Any],
 ) -> None:
-    """How long the run is, what it runs on and with which data, in ``run.json``."""
+    """Writes ``run.json``: the run's length, devices, data, versions and origin.
+
+    A run keeps the origin that it began with, whatever command goes on with it.
+    """
+    if not processes.is_first():
+        return
     recipe = experiment.recipe
+    recorded = snapshots.load_facts(path)
     facts = {
         "total_steps": experiment.total_steps,
         "steps_per_epoch": recipe.steps_per_epoch,
         "round_steps": recipe.round_steps,
         "num_devices": len(used),
         "device": used[0].device_kind,
-        "jax": jax.__version__,
+        "versions": _versions(),
+        "commit": _commit(),
+        "origin": recorded.get("origin") or dict(origin),
         DATA: dict(fingerprint),
     }
-    if processes.is_first():
-        with _clear_errors(path):
-            snapshots.save_facts(path, facts)
+    with _clear_errors(path):
+        snapshots.save_facts(path, facts)
 
 
 def search_seconds(
@@ -99,6 +114,32 @@ def search_seconds(
     policies = program.sample(state.source, root, np.int32(0))
     jax.block_until_ready(program.close_round(state.source, policies, state.train))
     return rounds * (time.monotonic() - started)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of this program and of what its numbers depend on."""
+    libraries = ("jax", "flax", "optax", "numpy")
+    found = {name: importlib.metadata.version(name) for name in libraries}
+    own = {"aaa_jax": aaa_jax.__version__, "python": platform.python_version()}
+    return found | own
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit that is checked out here, with `-dirty` if files differ from it.
+
+    Empty where the program does not run from a checkout, or git is missing.
+    """
+    checkout = pathlib.Path(aaa_jax.__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return ""
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *describe]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _truncate_after(path: epath.Path, step: int | None) -> None:

@@ -205,6 +205,18 @@ def test_transfer_needs_a_run(capsys, tmp_path):
     assert "give --config.transfer_from=RUN" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "argument", "overrides"),
+    [("", "ours", []), (":random", "random", ["epochs", "policies.num_policies"])],
+)
+def test_a_run_is_told_where_its_config_is_from(given, argument, overrides):
+    words = ["launch.py", f"--config=configs/digits.py{given}", "--workdir=a b"]
+    words += [f"--config.{key}=2" for key in overrides]
+    origin = launch.parse(words).origin
+    assert origin.pop("command") == shlex.join(["python", *words])
+    assert origin == {"preset": "digits", "argument": argument, "overrides": overrides}
+
+
 # A cell's config.
 
 
@@ -608,6 +620,13 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     assert run_directory.read_lines(run, "metrics")[-1]["step"] == 2
     assert table_cells.read_state(run).text == "finished at step 2 of 2"
     assert json.loads((run / "table.json").read_text()) == {"table": name}
+    origin = snapshots.load_facts(run)["origin"]
+    assert [origin["table"], origin["row"], origin["column"]] == [
+        name,
+        *cell.split("/")[:2],
+    ]
+    assert origin["preset"] == TABLES[name].presets[origin["row"]]
+    assert origin["argument"] == TABLES[name].arguments[origin["column"]]
     config = run_directory.read_config(run)
     assert config["seed"] == int(cell[-1])
     if name == "figure5":
@@ -621,7 +640,7 @@ def test_a_cell_of_one_group_uses_one_of_several_devices(tmp_path, monkeypatch, 
     """A baseline has M = 1 and one group; here are four devices."""
     seen = []
     monkeypatch.setattr(
-        loop, "train_and_evaluate", lambda config, workdir: seen.append(config)
+        loop, "train_and_evaluate", lambda config, *_: seen.append(config)
     )
     given = [f"--workdir={tmp_path}", *OVERRIDES, "--config.cell.devices.num_devices=0"]
     for column, used in (("baseline", 1), ("ours", 4)):

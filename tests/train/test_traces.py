@@ -3,7 +3,9 @@
 import time
 import types
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.train import traces
@@ -44,6 +46,17 @@ def test_the_search_is_timed_without_what_the_first_call_compiles():
     assert seconds(9) == 0
     assert calls == []
     assert 2 * 0.1 <= seconds(4) < 2 * 0.5  # rounds ended at 6 and 9
+
+
+def test_a_run_keeps_the_origin_it_began_with(tmp_path):
+    for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
+        traces.write_facts(tmp_path, _experiment(), jax.devices(), {"x": 1}, origin)
+    facts = snapshots.load_facts(tmp_path)
+    assert facts["origin"] == {"argument": "ours"}
+    assert (facts["total_steps"], facts["data"]) == (20, {"x": 1})
+    assert facts["versions"]["numpy"] == np.__version__
+    commit = facts["commit"].removesuffix("-dirty")
+    assert len(commit) in (0, 40)
 
 
 def test_a_snapshot_within_an_epoch_goes_when_max_steps_is_raised(tmp_path):
