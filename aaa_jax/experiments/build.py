@@ -18,24 +18,15 @@ from aaa_jax.augment import batch_layout, coefficients
 from aaa_jax.augment.pipeline import Recipe
 from aaa_jax.augment.policies import NUM_MAGNITUDES, RANGES
 from aaa_jax.experiments import optimizer as optim
-from aaa_jax.experiments.config_rules import FILLS, ConfigError, check_values
+from aaa_jax.experiments.config_rules import (
+    FILLS,
+    ConfigError,
+    changes_numbers,
+    check_values,
+)
 from aaa_jax.runtime import devices
 from aaa_jax.search import sources
 
-# What may differ when a run goes on: nothing that its numbers depend on.
-MAY_CHANGE = (
-    *(
-        "data.dir.",
-        "data.num_threads.",
-        "data.prefetch.",
-        "devices.",
-        "num_passes.",
-        "max_steps.",
-        "checkpoint.",
-        "log.",
-    ),
-    *("compilation_cache.", "on_nonfinite_loss.", "evaluation.batch_size."),
-)
 # An epoch of so many steps tells every warm-up from the training's end.
 STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -213,8 +204,9 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
 
 
 def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
-    """Every dotted key of which `MAY_CHANGE` names the beginning."""
-    return [key for key in flat_values(config) if f"{key}.".startswith(MAY_CHANGE)]
+    """Every dotted key that may differ when a run goes on."""
+    keys = flat_values(config)
+    return [key for key in keys if key == "max_steps" or not changes_numbers(key)]
 
 
 def require_steps_left(experiment: Experiment, step: int) -> None:

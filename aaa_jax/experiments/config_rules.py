@@ -21,6 +21,14 @@ FILLS = {
     "alpha": (125, 122, 113),  # of the Cutout patch in AutoAugment's CIFAR code
 }
 
+# These keys, and all below them, change no number beyond rounding: a run may go on with
+# other values, and a report averages runs that differ in nothing else but their seeds.
+WITHOUT_EFFECT = (
+    *("data.dir", "data.num_threads", "data.prefetch", "devices", "num_passes"),
+    *("evaluation.batch_size", "checkpoint", "log"),
+    *("compilation_cache", "on_nonfinite_loss"),
+)
+
 _MOST = 2**31 - 1  # int32, as counted on the devices
 _MOST_PIXELS = 4096  # of a side, and of what is put round it
 _MOST_THREADS = 4096
@@ -72,6 +80,11 @@ def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
             near = difflib.get_close_matches(key, RULES, n=3)
             hint = f": did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"{_short(key)} is no key of configs/default.py{hint}")
+
+
+def changes_numbers(key: str) -> bool:
+    """Whether the numbers of a run depend on a dotted key, beyond rounding."""
+    return not f"{key}.".startswith(tuple(f"{name}." for name in WITHOUT_EFFECT))
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flax.traverse_util import flatten_dict
+
+from aaa_jax.experiments.config_rules import changes_numbers
 from aaa_jax.report.runs import Run
 from aaa_jax.workdir import run_directory
 
-# Cannot change what a run computes, beyond rounding.
-WITHOUT_EFFECT = ("seed", "devices", "num_passes", "checkpoint", "log")
-WITHOUT_EFFECT_TOO = ("compilation_cache", "deterministic", "on_nonfinite_loss")
+NOT_APART = ("seed", "deterministic")  # a group's runs may differ in these, too
 PAPERS_M = 8
 REFERENCE = "random"  # Table 4's row that a controller must beat
 
@@ -219,16 +220,13 @@ def _order(group: Group) -> tuple[int, int, str]:
 
 def _key(settings: Mapping[str, Any]) -> str:
     """Equal for runs of one group."""
-    kept = {
-        name: value
-        for name, value in settings.items()
-        if name not in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO
-    }
-    kept["data"] = {k: v for k, v in settings["data"].items() if k != "dir"}
-    kept["evaluation"] = {
-        k: v for k, v in settings["evaluation"].items() if k != "batch_size"
-    }
-    return json.dumps(kept, sort_keys=True)
+    flat = flatten_dict(settings, sep=".", keep_empty_nodes=True)
+    kept = {key: value for key, value in flat.items() if _sets_apart(key)}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _sets_apart(key: str) -> bool:
+    return changes_numbers(key) and key not in NOT_APART
 
 
 def _what_differs(
@@ -246,8 +244,7 @@ def _what_differs(
         values |= {key: pair[0] for key, pair in pairs.items()}
     shown: list[str] = []
     for key in sorted(values):
-        first = key.split(".")[0]
-        if first in WITHOUT_EFFECT + WITHOUT_EFFECT_TOO or key == "data.dir":
+        if not _sets_apart(key):
             continue
         if key == "policies.num_policies":
             shown.insert(0, f"M = {values[key]}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aaa_jax.augment import ops, policies
-from aaa_jax.experiments import paper_tables, table_cells
+from aaa_jax.experiments import build, paper_tables, table_cells
 from aaa_jax.report import (
     ReportError,
     accounts,
@@ -112,11 +112,31 @@ def test_seeds_make_a_group_and_unfinished_runs_are_not_averaged(family):
     assert found.mean == pytest.approx(statistics.mean(FINAL["ours"]), rel=1e-12)
 
 
+def test_runs_that_differ_in_what_changes_no_number_are_one_group(tmp_path):
+    """The keys with which a run may go on, except its end."""
+    config = digits.get_config()
+    keys = {*build.changeable_keys(config), "deterministic"} - {"max_steps"}
+    flat = {key: _other(config[key]) for key in keys if "." not in key}
+    for key in keys - flat.keys():
+        room, name = key.split(".")
+        flat[key] = _other(config[room][name])
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "other", seed=1, override=list(flat.items()))
+    (family,) = grouping.make_families(runs.read_runs([tmp_path]))
+    assert [group.label for group in family.groups] == ["ours"]
+    assert {"data.num_threads", "data.prefetch", "evaluation.batch_size"} <= keys
+
+
+def _other(value):
+    """Another value of the same type."""
+    return value + "x" if isinstance(value, str) else type(value)(not value)
+
+
 def test_groups_that_differ_get_labels_that_say_in_what(tmp_path):
     for count in (2, 8):
         override = [("policies.num_policies", count)]
         write_run(tmp_path / str(count), seed=count, override=override)
-    override = [("controller.temperature", 2.0), ("log.every_seconds", 1.0)]
+    override = [("controller.temperature", 2.0), ("data.prefetch", 9)]
     write_run(tmp_path / "warm", override=override)
     (family,) = grouping.make_families(runs.read_runs([tmp_path]))
     assert [group.label for group in family.groups] == [
