@@ -50,8 +50,6 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return 2
     import jax
 
-    from aaa_jax.trained.corrupted_images import NEEDS_IMAGEMAGICK, find_imagemagick
-
     devices = jax.devices()
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")
     for name in ("jax", "jaxlib", "flax"):
@@ -59,11 +57,6 @@ def main(command_line: Sequence[str] | None = None) -> int:
     for name, lacks in OPTIONAL.items():
         is_here = util.find_spec(name) is not None
         print(f"{name} {'is here' if is_here else f'missing: {lacks}'}")
-    found = find_imagemagick()
-    lacks = (
-        f"missing: {' and '.join(NEEDS_IMAGEMAGICK)} are left out of the corruptions"
-    )
-    print(f"ImageMagick {f'is here: {found}' if found else lacks}")
     if options.require_gpu and devices[0].platform != "gpu":
         print(
             f"no GPU: JAX found {devices[0].platform} devices only. On a GPU machine: "

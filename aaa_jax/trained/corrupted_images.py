@@ -1,11 +1,13 @@
-"""Images corrupted with the functions of TFDS, always the same; no network.
+"""Sets of corrupted test images: made from clean ones, or read as published by others.
 
-TFDS's `image_classification.corruptions` has the constants of ImageNet-C: D. Hendrycks,
-T. Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations, ICLR 2019. They are meant for 224 px: corruptions that reach over a
-length in pixels (`AT_224`) are applied to the image enlarged to that, which is then
-reduced by area; the others, defined per pixel or as a share of the image, at its own
-size. What networks make of the images does not belong here.
+Made ones are always the same: an image's random numbers depend on the corruption, the
+severity and the image's place in the split alone. The constants are meant for 224
+pixels. Corruptions that reach over a length in pixels (`AT_224`) are therefore applied
+to the image enlarged to that, which is then reduced by area; the others, defined per
+pixel or as a share of the image, at the image's own size.
+
+Published ones are read from the files of CIFAR-10-C and CIFAR-100-C: `NAME.npy`, uint8
+[5 n, H, W, 3] with the five severities one after another, and `labels.npy` [5 n].
 """
 
 import concurrent.futures
@@ -14,52 +16,50 @@ import functools
 import itertools
 import multiprocessing
 import os
-import shutil
-import stat
-import subprocess
-import tempfile
-import types
-import unittest.mock
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from etils import epath
 
-SEVERITIES = (1, 2, 3, 4, 5)
-NAMES = (
-    *("gaussian_noise", "shot_noise", "impulse_noise"),
-    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    *("snow", "frost", "fog", "brightness"),
-    *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-)
+from aaa_jax import data
+from aaa_jax.trained.corruption_functions import CORRUPTIONS, NAMES, SEVERITIES
+
 SIDE = 224
-# Their constants are lengths in pixels of 224, or their code takes no other size.
 AT_224 = (
     *("defocus_blur", "motion_blur", "snow", "frost", "fog", "elastic_transform"),
 )
-ONLY_224 = ("snow", "frost")
-NEEDS_IMAGEMAGICK = ("motion_blur", "snow")
-# Pictures of which TFDS lays one over an image, in the order in which it draws them.
+# ImageNet-C's photographs of frost, in the order in which TFDS draws one.
 FROST = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
+NO_FROST = (
+    "it lays one of five photographs over the image, which TFDS does not carry: "
+    "--frost=FOLDER takes them from where you have them"
+)
 CHUNK = 25  # images of one task of a process
 
 
-class DamageError(ValueError):
-    """Images cannot be corrupted as was asked; the message says why in one line."""
+class CorruptionError(ValueError):
+    """There are no such corrupted images; the message says why in one line."""
 
 
-class Tools(NamedTuple):
-    """What some corruptions need.
+class CorruptedSets(NamedTuple):
+    """The same test images under several corruptions.
 
     Attributes:
-        imagemagick: path of its program; None: there is none.
-        frost: paths of the pictures `FROST`; empty: they are not there.
+        labels: int [n], of every set.
+        sides: corruption -> the longer side, in pixels, at which it was applied.
+        left_out: corruption -> why there is no set of it.
+        published: the name of the published sets; empty: they are made here.
+        images: takes names, and gives name, severity and uint8 [n, H, W, 3] one after
+            another, all severities of a name in order.
     """
 
-    imagemagick: str | None = None
-    frost: tuple[str, ...] = ()
+    labels: np.ndarray
+    sides: dict[str, int]
+    left_out: dict[str, str]
+    published: str
+    images: Callable[[Iterable[str]], Iterator[tuple[str, int, np.ndarray]]]
 
 
 class Task(NamedTuple):
@@ -70,119 +70,87 @@ class Task(NamedTuple):
         severity: 1 to 5.
         first: place of the first image in the split, part of every image's seed.
         images: uint8 [n, H, W, 3].
-        tools: what is here for it.
+        frost: paths of the photographs, which only frost needs.
     """
 
     name: str
     severity: int
     first: int
     images: np.ndarray
-    tools: Tools
+    frost: Sequence[str] = ()
 
 
-def left_out(side: int, tools: Tools) -> dict[str, str]:
-    """The corruptions that cannot be made here, and why.
+def make_sets(split: data.Dataset, frost: str | None, processes: int) -> CorruptedSets:
+    """Sets that are made of a split when they are asked for.
 
     Args:
-        side: the longer side of the images in pixels.
-        tools: what is here.
-    """
-    why = {}
-    if not tools.frost:
-        why["frost"] = (
-            "it lays one of five photographs over the image, which TFDS does not "
-            "carry: --frost=FOLDER takes them from where you have them"
-        )
-    if tools.imagemagick is None:
-        for name in NEEDS_IMAGEMAGICK:
-            why[name] = "TFDS makes it with ImageMagick, which is not installed here"
-    if side > SIDE:
-        why |= {
-            name: f"TFDS's code takes images of {SIDE} px only, these have {side} px"
-            for name in ONLY_224
-            if name not in why
-        }
-    return why
-
-
-def find_imagemagick() -> str | None:
-    """The path of ImageMagick's program; others named `convert` do not count."""
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    for name, folder in itertools.product(("magick", "convert"), folders):
-        found = shutil.which(name, path=folder)
-        if found is None:
-            continue
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            said = subprocess.run(
-                [found, "-version"], capture_output=True, text=True, timeout=20
-            ).stdout
-            if said.startswith("Version: ImageMagick"):
-                return found
-    return None
-
-
-def find_frost(folder: str) -> tuple[str, ...]:
-    """The paths of the pictures `FROST` in a folder.
+        split: the clean images.
+        frost: the folder of the photographs `FROST`; None: frost is left out.
+        processes: how many share the work; 1: this one alone.
 
     Raises:
-        DamageError: one is missing, no picture, or too small to cut from.
+        CorruptionError: a photograph is missing, not readable, or too small.
     """
-    paths = tuple(os.path.join(folder, name) for name in FROST)
+    longer = max(split.images.shape[1:3])
+    enlarged = max(SIDE, longer)
+    paths = tuple(os.path.join(frost, name) for name in FROST) if frost else ()
+    read_frost(paths, enlarged)
+    names = [name for name in NAMES if paths or name != "frost"]
+    return CorruptedSets(
+        labels=split.labels,
+        sides={name: enlarged if name in AT_224 else longer for name in names},
+        left_out={} if paths else {"frost": NO_FROST},
+        published="",
+        images=functools.partial(
+            _make_images, split.images, frost=paths, processes=processes
+        ),
+    )
+
+
+def read_frost(paths: Sequence[str], side: int) -> list[np.ndarray]:
+    """The photographs of frost, uint8 RGB, each larger than `side` both ways."""
+    pictures = []
     for path in paths:
         picture = cv2.imread(path) if os.path.isfile(path) else None
-        if picture is None or min(picture.shape[:2]) <= SIDE:
+        if picture is None or min(picture.shape[:2]) <= side:
             what = "is not there" if picture is None else "is too small"
-            raise DamageError(
+            raise CorruptionError(
                 f"{path} {what}: --frost needs the pictures of ImageNet-C, "
-                f"{', '.join(FROST)}, each larger than {SIDE} x {SIDE} pixels"
+                f"{', '.join(FROST)}, each larger than {side} x {side} pixels"
             )
-    return paths
+        pictures.append(picture[..., ::-1])
+    return pictures
 
 
 def corrupt(task: Task) -> np.ndarray:
-    """The task's images, corrupted: uint8 [n, H, W, 3].
-
-    An image's random numbers depend on name, severity and its place in the split only,
-    neither on the other images nor on the process.
-    """
-    from tensorflow_datasets.image_classification import corruptions
-
-    function = getattr(corruptions, task.name)  # one of `NAMES`
+    """The task's images, corrupted: uint8 [n, H, W, 3]."""
+    function = CORRUPTIONS[task.name]
     height, width = task.images.shape[1:3]
     is_enlarged = task.name in AT_224 and max(height, width) <= SIDE
+    if task.name == "frost":
+        pictures = read_frost(task.frost, max(SIDE, height, width))
+        function = functools.partial(function, pictures=pictures)
     corrupted = []
-    needed = task.tools.imagemagick if task.name in NEEDS_IMAGEMAGICK else None
-    pictures = _pictures(corruptions, task.tools.frost)
-    with _program(needed), pictures, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TFDS uses a name that SciPy will drop
-        for place, image in enumerate(task.images, task.first):
-            seed = (NAMES.index(task.name), task.severity, place)
-            if is_enlarged:
-                image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-            with _seeded(seed):
-                result = np.asarray(function(image, task.severity))
-            if is_enlarged:
-                size = (width, height)
-                result = cv2.resize(result, size, interpolation=cv2.INTER_AREA)
-            corrupted.append(result)
-    return np.stack(corrupted).astype(np.uint8)
+    for place, image in enumerate(task.images, task.first):
+        if is_enlarged:
+            image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+        seed = (NAMES.index(task.name), task.severity, place)
+        result = function(image, task.severity, seed)
+        if is_enlarged:
+            size = (width, height)
+            result = cv2.resize(result, size, interpolation=cv2.INTER_AREA)
+        corrupted.append(result)
+    return np.stack(corrupted)
 
 
-def corrupted_splits(
-    images: np.ndarray, names: Iterable[str], tools: Tools, processes: int
+def _make_images(
+    images: np.ndarray, names: Iterable[str], *, frost: Sequence[str], processes: int
 ) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Name, severity, corrupted images uint8 [n, H, W, 3], one set after another.
-
-    Args:
-        images: uint8 [n, H, W, 3].
-        names: of `NAMES`.
-        tools: what they need.
-        processes: that share the work; 1: this one alone.
-    """
+    """`CorruptedSets.images` of clean images uint8 [n, H, W, 3]."""
     starts = range(0, len(images), CHUNK)
     pairs = list(itertools.product(names, SEVERITIES))
     tasks = [
-        Task(name, severity, start, images[start : start + CHUNK], tools)
+        Task(name, severity, start, images[start : start + CHUNK], frost)
         for name, severity in pairs
         for start in starts
     ]
@@ -202,56 +170,81 @@ def corrupted_splits(
             yield name, severity, np.concatenate(parts)
 
 
-@contextlib.contextmanager
-def _seeded(seed: tuple[int, ...]) -> Iterator[None]:
-    """Fixes NumPy's global numbers, which TFDS draws from, and scikit-image's own."""
-    import skimage.util
-
-    numpy_state = np.random.get_state()
-    np.random.seed(seed)
-    noise = functools.partial(skimage.util.random_noise, rng=list(seed))
-    try:
-        with unittest.mock.patch.object(skimage.util, "random_noise", noise):
-            yield
-    finally:
-        np.random.set_state(numpy_state)
-
-
-@contextlib.contextmanager
-def _pictures(corruptions: Any, paths: Sequence[str]) -> Iterator[None]:
-    """Gives TFDS's module the pictures of frost; it copies one with TensorFlow's gfile.
+def read_sets(
+    split: data.Dataset, folder: str, num_images: int | None
+) -> CorruptedSets:
+    """Published sets of all `NAMES`; other corruptions in the folder are not read.
 
     Args:
-        corruptions: the module.
-        paths: of the pictures; empty: frost is not asked for.
+        split: the clean images, of the same size and classes.
+        folder: of `labels.npy` and the files `NAME.npy`.
+        num_images: how many of each set, stratified by class; None: all.
+
+    Raises:
+        CorruptionError: a file is missing or has another content.
+        data.DatasetError: a stratified subset of this size cannot be taken.
     """
+    path = epath.Path(folder).expanduser()
+    files = {name: path / f"{name}.npy" for name in ("labels", *NAMES)}
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise CorruptionError(
+            f"{path} has no {', '.join(missing)}: --corrupted needs the files of "
+            "CIFAR-10-C or CIFAR-100-C, labels.npy and one of each corruption"
+        )
+    arrays = {name: _open_array(file) for name, file in files.items()}
+    labels = _first_labels(files["labels"], arrays.pop("labels"))
+    count, num_classes = len(labels), len(split.class_names)
+    if set(labels.tolist()) != set(range(num_classes)):
+        raise CorruptionError(
+            f"{files['labels']} has labels {labels.min()} to {labels.max()}: each of "
+            f"the network's {num_classes} classes is needed, 0 to {num_classes - 1}"
+        )
+    shape = (len(SEVERITIES) * count, *split.images.shape[1:])
+    for name, array in arrays.items():
+        if array.shape != shape or array.dtype != np.uint8:
+            raise CorruptionError(
+                f"{files[name]} has shape {array.shape} and dtype {array.dtype}: for "
+                f"these labels and the network's test images, {shape} and uint8 are "
+                "needed"
+            )
+    rows = np.arange(count)
+    if num_images is not None and num_images < count:
+        rows = data.stratified_subset(labels, num_images, seed=0)
 
-    def copy(source: str, target: str, overwrite: bool) -> None:
-        shutil.copyfile(source, target)
+    def images(names: Iterable[str]) -> Iterator[tuple[str, int, np.ndarray]]:
+        for name, severity in itertools.product(names, SEVERITIES):
+            yield name, severity, arrays[name][rows + (severity - 1) * count]
 
-    files = types.SimpleNamespace(gfile=types.SimpleNamespace(copy=copy))
-    with unittest.mock.patch.multiple(
-        corruptions, FROST_FILENAMES=list(paths), tf=types.SimpleNamespace(io=files)
+    return CorruptedSets(
+        labels=labels[rows],
+        sides=dict.fromkeys(NAMES, max(shape[1:3])),
+        left_out={},
+        published=path.resolve().name,
+        images=images,
+    )
+
+
+def _first_labels(path: epath.Path, labels: np.ndarray) -> np.ndarray:
+    """The labels of one severity, which a file has five times over."""
+    count = labels.size // len(SEVERITIES)
+    first = labels.reshape(-1)[:count]
+    repeated = np.tile(first, len(SEVERITIES))
+    if (
+        labels.dtype.kind not in "iu"
+        or not count
+        or not np.array_equal(labels, repeated)
     ):
-        yield
+        raise CorruptionError(
+            f"{path} has shape {labels.shape} and dtype {labels.dtype}: the whole "
+            f"numbers that label n images are needed, {len(SEVERITIES)} times over"
+        )
+    return first
 
 
-@contextlib.contextmanager
-def _program(imagemagick: str | None) -> Iterator[None]:
-    """Makes ImageMagick answer to `imagemagick`, the name by which TFDS calls it."""
-    if imagemagick is None:
-        yield
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "imagemagick")
-        with open(path, "w") as script:
-            # One thread: an image is small, and there is a process on every core.
-            script.write("#!/bin/sh\nexport MAGICK_THREAD_LIMIT=1\n")
-            script.write(f'exec "{imagemagick}" "$@"\n')
-        os.chmod(path, stat.S_IRWXU)
-        before = os.environ.get("PATH", os.defpath)
-        os.environ["PATH"] = folder + os.pathsep + before
-        try:
-            yield
-        finally:
-            os.environ["PATH"] = before
+def _open_array(path: epath.Path) -> np.ndarray:
+    """The array of a file, which stays on disk until it is used."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise CorruptionError(f"{path} is no array of NumPy: {error}") from error

@@ -1,23 +1,24 @@
 """Error under corruption: 15 kinds of damage in 5 severities, since clean error hides.
 
     python -m aaa_jax.trained.corruptions RUN [RUN …] [--images=500] [--data-dir=DIR]
-                                  [--frost=FOLDER]
+                                  [--frost=FOLDER | --corrupted=FOLDER]
 
-Test images, corrupted with the functions of TFDS (`damage`), go through the network of
-a run's newest checkpoint. Writes RUN/corruption.json; errors are in percent:
+Corrupted test images go through the network of a run's newest checkpoint. They are made
+of the run's test images (`corruption_functions`), or read from a published set, such as
+CIFAR-10-C (`--corrupted`). Writes RUN/corruption.json; errors are in percent:
 
     {"version": 1, "step": int, "num_images": int, "clean_error": float,
      "mean_error": float, "errors": {name: [5]}, "left_out": {name: why},
-     "side": {name: pixels at which it was applied}}
+     "side": {name: pixels at which it was applied}, "published": name of the set}
+
+"published" is there for a published set only. The mean is over the corruptions in
+"errors": all 15 of ImageNet-C for a published set, and for made images, on every
+machine, the 14 without frost, or 15 with its photographs (`--frost`). It is not divided
+by another network's errors. Made images are not those of CIFAR-10-C: they compare
+networks on one dataset only.
 
 Each corruption's errors are kept at once, in RUN/corruption.part.json: a command that
-is stopped goes on there. Frost needs five pictures that TFDS does not carry:
-`damage.FROST`, of ImageNet-C's own code.
-
-The constants are meant for 224 px, and TFDS has none for small images (its
-cifar10_corrupted downloads finished pictures). Hence on those this is not CIFAR-10-C,
-and comparable between networks on one dataset only. The mean is over what was measured;
-it is not divided by another network's errors.
+is stopped goes on there.
 """
 
 import argparse
@@ -35,67 +36,50 @@ import numpy as np
 from aaa_jax import data
 from aaa_jax.trained import run as trained
 from aaa_jax.trained.corrupted_images import (
-    AT_224,
     FROST,
-    NAMES,
-    SEVERITIES,
-    SIDE,
-    DamageError,
-    Tools,
-    corrupted_splits,
-    find_frost,
-    find_imagemagick,
-    left_out,
+    CorruptedSets,
+    CorruptionError,
+    make_sets,
+    read_sets,
 )
-from aaa_jax.workdir import run_directory
+from aaa_jax.trained.corruption_functions import SEVERITIES
 
 VERSION = 1
 FILE = "corruption.json"
 PART = "corruption.part.json"
+NUM_IMAGES = 500  # where they are made; of a published set, all
 BATCH_SIZE = 100  # rows that the network sees at once
-Counter = Callable[[np.ndarray], int]
 Errors = dict[str, list[float]]  # corruption -> percent at each severity
 
 
 def evaluate_runs(
     runs: Sequence[trained.TrainedRun],
-    split: data.Dataset,
+    clean: data.Dataset,
+    sets: CorruptedSets,
     *,
-    tools: Tools,
-    processes: int,
-    names: Sequence[str] = NAMES,
-    known: Sequence[Errors] | None = None,
+    known: Sequence[Errors] = (),
     keep: Callable[[int, Errors], None] = lambda place, errors: None,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """The content of each run's ``corruption.json``; the images are corrupted once.
+    """The content of each run's ``corruption.json``; images are corrupted once for all.
 
     Args:
         runs: networks of one dataset.
-        split: its test images.
-        tools: what is here.
-        processes: that corrupt.
-        names: what to measure, of `NAMES`.
-        known: of each run, what was measured before and is not measured again.
+        clean: its test images.
+        sets: the corrupted ones.
+        known: what was measured of each run before, and is not measured again.
         keep: is given a run's place and its errors so far, after each corruption.
         say: is given a line for each corruption.
     """
-    longer = max(split.images.shape[1:3])
-    why = left_out(longer, tools)
-    counters = [_counter(run, split.labels) for run in runs]
+    measures = [_measure(run) for run in runs]
     errors = [dict(of_run) for of_run in known or [{} for _ in runs]]
     lacking = {
         name: [place for place, of_run in enumerate(errors) if name not in of_run]
-        for name in names
-        if name not in why
+        for name in sets.sides
     }
-    count = len(split.labels)
-    found: list[list[float]] = []
-    for name, severity, images in corrupted_splits(
-        split.images, [name for name in lacking if lacking[name]], tools, processes
-    ):
-        rights = [counters[place](images) for place in lacking[name]]
-        found.append([100 * (1 - right / count) for right in rights])
+    found: list[list[float]] = []  # [severities so far][runs that lack the corruption]
+    for name, severity, images in sets.images([n for n in lacking if lacking[n]]):
+        found.append([measures[place](images, sets.labels) for place in lacking[name]])
         if severity != SEVERITIES[-1]:
             continue
         for place, values in zip(lacking[name], zip(*found, strict=True), strict=True):
@@ -105,104 +89,100 @@ def evaluate_runs(
         first = lacking[name][0]
         shown = " ".join(f"{value:.1f}" for value in errors[first][name])
         say(f"{name}: {shown} %{f' ({runs[first].path})' if len(runs) > 1 else ''}")
-    clean = [100 * (1 - counter(split.images) / count) for counter in counters]
     return [
-        _record(run, count, longer, of_run, why) | {"clean_error": error}
-        for run, of_run, error in zip(runs, errors, clean, strict=True)
+        _record(run, sets, of_run)
+        | {"clean_error": measure(clean.images, clean.labels)}
+        for run, of_run, measure in zip(runs, errors, measures, strict=True)
     ]
 
 
 def _record(
-    run: trained.TrainedRun, count: int, longer: int, errors: Errors, why: dict
+    run: trained.TrainedRun, sets: CorruptedSets, errors: Errors
 ) -> dict[str, Any]:
-    """A run's ``corruption.json``, but for its clean error."""
-    enlarged = SIDE if longer <= SIDE else longer
-    measured = [name for name in NAMES if name in errors]
-    return {
-        "version": VERSION,
-        "step": run.step,
-        "num_images": count,
+    """A run's ``corruption.json``, except its clean error."""
+    measured = [name for name in sets.sides if name in errors]
+    return _header(run, sets) | {
         "mean_error": float(np.mean([errors[name] for name in measured])),
         "errors": {name: errors[name] for name in measured},
-        "left_out": {name: why[name] for name in why if name not in errors},
-        "side": {name: enlarged if name in AT_224 else longer for name in measured},
+        "left_out": sets.left_out,
+        "side": {name: sets.sides[name] for name in measured},
     }
+
+
+def _header(run: trained.TrainedRun, sets: CorruptedSets) -> dict[str, Any]:
+    """What was measured on what: errors of other headers are not put together."""
+    header = {"version": VERSION, "step": run.step, "num_images": len(sets.labels)}
+    return header | ({"published": sets.published} if sets.published else {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates runs; exit code 2 and one line if it cannot."""
     options = _parser().parse_args(argv)
     try:
-        frost = find_frost(options.frost) if options.frost else ()
-        tools = Tools(find_imagemagick(), frost)
         groups: dict[Any, list[trained.TrainedRun]] = {}
         for path in options.run:
             run = trained.load(path, data_dir=options.data_dir)
             key = run.spec, run.data_dir, run.testing
             groups.setdefault(key, []).append(run)
         for runs in groups.values():
-            results = _evaluate_group(runs, options, tools)
-    except (
-        trained.TrainedError,
-        DamageError,
-        data.DatasetError,
-        run_directory.RunDirectoryError,
-    ) as err:
-        print(f"aaa_jax.trained.corruptions: {err}", file=sys.stderr)
+            sets = _evaluate_group(runs, options)
+    except (*trained.ERRORS, CorruptionError) as error:
+        print(f"aaa_jax.trained.corruptions: {error}", file=sys.stderr)
         return 2
-    for name, why in results[0]["left_out"].items():
+    print(f"the mean is over {', '.join(sets.sides)}")
+    for name, why in sets.left_out.items():
         print(f"left out: {name} ({why})")
     return 0
 
 
 def _evaluate_group(
-    runs: Sequence[trained.TrainedRun], options: argparse.Namespace, tools: Tools
-) -> list[dict[str, Any]]:
-    """Runs on one dataset, with what was measured before a stop; writes their files."""
-    split = trained.load_images(runs[0], options.images)
-    longer = max(split.images.shape[1:3])
-    parts = [
-        {"version": VERSION, "step": run.step, "num_images": len(split.labels)}
-        | {"longer_side": longer}
-        for run in runs
-    ]
+    runs: Sequence[trained.TrainedRun], options: argparse.Namespace
+) -> CorruptedSets:
+    """Measures runs on one dataset, where they were stopped, and writes their files."""
+    if options.corrupted:
+        clean = trained.load_images(runs[0], options.images)
+        sets = read_sets(clean, options.corrupted, options.images)
+    else:
+        clean = trained.load_images(runs[0], options.images or NUM_IMAGES)
+        sets = make_sets(clean, options.frost, options.processes)
+    longer = {"longer_side": max(clean.images.shape[1:3])}
+    headers = [_header(run, sets) | longer for run in runs]
 
     def keep(place: int, errors: Errors) -> None:
-        text = json.dumps(parts[place] | {"errors": errors})
-        trained.write_json(runs[place].path / PART, text + "\n")
+        trained.write_json(runs[place], PART, headers[place] | {"errors": errors})
 
     results = evaluate_runs(
         runs,
-        split,
-        tools=tools,
-        processes=options.processes,
-        known=[_read_part(run, part) for run, part in zip(runs, parts, strict=True)],
+        clean,
+        sets,
+        known=[_read_part(run, part) for run, part in zip(runs, headers, strict=True)],
         keep=keep,
     )
     for run, result in zip(runs, results, strict=True):
-        trained.write_json(run.path / FILE, json.dumps(result) + "\n")
+        trained.write_json(run, FILE, result)
         (run.path / PART).unlink(missing_ok=True)
         print(f"{run.path}: {summary(result)}")
-    return results
+    return sets
 
 
-def _read_part(run: trained.TrainedRun, expected: dict[str, int]) -> Errors:
-    """What was measured of a run before a stop, alike; nothing where it was not."""
+def _read_part(run: trained.TrainedRun, header: dict[str, Any]) -> Errors:
+    """What was measured of a run before a stop, under the same header."""
     try:
         part = json.loads((run.path / PART).read_text())
         errors = part.pop("errors")
     except (OSError, ValueError, KeyError, AttributeError):
         return {}
-    return errors if part == expected else {}
+    return errors if part == header else {}
 
 
 def summary(result: dict[str, Any]) -> str:
     """What was found, in a line."""
     worst = max(result["errors"], key=lambda name: np.mean(result["errors"][name]))
+    of_set = f" of {result['published']}" if "published" in result else ""
     return (
         f"error {result['clean_error']:.2f} % clean, {result['mean_error']:.2f} % mean "
         f"over {len(result['errors'])} corruptions x {len(SEVERITIES)} severities "
-        f"({result['num_images']} images); the worst is {worst}, "
+        f"({result['num_images']} images{of_set}); the worst is {worst}, "
         f"{np.mean(result['errors'][worst]):.1f} %"
     )
 
@@ -213,7 +193,11 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("run", nargs="+", help="a run directory")
-    parser.add_argument("--images", type=int, default=500, help="test images (500)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        help=f"test images ({NUM_IMAGES}; of a published set, all)",
+    )
     parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
     parser.add_argument(
         "--processes",
@@ -221,29 +205,35 @@ def _parser() -> argparse.ArgumentParser:
         default=os.cpu_count() or 1,
         help="that corrupt images; default: one a core",
     )
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--frost", help=f"folder of ImageNet-C's {FROST[0]}, …; default: no frost"
+    )
+    source.add_argument(
+        "--corrupted",
+        help="folder of CIFAR-10-C or CIFAR-100-C: NAME.npy and labels.npy are read",
     )
     return parser
 
 
-def _counter(run: trained.TrainedRun, labels: np.ndarray) -> Counter:
-    """A function images uint8 [n, H, W, 3] -> how many the run's network gets right."""
-    size = min(BATCH_SIZE, len(labels))
-    missing = -len(labels) % size
-    rows = np.concatenate([labels.astype(np.int32), np.full(missing, -1, np.int32)])
+def _measure(run: trained.TrainedRun) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The network's error in percent on images uint8 [n, H, W, 3] with labels [n]."""
 
     @jax.jit
     def count(variables: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
         of_batch = functools.partial(trained.count_correct, run, variables)
         return jnp.sum(jax.lax.map(lambda batch: of_batch(*batch), (images, labels)))
 
-    def counter(images: np.ndarray) -> int:
+    def error(images: np.ndarray, labels: np.ndarray) -> float:
+        size = min(BATCH_SIZE, len(labels))
+        missing = -len(labels) % size
         filled = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        rows = np.pad(labels.astype(np.int32), (0, missing), constant_values=-1)
         batches = filled.reshape(-1, size, *images.shape[1:])
-        return int(count(run.variables, batches, rows.reshape(-1, size)))
+        right = int(count(run.variables, batches, rows.reshape(-1, size)))
+        return 100 * (1 - right / len(labels))
 
-    return counter
+    return error
 
 
 if __name__ == "__main__":

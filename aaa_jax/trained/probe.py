@@ -16,7 +16,6 @@ that nobody could: compare with runs that trained on the pair.
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +28,6 @@ from aaa_jax import data
 from aaa_jax.augment import large_batch, ops
 from aaa_jax.augment.policies import NUM_MAGNITUDES
 from aaa_jax.trained import run as trained
-from aaa_jax.workdir import run_directory
 
 VERSION = 1
 FILE = "probe.json"
@@ -159,13 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run = trained.load(options.run, data_dir=options.data_dir)
         result = probe(run, trained.load_images(run, options.images))
-        trained.write_json(run.path / FILE, json.dumps(result) + "\n")
-    except (
-        trained.TrainedError,
-        data.DatasetError,
-        run_directory.RunDirectoryError,
-    ) as err:
-        print(f"aaa_jax.trained.probe: {err}", file=sys.stderr)
+        trained.write_json(run, FILE, result)
+    except trained.ERRORS as error:
+        print(f"aaa_jax.trained.probe: {error}", file=sys.stderr)
         return 2
     print(summary(result))
     return 0

@@ -5,7 +5,7 @@ opened, so that nothing there is renamed, removed or locked. Only `config.json` 
 target network's leaves of the checkpoint are used, whatever the rest of it has become.
 """
 
-import os
+import json
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from aaa_jax.augment import large_batch, policies
 from aaa_jax.experiments.build import FILLS, build_model
 from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.train import evaluate
-from aaa_jax.workdir import checkpoints, run_directory
+from aaa_jax.workdir import atomic_files, checkpoints, run_directory
 
 STREAM_BATCH = 64  # images that are decoded at a time
 READ = (  # keys of the config
@@ -39,6 +39,10 @@ _VARIABLES = {"params": "train.params", "batch_stats": "train.batch_stats"}
 
 class TrainedError(RuntimeError):
     """A run directory that no network can be read from; the message says why."""
+
+
+# What the commands of this room print as one line.
+ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError)
 
 
 class Testing(NamedTuple):
@@ -144,15 +148,16 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
     )
 
 
-def load_images(run: TrainedRun, num_images: int) -> data.Dataset:
-    """A fixed subset of the run's test split, as the run tests on it; all, if smaller.
+def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
+    """Test images as the run tests on them; the same ones at every call.
 
-    It is stratified, but of a streamed split: there it is uniform, since labels are not
-    known before images are read, and without what the run leaves out as bad.
+    A subset of a dataset that is loaded whole is stratified: each class has its share.
+    A subset of a streamed dataset is not, because its labels are not known before its
+    images are read; it lacks the images that the run leaves out as bad.
 
     Args:
         run: the run.
-        num_images: how many; of a stratified subset at least one a class.
+        num_images: how many, at least one a class if stratified; None: all.
 
     Raises:
         data.DatasetError: there are no such images.
@@ -160,19 +165,19 @@ def load_images(run: TrainedRun, num_images: int) -> data.Dataset:
     if run.testing is not None:
         return _streamed_images(run, run.testing, num_images)
     split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
-    if num_images >= len(split.labels):
+    if num_images is None or num_images >= len(split.labels):
         return split
     kept = data.stratified_subset(split.labels, num_images, seed=0)
     return split._replace(images=split.images[kept], labels=split.labels[kept])
 
 
 def _streamed_images(
-    run: TrainedRun, testing: Testing, num_images: int
+    run: TrainedRun, testing: Testing, num_images: int | None
 ) -> data.Dataset:
     """Test images resized and cut as `data.evaluation_batches` does for a run."""
     where = run.spec.name, run.spec.test_split
     stream = data.open_stream(*where, data_dir=run.data_dir)
-    if num_images < stream.num_images:
+    if num_images is not None and num_images < stream.num_images:
         stream = data.open_stream(*where, data_dir=run.data_dir, num_images=num_images)
     options = data.StreamOptions(
         image_size=testing.image_size,
@@ -328,15 +333,14 @@ def _with_tuples(value: Any) -> Any:
     return tuple(_with_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def write_json(path: epath.Path, text: str) -> None:
-    """Puts a file into a run directory, whole or not at all.
+def write_json(run: TrainedRun, name: str, record: dict[str, Any]) -> None:
+    """Puts a file of one JSON object into the run directory, whole or not at all.
 
     Raises:
         TrainedError: it cannot be written there.
     """
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    path = run.path / name
     try:
-        new.write_text(text)
-        new.replace(path)
+        atomic_files.write_whole(path, (json.dumps(record) + "\n").encode())
     except OSError as error:
         raise TrainedError(f"cannot write {path}: {error.strerror or error}") from error

@@ -455,12 +455,13 @@ def test_corruptions_that_not_all_runs_have_are_left_out_by_name(tmp_path):
 
 def test_measurements_on_other_images_or_steps_are_named_and_not_averaged(tmp_path):
     measured = ((10.0, {}), (20.0, {}), (90.0, {"num_images": 9}), (80.0, {"step": 6}))
+    measured += ((70.0, {"published": "CIFAR-10-C"}),)
     for seed, (error, more) in enumerate(measured):
         run = write_run(tmp_path / f"ours{seed}", seed=seed)
         write_corruption(run, {"fog": [error] * 5}, **more)
         write_probe(run, [[error / 100] * 10] * 16, **more)
-    (run,) = (tmp_path / "ours4",)
-    write_run(run, seed=4, errors=(50.0,), epochs=2)  # not finished
+    (run,) = (tmp_path / "ours5",)
+    write_run(run, seed=5, errors=(50.0,), epochs=2)  # not finished
     write_probe(run, [[1.0] * 10] * 16)
     (family,) = grouping.make_families(runs.read_runs([tmp_path]))
     line = _row(family, "ours")
@@ -470,7 +471,8 @@ def test_measurements_on_other_images_or_steps_are_named_and_not_averaged(tmp_pa
     assert "the lowest is 15.0 %" in heat.alternative
     for caption in (bars.caption, heat.caption):
         assert "Measured before the last step, and in no mean: ours3." in caption
-        assert "On other numbers of images, and in no mean: ours2 (9)." in caption
+        others = "ours2 (9), ours4 (50 of CIFAR-10-C)"
+        assert f"On other images, and in no mean: {others}." in caption
     assert "50 test images under one op each, after step 12; n = 2, seeds 0, 1" in (
         heat.caption
     )

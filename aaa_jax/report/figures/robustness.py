@@ -209,17 +209,24 @@ def _alike(
         notes.append(f"Measured before the last step, and in no mean: {names}.")
     if not last:
         return [], notes
-    counts = [int(records[run.name]["num_images"]) for run in last]
-    chosen = max(counts, key=lambda count: (counts.count(count), count))
+    images = [_images(records[run.name]) for run in last]
+    chosen = max(images, key=lambda each: (images.count(each), each))
     others = [
-        f"{run.name} ({count})"
-        for run, count in zip(last, counts, strict=True)
-        if count != chosen
+        f"{run.name} ({count}{f' of {published}' if published else ''})"
+        for run, (count, published) in zip(last, images, strict=True)
+        if (count, published) != chosen
     ]
     if others:
-        notes.append(f"On other numbers of images, and in no mean: {_words(others)}.")
-    kept = [run for run, n in zip(last, counts, strict=True) if n == chosen]
+        notes.append(f"On other images, and in no mean: {_words(others)}.")
+    if chosen[1]:
+        notes.append(f"Tested on the published images of {chosen[1]}.")
+    kept = [run for run, each in zip(last, images, strict=True) if each == chosen]
     return kept, notes
+
+
+def _images(record: Mapping[str, Any]) -> tuple[int, str]:
+    """How many images a measurement was made on, and of which published set, if any."""
+    return int(record["num_images"]), record.get("published", "")
 
 
 def _corruption(run: Run) -> Mapping[str, Any]:
