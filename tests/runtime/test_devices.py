@@ -123,7 +123,7 @@ def test_impossible_choices_are_refused():
 
 KEEPING = """
 import jax
-from aaa_jax import devices
+from aaa_jax.runtime import devices
 devices.keep_compiled_programs()
 jax.jit(lambda x: x + 1)(1.0)
 print(jax.config.values["jax_compilation_cache_dir"])
