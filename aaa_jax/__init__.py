@@ -5,8 +5,9 @@ whole of Algorithm 1, and `launch.py` its command line.
 """
 
 from aaa_jax.augment.large_batch import apply_ops, apply_policies, draw, large_batch
+from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.ops import OPS
-from aaa_jax.augment.policies import RANGES, Policies
+from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.standard import normalize, standard_augment
 from aaa_jax.objective import normalize_losses, per_policy_losses
 from aaa_jax.search.sources import (

@@ -14,7 +14,8 @@ import cv2
 import jax
 import numpy as np
 
-from aaa_jax.augment.policies import Policies, from_json
+from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policy_json import from_json
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet, save_contact_sheet
 from aaa_jax.search.sources import random_source
 

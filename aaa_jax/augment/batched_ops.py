@@ -1,10 +1,10 @@
 """Many images, each with an op of its own: the fast form of `ops.py`.
 
 Ops that share their work share a family, a function on one packed image: uint32 [P] of
-P = H * W pixels, see `packed.py`. The arithmetic is that of `ops.py`, from which the
-delicate parts come; an op is added by a row in `FAMILIES`. Two drivers run the same
-functions: "map" goes image by image and runs only the family asked for, which a CPU
-likes; "vmap" computes all and selects, which an accelerator likes.
+P = H * W pixels, see `packed_pixels`. The arithmetic is that of `ops.py`, which also
+lends the delicate parts; an op is added by a row in `FAMILIES`. Two drivers run the
+same functions: "map" goes image by image and runs only the family asked for, which a
+CPU likes; "vmap" computes all and selects, which an accelerator likes.
 """
 
 import functools
@@ -22,38 +22,39 @@ from aaa_jax.augment.packed_pixels import (
     driver_or_default,
     extremes,
     fetch,
+    for_each,
     join,
     on_bytes,
-    over,
     pack,
     split,
+    unpack,
 )
 
 
-class Step(NamedTuple):
+class OpCall(NamedTuple):
     """One op application; leaves may have leading axes.
 
     Attributes:
         op: int32 [...], place in `ops.OPS`.
-        row: what the op needs, [...].
+        coefficients: what the op needs, [...].
         center: int32 [..., 2], middle of the Cutout patch, row and column.
         partner: int32 [...], place of SamplePairing's partner in the pool.
     """
 
     op: jax.Array
-    row: Coefficients
+    coefficients: Coefficients
     center: jax.Array
     partner: jax.Array
 
 
-class Setting(NamedTuple):
+class Shared(NamedTuple):
     """What all images share.
 
     Attributes:
-        pool: uint8 [B, H, W, 3], partners of SamplePairing.
+        pool: uint8 [B, H, W, C], partners of SamplePairing.
         moved_in: uint32 [], the pixel from outside.
         covered: uint32 [], the pixel of the Cutout patch.
-        driver: "map" or "vmap", see `packed.over`.
+        driver: "map" or "vmap", see `packed_pixels.for_each`.
     """
 
     pool: jax.Array
@@ -72,51 +73,53 @@ class Setting(NamedTuple):
         return self.pool.shape[2]
 
 
-Family = Callable[[jax.Array, Step, Setting], jax.Array]
+Family = Callable[[jax.Array, OpCall, Shared], jax.Array]
 
 
-def run(
+def apply_chains(
     images: jax.Array,
-    steps: Step,
-    *,
+    calls: OpCall,
     pool: jax.Array,
-    moved_in: jax.Array,
-    covered: jax.Array,
-    finish: Callable[[jax.Array], Any],
+    fill: jax.Array,
     driver: str | None,
-) -> Any:
-    """Put each image through its chain of ops.
+) -> jax.Array:
+    """Puts each image through its chain of ops.
 
     Args:
-        images: uint8 [B, H, W, 3].
-        steps: leaves [B, S, ...].
-        pool: see `Setting`, as the next two.
-        moved_in: likewise.
-        covered: likewise.
-        finish: what to make of the pixels uint32 [P] of an image at the end.
-        driver: see `over`.
+        images: uint8 [B, H, W, 3], or [B, H, W, 4] with the pixels' validity: then
+            moved-in pixels are black, and they and the Cutout patch are invalid.
+        calls: leaves [B, S, ...].
+        pool: uint8 [B', H, W, C], partners of SamplePairing.
+        fill: uint8 [3], colour of moved-in pixels and of the Cutout patch.
+        driver: see `packed_pixels.for_each`.
 
     Returns:
-        What `finish` returns, with a leading axis B.
+        As `images`.
     """
     driver = driver_or_default(driver)
-    setting = Setting(jnp.asarray(pool), moved_in, covered, driver)
-    codes, decode = _encode(steps)
-    branches = [_decoded(family, decode, setting) for family in FAMILIES]
+    color = pack(fill[None, None])[0]
+    has_validity = images.shape[-1] == 4
+    shared = Shared(
+        jnp.asarray(pool),
+        moved_in=jnp.uint32(0) if has_validity else color,
+        covered=color & ~jnp.uint32(VALID) if has_validity else color,
+        driver=driver,
+    )
+    codes, decode = _encode(calls)
+    branches = [_decoded(family, decode, shared) for family in FAMILIES]
     places = _branch_of_op(ops.OPS, tuple(FAMILIES.values()))
     branch_of_op = jnp.array(places, jnp.int32)
 
-    def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
-        def one(words: jax.Array, step: tuple[jax.Array, jax.Array]) -> Any:
-            return _switch(driver, branches, step[0], words, step[1]), None
+    def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        def one(words: jax.Array, call: tuple[jax.Array, jax.Array]) -> Any:
+            return _switch(driver, branches, call[0], words, call[1]), None
 
         image, branch, code = arguments
         unroll = driver == "vmap"  # a loop costs an accelerator launches
-        return finish(
-            jax.lax.scan(one, pack(image, driver), (branch, code), unroll=unroll)[0]
-        )
+        words = jax.lax.scan(one, pack(image, driver), (branch, code), unroll=unroll)[0]
+        return unpack(words, image.shape, driver)
 
-    return over(driver, chain, (images, branch_of_op[steps.op], codes))
+    return for_each(driver, chain, (images, branch_of_op[calls.op], codes))
 
 
 def _switch(
@@ -136,13 +139,13 @@ def _switch(
     return jax.lax.select_n(branch, *(function(words, code) for function in branches))
 
 
-def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:
+def _encode(calls: OpCall) -> tuple[jax.Array, Callable[[jax.Array], OpCall]]:
     """All numbers of an op application in one int32 [..., K], and the way back.
 
     A loop on a CPU pays for each array that it slices.
     """
-    leaves, structure = jax.tree.flatten(steps)
-    leading = steps.op.shape
+    leaves, structure = jax.tree.flatten(calls)
+    leading = calls.op.shape
     shapes = [leaf.shape[len(leading) :] for leaf in leaves]
     parts = [
         jax.lax.bitcast_convert_type(leaf, jnp.int32).reshape(*leading, -1)
@@ -150,7 +153,7 @@ def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:
     ]
     ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
 
-    def decode(code: jax.Array) -> Step:
+    def decode(code: jax.Array) -> OpCall:
         decoded = [
             jax.lax.bitcast_convert_type(part.reshape(shape), leaf.dtype)
             for part, shape, leaf in zip(
@@ -163,9 +166,9 @@ def _encode(steps: Step) -> tuple[jax.Array, Callable[[jax.Array], Step]]:
 
 
 def _decoded(
-    family: Family, decode: Callable[[jax.Array], Step], setting: Setting
+    family: Family, decode: Callable[[jax.Array], OpCall], shared: Shared
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    return lambda words, code: family(words, decode(code), setting)
+    return lambda words, code: family(words, decode(code), shared)
 
 
 def _branch_of_op(
@@ -175,98 +178,100 @@ def _branch_of_op(
     places = {name: i for i, names in enumerate(families) for name in names}
     missing = [op.name for op in table if op.name not in places]
     if missing:
-        raise ValueError(f"{', '.join(missing)} of OPS: add a row in families.FAMILIES")
+        raise ValueError(
+            f"{', '.join(missing)} of OPS: add a row in batched_ops.FAMILIES"
+        )
     return [places[op.name] for op in table]
 
 
-def identity(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def identity(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """The image as it is."""
     return words
 
 
-def affine(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def affine(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Fetch each pixel from where the matrix says, with its validity."""
     rows, columns, inside = ops.affine_source(
-        step.row.matrix, setting.height, setting.width
+        call.coefficients.matrix, shared.height, shared.width
     )
-    places = (rows * setting.width + columns).reshape(-1)
+    places = (rows * shared.width + columns).reshape(-1)
     moved = fetch(words, places)
-    return jnp.where(inside.reshape(-1), moved, setting.moved_in)
+    return jnp.where(inside.reshape(-1), moved, shared.moved_in)
 
 
-def auto_contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def auto_contrast(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """A table per channel from its extremes."""
-    tables = over(
-        setting.driver,
+    tables = for_each(
+        shared.driver,
         lambda pair: ops.auto_contrast_table(pair[0], pair[1]),
-        extremes(words, setting.driver),
+        extremes(words, shared.driver),
     )
-    return _look_up(words, tables, setting)
+    return _look_up(words, tables, shared)
 
 
-def equalize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def equalize(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """A table per channel from its histogram."""
 
     def table(shift: jax.Array) -> jax.Array:
         zeros = jnp.zeros(256, jnp.int32)
-        if setting.driver == "vmap":  # or the zeros of all steps are written at once
+        if shared.driver == "vmap":  # or the zeros of all calls are written at once
             zeros, _ = jax.lax.optimization_barrier((zeros, words[:1]))
         return ops.equalize_table(ops.histogram((words >> shift) & 255, zeros))
 
     shifts = jnp.array([0, 8, 16], jnp.uint32)
-    return _look_up(words, over(setting.driver, table, shifts), setting)
+    return _look_up(words, for_each(shared.driver, table, shifts), shared)
 
 
-def _look_up(words: jax.Array, tables: jax.Array, setting: Setting) -> jax.Array:
+def _look_up(words: jax.Array, tables: jax.Array, shared: Shared) -> jax.Array:
     """Replace values by entries of int32 [3, 256]; every pixel becomes valid."""
-    if setting.driver == "vmap":
+    if shared.driver == "vmap":
         tables = tables.astype(jnp.uint8)  # there is one for each image in memory
     channels = [fetch(tables[i], channel) for i, channel in enumerate(split(words))]
     return join(channels, words) | jnp.uint32(VALID)
 
 
-def solarize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def solarize(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Solarize; Invert is its threshold 0. Every pixel becomes valid."""
-    solarized = functools.partial(ops.solarize, threshold=step.row.amount)
-    return on_bytes(solarized, words, setting.driver)
+    solarized = functools.partial(ops.solarize, threshold=call.coefficients.amount)
+    return on_bytes(solarized, words, shared.driver)
 
 
-def posterize(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def posterize(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Posterize. Every pixel becomes valid."""
-    posterized = functools.partial(ops.posterize, bits=step.row.amount)
-    return on_bytes(posterized, words, setting.driver)
+    posterized = functools.partial(ops.posterize, bits=call.coefficients.amount)
+    return on_bytes(posterized, words, shared.driver)
 
 
-def contrast(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def contrast(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with the mean of gray."""
     pixels = split(words)
     mean = jnp.broadcast_to(ops.rounded_mean(ops.gray_of(*pixels)), words.shape)
-    return _blend([mean] * 3, pixels, words, step)
+    return _blend([mean] * 3, pixels, words, call)
 
 
-def color(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def color(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with gray."""
     pixels = split(words)
-    return _blend([ops.gray_of(*pixels)] * 3, pixels, words, step)
+    return _blend([ops.gray_of(*pixels)] * 3, pixels, words, call)
 
 
-def brightness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def brightness(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with black."""
-    return _blend([jnp.zeros(words.shape, jnp.int32)] * 3, split(words), words, step)
+    return _blend([jnp.zeros(words.shape, jnp.int32)] * 3, split(words), words, call)
 
 
-def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def sharpness(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with the smoothed image, two channels at a time in one word.
 
     The neighbours of a pixel are at fixed distances in the flat image; the frame is
     kept. A CPU leaves first and last row (and a pixel) out; an accelerator pads, since
     pieces of an array are put together in memory.
     """
-    width, size = setting.width, words.shape[0]
-    if min(setting.height, width) < 3:
+    width, size = shared.width, words.shape[0]
+    if min(shared.height, width) < 3:
         return words
     edge = width + 1
-    is_padded = setting.driver == "vmap"
+    is_padded = shared.driver == "vmap"
     source = jnp.pad(words, edge) if is_padded else words
     first = 0 if is_padded else edge
     kept = words[first : size - first]
@@ -279,7 +284,7 @@ def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     red_blue, green = total(source & 0x00FF00FF), total((source >> 8) & 0xFF)
     sums = (red_blue & 0xFFFF, green, red_blue >> 16)
     smoothed = [ops.rounded_thirteenth(part.astype(jnp.int32)) for part in sums]
-    mixed = _blend(smoothed, split(kept), kept, step)
+    mixed = _blend(smoothed, split(kept), kept, call)
     place = jax.lax.iota(jnp.int32, kept.size) + first
     column = place % width
     framed = (column == 0) | (column == width - 1)
@@ -289,27 +294,27 @@ def sharpness(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
     return jnp.concatenate([words[:first], mixed, words[size - first :]])
 
 
-def sample_pairing(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def sample_pairing(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with a partner of the pool."""
-    partner = pack(setting.pool[step.partner], setting.driver)
-    return _blend(split(words), split(partner), words, step)
+    partner = pack(shared.pool[call.partner], shared.driver)
+    return _blend(split(words), split(partner), words, call)
 
 
 def _blend(
-    starts: list[jax.Array], ends: list[jax.Array], words: jax.Array, step: Step
+    starts: list[jax.Array], ends: list[jax.Array], words: jax.Array, call: OpCall
 ) -> jax.Array:
     """`ops.blend` of three channels each; the validity is that of `words`."""
-    factor = step.row.factor
+    factor = call.coefficients.factor
     pairs = zip(starts, ends, strict=True)
     return join([ops.blend(start, end, factor) for start, end in pairs], words)
 
 
-def cutout(words: jax.Array, step: Step, setting: Setting) -> jax.Array:
+def cutout(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Cover a square."""
     covered = ops.cutout_mask(
-        step.row.amount, step.center, setting.height, setting.width
+        call.coefficients.amount, call.center, shared.height, shared.width
     )
-    return jnp.where(covered.reshape(-1), setting.covered, words)
+    return jnp.where(covered.reshape(-1), shared.covered, words)
 
 
 # Each family with the ops it computes; what an op does differently is in its

@@ -1,9 +1,8 @@
 """A mini-batch under policies: uint8 images in, the large batch out (Sec. 3.1).
 
 All random numbers are drawn apart from their use, by `draw`, so that every path can be
-replayed op by op; the rest is exact. What an op does is in `ops.py`, how a batch of
-different ops runs fast in `families.py`; what stands before and after a policy
-(standard augmentation, normalisation, fixed Cutout) in `standard.py`, offered here too.
+replayed op by op; the rest is exact. `ops` says what an op does, `batched_ops` runs a
+batch of different ops fast, `standard` holds what comes before and after a policy.
 """
 
 import functools
@@ -16,20 +15,15 @@ import numpy as np
 
 from aaa_jax.augment import batched_ops, packed_pixels
 from aaa_jax.augment import ops as image_ops
-from aaa_jax.augment.magnitudes import coefficient_rows as coefficient_rows
-from aaa_jax.augment.magnitudes import range_table
-from aaa_jax.augment.policies import Policies, check_policies, refuse, whole
-from aaa_jax.augment.standard import Crops as Crops
-from aaa_jax.augment.standard import apply_crops as apply_crops
-from aaa_jax.augment.standard import (
-    apply_crops_with_validity as apply_crops_with_validity,
+from aaa_jax.augment.checks import (
+    check_color,
+    check_images,
+    check_integers,
+    check_signs,
 )
-from aaa_jax.augment.standard import below, check_images
-from aaa_jax.augment.standard import draw_centers as draw_centers
-from aaa_jax.augment.standard import draw_crops as draw_crops
-from aaa_jax.augment.standard import fixed_cutout as fixed_cutout
-from aaa_jax.augment.standard import normalize as normalize
-from aaa_jax.augment.standard import standard_augment as standard_augment
+from aaa_jax.augment.magnitudes import coefficient_rows, range_table
+from aaa_jax.augment.policies import Policies, check_policies
+from aaa_jax.augment.standard import integers_below
 
 FILL = (125, 123, 114)
 
@@ -74,7 +68,9 @@ def large_batch(
     fill: Sequence[int] = FILL,
     driver: str | None = None,
 ) -> jax.Array:
-    """Augment a mini-batch by each of M policies: Alg. 1, line 5.
+    """Augments a mini-batch by each of M policies: Alg. 1, line 5.
+
+    One function of one policy, mapped over the M policies.
 
     Args:
         key: of all random numbers.
@@ -104,17 +100,30 @@ def large_batch(
     num_images, height, width = images.shape[1:4]
     policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
     size = {"height": height, "width": width, "group_size": num_images}
-    draws = draw(key, policies, policy_of_row, **size)
-    rows = apply_policies(
-        draws,
-        images.reshape(num_policies * num_images, *images.shape[2:]),
-        policies,
-        policy_of_row,
-        group_size=num_images,
-        fill=fill,
-        driver=driver,
+    draws = jax.tree.map(
+        lambda leaf: leaf.reshape(num_policies, num_images, *leaf.shape[1:]),
+        draw(key, policies, policy_of_row, **size),
     )
-    return rows.reshape(images.shape)
+    color = jnp.asarray(check_color(fill))
+    driver = packed_pixels.driver_or_default(driver)
+    return _under_each_policy(draws, images, policies, color, driver)
+
+
+@functools.partial(jax.jit, static_argnames="driver")
+def _under_each_policy(
+    draws: Draws, images: jax.Array, policies: Policies, fill: jax.Array, driver: str
+) -> jax.Array:
+    """Draws, images and policies have a leading axis M, which is mapped over.
+
+    On a CPU the map is a loop: a select of all ops there is 70 times slower.
+    """
+
+    def under_one_policy(arguments: tuple[Draws, jax.Array, Policies]) -> jax.Array:
+        drawn, rows, policy = arguments
+        calls = _op_calls(drawn, rows, policy, (drawn.sub_policy,), len(rows))
+        return batched_ops.apply_chains(rows, calls, rows, fill, driver)
+
+    return packed_pixels.for_each(driver, under_one_policy, (draws, images, policies))
 
 
 def draw(
@@ -126,7 +135,7 @@ def draw(
     width: int,
     group_size: int | None = None,
 ) -> Draws:
-    """Draw everything that is random about the policies, for all rows.
+    """Draws everything that is random about the policies, for all rows.
 
     Args:
         key: of these draws.
@@ -146,15 +155,17 @@ def draw(
     shape = (num_rows, 1 + 5 * chain_length)
     uniform = jax.random.uniform(key, shape, jnp.float32)
     applied, sign, y, x, partner = jnp.split(uniform[:, 1:], 5, axis=1)
-    sub_policy = below(policies.num_sub_policies, uniform[:, 0])
+    sub_policy = integers_below(policies.num_sub_policies, uniform[:, 0])
     probs = jnp.asarray(policies.probs).astype(jnp.float32)
     own = jnp.arange(num_rows, dtype=jnp.int32)[:, None] % group_size
-    step = 1 + below(max(group_size - 1, 1), partner)
+    step = 1 + integers_below(max(group_size - 1, 1), partner)
     return Draws(
         sub_policy=sub_policy,
         applied=applied < probs[policy_of_row, sub_policy],
         sign=jnp.where(sign < 0.5, jnp.int32(1), jnp.int32(-1)),
-        center=jnp.stack([below(height, y), below(width, x)], axis=-1),
+        center=jnp.stack(
+            [integers_below(height, y), integers_below(width, x)], axis=-1
+        ),
         partner=(own + step) % group_size,
     )
 
@@ -168,9 +179,10 @@ def apply_policies(
     group_size: int | None = None,
     ranges: str | None = None,
     fill: Sequence[int] = FILL,
+    with_validity: bool = False,
     driver: str | None = None,
 ) -> jax.Array:
-    """Put each row through the sub-policy drawn for it, its ops in order.
+    """Puts each row through the sub-policy drawn for it, its ops in order.
 
     Args:
         draws: of these rows.
@@ -181,61 +193,47 @@ def apply_policies(
         group_size: rows of a group, that of `draw`; None: all rows are one.
         ranges: name of the range table; None: as in `large_batch`.
         fill: colour of moved-in pixels and of the Cutout patch.
+        with_validity: the alpha channel of AutoAugment's CIFAR code, for `ranges`
+            "release" and `fill` (125, 122, 113). Moved-in pixels are black and invalid,
+            the Cutout patch has the colour and is invalid; AutoContrast, Invert,
+            Equalize, Solarize and Posterize make every pixel valid again; `normalize`
+            makes what is invalid at the end the dataset's mean.
         driver: "map" (image by image, for CPUs), "vmap" (for accelerators) or None:
             as the default backend likes. The results are bit-equal.
 
     Returns:
-        uint8 [B, H, W, 3].
+        uint8 [B, H, W, 3]; with validity [B, H, W, 4], the last channel 255 where the
+        pixel is valid, else 0.
     """
-    steps = _steps(draws, rows, policies, policy_of_row, group_size, ranges)
-    return batched_ops.run(
-        rows,
-        steps,
-        pool=rows,
-        moved_in=_color(fill),
-        covered=_color(fill),
-        finish=functools.partial(
-            packed_pixels.unpack, size=rows.shape[1:3], driver=driver
-        ),
-        driver=driver,
+    check_images("rows", rows)
+    policies = check_policies(policies, ranges)
+    group_size = _check_groups(len(rows), group_size)
+    policy_of_row = _policy_of_row(policy_of_row, len(rows), policies)
+    draws = _check_draws(draws, len(rows), policies, group_size)
+    color = jnp.asarray(check_color(fill))
+    driver = packed_pixels.driver_or_default(driver)
+    return _apply_policies(
+        draws, rows, policies, policy_of_row, color, group_size, with_validity, driver
     )
 
 
-def apply_policies_with_validity(
+@functools.partial(jax.jit, static_argnames=("group_size", "with_validity", "driver"))
+def _apply_policies(
     draws: Draws,
     rows: jax.Array,
     policies: Policies,
     policy_of_row: jax.Array,
-    *,
-    group_size: int | None = None,
-    ranges: str | None = None,
-    fill: Sequence[int] = (125, 122, 113),
-    driver: str | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """As `apply_policies`, with the alpha channel of AutoAugment's CIFAR code.
-
-    There moved-in pixels are black and invalid, the Cutout patch has a colour and is
-    invalid; AutoContrast, Invert, Equalize, Solarize and Posterize make every pixel
-    valid again. What is invalid at the end becomes the dataset's mean: give the second
-    result to `normalize`. Policies without a range table of their own get "release".
-
-    Returns:
-        uint8 [B, H, W, 3] and bool [B, H, W], whether the pixel is valid.
-    """
-    ranges = ranges or policies.ranges or "release"
-    steps = _steps(draws, rows, policies, policy_of_row, group_size, ranges)
-    size = (rows.shape[1], rows.shape[2])
-    return batched_ops.run(
-        rows,
-        steps,
-        pool=rows,
-        moved_in=jnp.uint32(0),
-        covered=_color(fill) & ~jnp.uint32(packed_pixels.VALID),
-        finish=functools.partial(
-            packed_pixels.unpack_with_validity, size=size, driver=driver
-        ),
-        driver=driver,
-    )
+    fill: jax.Array,
+    group_size: int,
+    with_validity: bool,
+    driver: str,
+) -> jax.Array:
+    chosen = (policy_of_row, draws.sub_policy)
+    calls = _op_calls(draws, rows, policies, chosen, group_size)
+    if with_validity:
+        valid = jnp.full((*rows.shape[:-1], 1), 255, jnp.uint8)
+        rows = jnp.concatenate([rows, valid], axis=-1)
+    return batched_ops.apply_chains(rows, calls, rows, fill, driver)
 
 
 def apply_ops(
@@ -270,60 +268,72 @@ def apply_ops(
         raise ValueError(f"partners {partners.shape}: {images.shape} is needed")
     num_rows, height, width, _ = images.shape
     shape = (num_rows,)
-    ops = whole("ops", ops, shape, len(image_ops.OPS) - 1)
+    ops = check_integers("ops", ops, shape, len(image_ops.OPS) - 1)
     highest = range_table(ranges).num_magnitudes - 1
-    magnitudes = whole(f"magnitudes (of {ranges})", magnitudes, shape, highest)
-    sign = _signs(draws.sign, shape)
-    steps = batched_ops.Step(
+    magnitudes = check_integers(f"magnitudes (of {ranges})", magnitudes, shape, highest)
+    sign = check_signs("draws.sign", draws.sign, shape)
+    calls = batched_ops.OpCall(
         op=ops,
-        row=coefficient_rows(ops, magnitudes, sign, ranges, height, width),
-        center=whole("draws.center", draws.center, (*shape, 2), None),
+        coefficients=coefficient_rows(ops, magnitudes, sign, ranges, height, width),
+        center=check_integers("draws.center", draws.center, (*shape, 2), None),
         partner=jnp.arange(num_rows, dtype=jnp.int32),
     )
-    return batched_ops.run(
-        images,
-        jax.tree.map(lambda leaf: leaf[:, None], steps),
-        pool=partners,
-        moved_in=_color(fill),
-        covered=_color(fill),
-        finish=functools.partial(
-            packed_pixels.unpack, size=images.shape[1:3], driver=driver
-        ),
-        driver=driver,
-    )
+    calls = jax.tree.map(lambda leaf: leaf[:, None], calls)
+    color = jnp.asarray(check_color(fill))
+    driver = packed_pixels.driver_or_default(driver)
+    return _apply_calls(images, calls, partners, color, driver)
 
 
-def _steps(
+_apply_calls = jax.jit(batched_ops.apply_chains, static_argnames="driver")
+
+
+def _op_calls(
     draws: Draws,
     rows: jax.Array,
     policies: Policies,
-    policy_of_row: jax.Array,
-    group_size: int | None,
-    ranges: str | None,
-) -> batched_ops.Step:
-    """What each row goes through, leaves [B, S, ...]; checks all that comes in."""
-    check_images("rows", rows)
-    policies = check_policies(policies, ranges)
+    chosen: tuple[jax.Array, ...],
+    group_size: int,
+) -> batched_ops.OpCall:
+    """What each row goes through, leaves [B, S, ...].
+
+    Args:
+        draws: of these rows.
+        rows: uint8 [B, H, W, C].
+        policies: leaves [..., S].
+        chosen: int32 [B] each, the place of each row's sub-policy in the policies.
+        group_size: rows of a group.
+    """
     num_rows, height, width, _ = rows.shape
-    group_size = _check_groups(num_rows, group_size)
-    shape = (num_rows, policies.chain_length)
-    last = policies.num_sub_policies - 1
-    sub_policy = whole("draws.sub_policy", draws.sub_policy, shape[:1], last)
-    partner = whole("draws.partner", draws.partner, shape, group_size - 1)
-    sign = _signs(draws.sign, shape)
-    if np.shape(draws.applied) != shape:
-        raise ValueError(f"draws.applied {np.shape(draws.applied)}: bool {shape}")
-    chosen = (_policy_of_row(policy_of_row, num_rows, policies), sub_policy)
-    magnitudes = policies.magnitudes[chosen]
     identity = jnp.int32(image_ops.op_index("Identity"))
     ops = jnp.where(draws.applied, policies.ops[chosen], identity)
     first = jnp.arange(num_rows, dtype=jnp.int32) // group_size * group_size
     table = policies.ranges or "monotone"
-    return batched_ops.Step(
+    return batched_ops.OpCall(
         op=ops,
-        row=coefficient_rows(ops, magnitudes, sign, table, height, width),
-        center=whole("draws.center", draws.center, (*shape, 2), None),
-        partner=first[:, None] + partner,
+        coefficients=coefficient_rows(
+            ops, policies.magnitudes[chosen], draws.sign, table, height, width
+        ),
+        center=draws.center,
+        partner=first[:, None] + draws.partner,
+    )
+
+
+def _check_draws(
+    draws: Draws, num_rows: int, policies: Policies, group_size: int
+) -> Draws:
+    """The same draws, whole numbers as int32."""
+    shape = (num_rows, policies.chain_length)
+    last = policies.num_sub_policies - 1
+    if np.shape(draws.applied) != shape:
+        raise ValueError(f"draws.applied {np.shape(draws.applied)}: bool {shape}")
+    return Draws(
+        sub_policy=check_integers(
+            "draws.sub_policy", draws.sub_policy, shape[:1], last
+        ),
+        applied=draws.applied,
+        sign=check_signs("draws.sign", draws.sign, shape),
+        center=check_integers("draws.center", draws.center, (*shape, 2), None),
+        partner=check_integers("draws.partner", draws.partner, shape, group_size - 1),
     )
 
 
@@ -331,26 +341,7 @@ def _policy_of_row(
     policy_of_row: jax.Array, num_rows: int, policies: Policies
 ) -> jax.Array:
     last = policies.num_policies - 1
-    return whole("policy_of_row", policy_of_row, (num_rows,), last)
-
-
-def _signs(sign: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """int32, +1 or -1 where that is known."""
-    sign = whole("draws.sign", sign, shape, None)
-    if not isinstance(sign, jax.core.Tracer):
-        entries = np.asarray(sign)
-        refuse("draws.sign", entries, abs(entries) == 1, "+1 or -1")
-    return sign
-
-
-def _color(fill: Sequence[int]) -> jax.Array:
-    """One packed pixel, uint32 []."""
-    color = np.asarray(fill)
-    if color.shape != (3,) or color.dtype.kind not in "iu":
-        raise ValueError(f"fill {fill}: three integers from 0 to 255 are needed")
-    if color.min() < 0 or color.max() > 255:
-        raise ValueError(f"fill {fill}: values from 0 to 255 are allowed")
-    return packed_pixels.pack(jnp.asarray(color, jnp.uint8)[None, None])[0]
+    return check_integers("policy_of_row", policy_of_row, (num_rows,), last)
 
 
 def _check_groups(num_rows: int, group_size: int | None) -> int:

@@ -26,8 +26,8 @@ def driver_or_default(driver: str | None) -> str:
     return driver
 
 
-def over(driver: str, function: Callable, arguments: Any) -> Any:
-    """Apply a function over the leading axis, one by one ("map") or at once ("vmap").
+def for_each(driver: str, function: Callable, arguments: Any) -> Any:
+    """Applies a function to each entry, one by one ("map") or to all at once ("vmap").
 
     XLA on a CPU runs all branches of a vmapped switch, and recomputes a table for every
     pixel unless it comes out of a loop; an accelerator waits for each turn of a loop.
@@ -38,33 +38,35 @@ def over(driver: str, function: Callable, arguments: Any) -> Any:
 
 
 def pack(images: jax.Array, driver: str | None = None) -> jax.Array:
-    """Images uint8 [..., H, W, 3] as valid pixels uint32 [..., H * W]."""
+    """Images as pixels uint32 [..., H * W].
+
+    Args:
+        images: uint8 [..., H, W, 3], all valid; or [..., H, W, 4] with their validity.
+        driver: see `for_each`.
+    """
+    flat = images.reshape(*images.shape[:-3], -1, images.shape[-1])
     if driver_or_default(driver) == "vmap":
-        flat = images.reshape(*images.shape[:-3], -1, 3)
         channels = [flat[..., i] for i in range(3)]
+        if flat.shape[-1] == 4:
+            return join(channels, flat[..., 3].astype(jnp.uint32) << 24)
         return join(channels, jnp.full(flat.shape[:-1], VALID, jnp.uint32))
-    validity = jnp.full((*images.shape[:-1], 1), 255, jnp.uint8)
-    lanes = jnp.concatenate([images, validity], axis=-1)
-    return from_lanes(lanes.reshape(*images.shape[:-3], -1, 4))
+    if flat.shape[-1] == 3:
+        validity = jnp.full((*flat.shape[:-1], 1), 255, jnp.uint8)
+        flat = jnp.concatenate([flat, validity], axis=-1)
+    return from_lanes(flat)
 
 
 def unpack(
-    words: jax.Array, size: tuple[int, ...], driver: str | None = None
+    words: jax.Array, shape: tuple[int, ...], driver: str | None = None
 ) -> jax.Array:
-    """The inverse of `pack` for images of size (H, W): uint8 [..., H, W, 3]."""
+    """The inverse of `pack` for images of a shape (H, W, 3 or 4)."""
+    channels = shape[-1]
     if driver_or_default(driver) == "vmap":
-        lanes = jnp.stack(split(words), axis=-1).astype(jnp.uint8)
+        bytes_of = [*split(words), (words >> 24).astype(jnp.int32)]
+        lanes = jnp.stack(bytes_of[:channels], axis=-1).astype(jnp.uint8)
     else:
-        lanes = to_lanes(words)[..., :3]
-    return lanes.reshape(*words.shape[:-1], *size, 3)
-
-
-def unpack_with_validity(
-    words: jax.Array, size: tuple[int, int], driver: str | None = None
-) -> tuple[jax.Array, jax.Array]:
-    """As `unpack` for one image, and whether each pixel is valid: bool [H, W]."""
-    valid = words >= jnp.uint32(VALID)
-    return unpack(words, size, driver), valid.reshape(size)
+        lanes = to_lanes(words)[..., :channels]
+    return lanes.reshape(*words.shape[:-1], *shape)
 
 
 def to_lanes(words: jax.Array) -> jax.Array:

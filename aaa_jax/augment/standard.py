@@ -1,12 +1,12 @@
 """What stands around a policy: crop and flip, normalisation, the fixed Cutout.
 
-Crop and flip work on uint8, the rest makes float32 of it. As everywhere, random numbers
-are drawn apart from their use. The policies themselves are `augment.py`'s.
+Crop and flip work on uint8, the rest makes float32 of it. Random numbers are drawn
+apart from their use, so that every row can be replayed.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import chex
 import dm_pix
@@ -14,25 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from aaa_jax.augment import packed_pixels
+from aaa_jax.augment.checks import check_images
 from aaa_jax.augment.ops import cutout_mask
-
-
-def check_images(what: str, images: Any) -> None:
-    """Refuse what is not uint8 [B, H, W, 3] with B > 0, by name and with the remedy."""
-    if not hasattr(images, "shape"):
-        raise ValueError(
-            f"{what} are {type(images).__name__}: an array uint8 [B, H, W, 3] is "
-            "needed, say numpy.asarray(images, numpy.uint8)"
-        )
-    if images.dtype != jnp.uint8:
-        raise ValueError(
-            f"{what} are {images.dtype}: uint8 from 0 to 255 is needed; values from 0 "
-            "to 1 become (255 * images).round().astype('uint8')"
-        )
-    if images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
-        raise ValueError(
-            f"{what} {images.shape}: [B, H, W, 3] is needed, with one image or more"
-        )
 
 
 class Crops(NamedTuple):
@@ -48,15 +31,15 @@ class Crops(NamedTuple):
 
 
 def draw_crops(key: jax.Array, num_rows: int, *, padding: int, flip: bool) -> Crops:
-    """Draw the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
+    """Draws the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
     uniform = jax.random.uniform(key, (num_rows, 3), jnp.float32)
     return Crops(
-        offset=below(2 * padding + 1, uniform[:, :2]),
+        offset=integers_below(2 * padding + 1, uniform[:, :2]),
         flip=(uniform[:, 2] < 0.5) & flip,
     )
 
 
-def below(limit: int, uniform: jax.Array) -> jax.Array:
+def integers_below(limit: int, uniform: jax.Array) -> jax.Array:
     """Whole numbers int32 [...] from 0 to limit - 1, out of uniform numbers [...].
 
     One call of `jax.random` for all that is drawn keeps the compiled program small; of
@@ -66,77 +49,43 @@ def below(limit: int, uniform: jax.Array) -> jax.Array:
 
 
 def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
-    """Pad with zeros, crop to the old size, mirror left and right where drawn.
+    """Pads with zeros, crops to the old size, mirrors left and right where drawn.
+
+    dm-pix pads and mirrors; its crop draws its own place, so that a slice crops here.
 
     Args:
         crops: of these images.
-        images: uint8 [B, H, W, 3].
+        images: uint8 [B, H, W, 3], or [B, H, W, 4] with the validity that
+            `large_batch.apply_policies` gives: then the padding is invalid, since
+            AutoAugment's CIFAR code pads with zeros after normalisation.
         padding: pixels on each side, that of `draw_crops`.
 
     Returns:
-        uint8 [B, H, W, 3].
+        As `images`.
     """
-    check_images("images", images)
-    finish = functools.partial(packed_pixels.unpack, size=images.shape[1:3])
+    check_images("images", images, channels=4 if images.shape[-1:] == (4,) else 3)
+    chex.assert_shape(crops.offset, (images.shape[0], 2))
+    chex.assert_shape(crops.flip, (images.shape[0],))
+    driver = packed_pixels.driver_or_default(None)
+    return _apply_crops(crops, images, padding, driver)
+
+
+@functools.partial(jax.jit, static_argnames=("padding", "driver"))
+def _apply_crops(
+    crops: Crops, images: jax.Array, padding: int, driver: str
+) -> jax.Array:
+    height, width = images.shape[1:3]
 
     def crop(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         image, offset, flip = arguments
-        return finish(_crop(packed_pixels.pack(image), image, offset, flip, padding))
+        words = packed_pixels.pack(image, driver).reshape(height, width, 1)
+        padded = dm_pix.pad_to_size(words, height + 2 * padding, width + 2 * padding)
+        start = (*offset, jnp.zeros((), offset.dtype))
+        words = jax.lax.dynamic_slice(padded, start, words.shape)
+        words = jax.lax.cond(flip, dm_pix.flip_left_right, lambda same: same, words)
+        return packed_pixels.unpack(words.reshape(-1), image.shape, driver)
 
-    return _over_rows(crop, crops, images)
-
-
-def apply_crops_with_validity(
-    crops: Crops, images: jax.Array, valid: jax.Array, *, padding: int
-) -> tuple[jax.Array, jax.Array]:
-    """As `apply_crops`, after policies that leave pixels invalid; so is the padding.
-
-    AutoAugment's CIFAR code pads what it has normalised with zeros, which is what an
-    invalid pixel becomes.
-
-    Args:
-        crops: of these images.
-        images: uint8 [B, H, W, 3], as `augment.apply_policies_with_validity` gives.
-        valid: bool [B, H, W], likewise.
-        padding: pixels on each side, that of `draw_crops`.
-
-    Returns:
-        uint8 [B, H, W, 3] and bool [B, H, W], for `normalize`.
-    """
-    check_images("images", images)
-    chex.assert_shape(valid, images.shape[:3])
-    size = (images.shape[1], images.shape[2])
-    finish = functools.partial(packed_pixels.unpack_with_validity, size=size)
-
-    def crop(arguments: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        image, offset, flip, is_valid = arguments
-        words = packed_pixels.pack(image)
-        invalid = words & ~jnp.uint32(packed_pixels.VALID)
-        words = jnp.where(is_valid.reshape(-1), words, invalid)
-        return finish(_crop(words, image, offset, flip, padding))
-
-    return _over_rows(crop, crops, images, valid)
-
-
-def _over_rows(crop: Callable, crops: Crops, *rows: jax.Array) -> Any:
-    """Crop row by row: (image, offset, flip, ...) of each."""
-    chex.assert_shape(crops.offset, (rows[0].shape[0], 2))
-    chex.assert_shape(crops.flip, (rows[0].shape[0],))
-    driver = packed_pixels.driver_or_default(None)
-    return packed_pixels.over(driver, crop, (rows[0], *crops, *rows[1:]))
-
-
-def _crop(
-    words: jax.Array, image: jax.Array, offset: jax.Array, flip: jax.Array, padding: int
-) -> jax.Array:
-    """Packed pixels uint32 [H * W] of an image [H, W, 3], cropped and mirrored."""
-    height, width, _ = image.shape
-    frame = ((padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(words.reshape(height, width, 1), frame)
-    start = (*offset, jnp.zeros((), offset.dtype))
-    pixels = jax.lax.dynamic_slice(padded, start, (height, width, 1))
-    pixels = jax.lax.cond(flip, dm_pix.flip_left_right, lambda same: same, pixels)
-    return pixels.reshape(-1)
+    return packed_pixels.for_each(driver, crop, (images, *crops))
 
 
 def standard_augment(
@@ -149,41 +98,43 @@ def standard_augment(
 
 
 def normalize(
-    images: jax.Array,
-    mean: Sequence[float],
-    std: Sequence[float],
-    valid: jax.Array | None = None,
+    images: jax.Array, mean: Sequence[float], std: Sequence[float]
 ) -> jax.Array:
-    """Scale to mean 0 and standard deviation 1 over the dataset.
+    """Scales to mean 0 and standard deviation 1 over the dataset.
 
     Args:
-        images: uint8 [..., C].
+        images: uint8 [..., C]; or [..., C + 1] with the pixels' validity, where pixels
+            that are not valid become 0, the dataset's mean.
         mean: of each channel, values from 0 to 1.
-        std: likewise.
-        valid: bool [...] without C; other pixels become 0, the dataset's mean.
+        std: of each channel, values from 0 to 1.
 
     Returns:
         float32 [..., C].
     """
     chex.assert_type(images, jnp.uint8)
-    channels = (len(mean),)
-    chex.assert_shape(images, (..., *channels))
+    channels = len(mean)
+    chex.assert_axis_dimension_lteq(images, -1, channels + 1)
+    chex.assert_axis_dimension_gteq(images, -1, channels)
     leading = (1,) * (images.ndim - 1)
     shift, scale = (jnp.asarray(value, jnp.float32) for value in (mean, std))
-    chex.assert_shape([shift, scale], channels)
-    floats = images.astype(jnp.float32) / 255.0
+    chex.assert_shape([shift, scale], (channels,))
+    floats = images[..., :channels].astype(jnp.float32) / 255.0
     floats = (floats - shift.reshape(*leading, -1)) / scale.reshape(*leading, -1)
-    return floats if valid is None else jnp.where(valid[..., None], floats, 0.0)
+    if images.shape[-1] == channels:
+        return floats
+    return jnp.where(images[..., channels:] > 0, floats, 0.0)
 
 
 def draw_centers(key: jax.Array, num_rows: int, height: int, width: int) -> jax.Array:
     """Middles of the fixed Cutout, uniform over the pixels: int32 [B, 2]."""
     uniform = jax.random.uniform(key, (num_rows, 2), jnp.float32)
-    return jnp.stack([below(height, uniform[:, 0]), below(width, uniform[:, 1])], 1)
+    return jnp.stack(
+        [integers_below(height, uniform[:, 0]), integers_below(width, uniform[:, 1])], 1
+    )
 
 
 def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.Array:
-    """Set a square of each normalised image to 0 (DeVries and Taylor, 2017).
+    """Sets a square of each normalised image to 0 (DeVries and Taylor, 2017).
 
     Args:
         images: float [B, H, W, C].

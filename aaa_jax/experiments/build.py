@@ -15,8 +15,8 @@ import optax
 
 from aaa_jax import data, models
 from aaa_jax.augment import batch_layout, coefficients
-from aaa_jax.augment.pipeline import Recipe
-from aaa_jax.augment.policies import NUM_MAGNITUDES, RANGES
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, RANGES
+from aaa_jax.augment.pipeline import RowRecipe
 from aaa_jax.experiments import optimizer as optim
 from aaa_jax.experiments.config_rules import (
     FILLS,
@@ -32,6 +32,33 @@ STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 T = TypeVar("T")
+
+
+class StepRecipe(NamedTuple):
+    """The static part of a training step: sizes and choices, hashable.
+
+    Attributes:
+        rows: how the rows of the large batch are made.
+        steps_per_epoch: T.
+        round_steps: steps between two controller updates.
+        num_passes: passes of accumulation over each device's groups.
+        average_decay: of the average of L_m; None: running mean.
+        skip_nonfinite: leave out an update whose loss is not finite and go on.
+        unroll: unroll the passes (convolution gradients in loops are slow on CPUs).
+    """
+
+    rows: RowRecipe
+    steps_per_epoch: int
+    round_steps: int
+    num_passes: int
+    average_decay: float | None
+    skip_nonfinite: bool
+    unroll: bool
+
+    @property
+    def layout(self) -> batch_layout.GroupLayout:
+        """How rows lie in groups."""
+        return self.rows.layout
 
 
 class Experiment(NamedTuple):
@@ -52,7 +79,7 @@ class Experiment(NamedTuple):
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
     source: sources.PolicySource
-    recipe: Recipe
+    recipe: StepRecipe
     total_steps: int
     planned_steps: int
     scale: float = 1.0
@@ -283,14 +310,11 @@ def _recipe(
     info: data.DatasetSpec,
     source: sources.PolicySource,
     steps_per_epoch: int,
-) -> Recipe:
+) -> StepRecipe:
     # The loader of a stream makes its crops and flips.
     streamed = info.loader == "stream"
-    return Recipe(
+    rows = RowRecipe(
         layout=_layout(config),
-        steps_per_epoch=steps_per_epoch,
-        round_steps=config.policies.round_steps or steps_per_epoch,
-        num_passes=config.num_passes,
         padding=0 if streamed else config.augment.padding,
         flip=flips(config, info) and not streamed,
         shared_crops=config.augment.crops == "shared",
@@ -301,6 +325,12 @@ def _recipe(
         cutout_size=config.augment.cutout_size,
         mean=info.mean,
         std=info.std,
+    )
+    return StepRecipe(
+        rows=rows,
+        steps_per_epoch=steps_per_epoch,
+        round_steps=config.policies.round_steps or steps_per_epoch,
+        num_passes=config.num_passes,
         average_decay=config.controller.average_decay or None,
         skip_nonfinite=config.on_nonfinite_loss == "skip",
         unroll=jax.default_backend() == "cpu",

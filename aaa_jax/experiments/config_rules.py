@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from aaa_jax import models
-from aaa_jax.augment import batch_layout, policies
+from aaa_jax.augment import batch_layout, magnitudes, policy_json
 from aaa_jax.experiments import optimizer
 from aaa_jax.runtime import devices
 from aaa_jax.search import published, replay, sources
@@ -193,9 +193,9 @@ RULES: dict[str, Rule] = {
     "policies.num_policies": _whole(1, _MOST_POLICIES),
     "policies.num_sub_policies": _whole(1, _MOST_POLICIES),
     "policies.round_steps": _whole(0),
-    "policies.ranges": _one_of(policies.RANGES),
+    "policies.ranges": _one_of(magnitudes.RANGES),
     "policies.fill": _one_of(("dataset", *FILLS)),
-    "policies.order": _one_of(policies.ORDERS),
+    "policies.order": _one_of(policy_json.ORDERS),
     "policies.published": _one_of(published.AUTOAUGMENT),
     "policies.randaugment_num_ops": _whole(1, _MOST_POLICIES),
     "policies.randaugment_magnitude": _whole(0, 30),

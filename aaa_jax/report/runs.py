@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.experiments import costs
 from aaa_jax.experiments.paper_tables import TABLE_FILE
 from aaa_jax.search import collapse
@@ -280,7 +280,7 @@ def _read_rounds(path: pathlib.Path, per_epoch: int) -> Rounds:
     ]
     steps = np.array([line["step"] for line in lines], np.int64)
     sampled = [_sampled(line) for line in lines]
-    num_ops, num_magnitudes = len(ops.OPS), policies.NUM_MAGNITUDES
+    num_ops, num_magnitudes = len(ops.OPS), magnitudes.NUM_MAGNITUDES
     errors = [line.get("standard_errors") for line in lines]
     return Rounds(
         steps=steps,
@@ -304,9 +304,9 @@ def _sampled(line: Mapping[str, Any]) -> tuple[Any, Any]:
     """Shares of ops and of magnitudes in the policies of a line, where it has any."""
     if "policies" not in line:
         return None, None
-    saved = policies.from_json(line)
-    number = policies.range_table(saved.ranges).num_magnitudes
-    if number != policies.NUM_MAGNITUDES:
+    saved = policy_json.from_json(line)
+    number = magnitudes.range_table(saved.ranges).num_magnitudes
+    if number != magnitudes.NUM_MAGNITUDES:
         return collapse.op_shares(saved.policies), None
     return (
         collapse.op_shares(saved.policies),

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
+from aaa_jax.augment.policies import Policies
 
 STATES = ("ok", "narrowing", "collapsed")
 

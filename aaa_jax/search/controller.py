@@ -18,8 +18,9 @@ import numpy as np
 import optax
 
 from aaa_jax import objective
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.ops import NUM_SEARCH_OPS
-from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
+from aaa_jax.augment.policies import Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
 # Of the entropy target: entropy weight per fraction of the maximal entropy.

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax.augment import policies
+from aaa_jax.augment import policy_json
 from aaa_jax.search import recorded_run, replay
 from aaa_jax.workdir import snapshots
 
@@ -51,7 +51,7 @@ def export(
     else:
         chosen = replay.select(recording, selection)
     of_round = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), chosen)
-    record = policies.to_json(
+    record = policy_json.to_json(
         of_round,
         ranges=recording.ranges,
         order=recording.order,

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from aaa_jax.augment import policies
-from aaa_jax.augment.policies import Policies, SavedPolicies
+from aaa_jax.augment import policy_json
+from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.search.policy_source import check
 from aaa_jax.workdir import run_directory, snapshots
 
@@ -156,7 +157,7 @@ def _parse(run: str, rounds: Sequence[Mapping[str, Any]]) -> list[SavedPolicies]
     saved = []
     for number, line in enumerate(rounds):
         try:
-            saved.append(policies.from_json(line))
+            saved.append(policy_json.from_json(line))
         except ValueError as error:
             raise ValueError(
                 f"{run}/policies.jsonl: round {number}: {error}"

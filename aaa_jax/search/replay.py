@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax.augment import policies
-from aaa_jax.augment.policies import RANGES, Policies, SavedPolicies
+from aaa_jax.augment import policy_json
+from aaa_jax.augment.magnitudes import RANGES
+from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.search import controller
 from aaa_jax.search.policy_source import (
     PolicySource,
@@ -144,8 +146,8 @@ def read_policies(path: str) -> tuple[SavedPolicies, bool]:
     """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
     check(bool(path), "no file is given: set policies.file to a JSON file of policies")
     try:
-        record = policies.parse_json(pathlib.Path(path).read_text())
-        saved = policies.from_json(record)
+        record = policy_json.parse_json(pathlib.Path(path).read_text())
+        saved = policy_json.from_json(record)
         alpha = record.get("alpha", False)
         check(isinstance(alpha, bool), f"alpha is {str(alpha)[:40]!r}: true or false")
     except (OSError, ValueError) as error:

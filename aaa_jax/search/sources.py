@@ -24,7 +24,8 @@ import optax
 
 from aaa_jax import objective
 from aaa_jax.augment import ops
-from aaa_jax.augment.policies import NUM_MAGNITUDES, RANGES, Policies, identity_policies
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, RANGES
+from aaa_jax.augment.policies import Policies, identity_policies
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import Info as Info
 from aaa_jax.search.policy_source import PolicySource as PolicySource

@@ -147,8 +147,8 @@ def _eval_step(
     """The sums of one test batch, streamed or of the resident split."""
     tested: dict[str, Any] = {
         "model": experiment.model,
-        "mean": experiment.recipe.mean,
-        "std": experiment.recipe.std,
+        "mean": experiment.recipe.rows.mean,
+        "std": experiment.recipe.rows.std,
     }
     if streamed:
         return functools.partial(evaluate.eval_share, **tested)

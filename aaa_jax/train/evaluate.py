@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import objective
-from aaa_jax.augment import large_batch
+from aaa_jax.augment import standard
 
 PADDING_LABEL = -1
 
@@ -113,7 +113,7 @@ def eval_share(
         axis_name: of the devices that share a batch; None: one device has all.
     """
     images, labels = rows
-    floats = large_batch.normalize(images, mean, std)
+    floats = standard.normalize(images, mean, std)
     logits: Any = model.apply(variables, floats, train=False)
     sums = batch_sums(logits, labels)
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aaa_jax.augment import policies
+from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.search import collapse
@@ -48,11 +48,11 @@ def policies_entry(sampled: Policies, experiment: Experiment) -> dict[str, Any]:
     if sampled.num_sub_policies > MOST_CHAINS and not experiment.source.is_learned:
         return {}
     recipe = experiment.recipe
-    return policies.to_json(
+    return policy_json.to_json(
         jax.device_get(sampled),
-        ranges=recipe.ranges,
-        order="policy_first" if recipe.policy_first else "standard_first",
-        fill=recipe.fill,
+        ranges=recipe.rows.ranges,
+        order="policy_first" if recipe.rows.policy_first else "standard_first",
+        fill=recipe.rows.fill,
     )
 
 

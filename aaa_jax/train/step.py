@@ -16,9 +16,10 @@ import optax
 
 from aaa_jax import objective
 from aaa_jax.augment import batch_layout
-from aaa_jax.augment.pipeline import Recipe, RowDraws, augment_rows, draw_rows, take
+from aaa_jax.augment.pipeline import RowDraws, augment_rows, draw_rows, select_rows
 from aaa_jax.augment.policies import Policies
 from aaa_jax.data import gather
+from aaa_jax.experiments.build import StepRecipe
 from aaa_jax.search.sources import PolicySource
 
 # Streams of randomness: fold_in(root key, STREAM) begins every derived key.
@@ -132,7 +133,7 @@ def train_step(
     *,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    recipe: Recipe,
+    recipe: StepRecipe,
     axis_name: str | None,
     num_devices: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -155,7 +156,7 @@ def train_step(
         (L_m, Eq. 5) of the large batch.
     """
     key = step_key(root, state.step, recipe.steps_per_epoch)
-    draws = draw_rows(key, policies, recipe, *data.images.shape[1:3])
+    draws = draw_rows(key, policies, recipe.rows, *data.images.shape[1:3])
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     rows_per_pass = recipe.layout.num_rows // (num_devices * recipe.num_passes)
 
@@ -215,7 +216,7 @@ def controller_step(
 
 
 def _read_rows(
-    data: Data, step: jax.Array, rows: jax.Array, start: jax.Array, recipe: Recipe
+    data: Data, step: jax.Array, rows: jax.Array, start: jax.Array, recipe: StepRecipe
 ) -> tuple[jax.Array, jax.Array]:
     """The images and labels of ``rows``, which begin at ``start`` of the share."""
     if isinstance(data, StreamedRows):
@@ -238,7 +239,7 @@ def _pass_gradients(
     rows: jax.Array,
     *,
     model: nn.Module,
-    recipe: Recipe,
+    recipe: StepRecipe,
 ) -> tuple[Any, Any, jax.Array]:
     """Gradient of the large batch's mean loss through ``rows``, global indices.
 
@@ -249,7 +250,9 @@ def _pass_gradients(
     layout = recipe.layout
     images, labels = batch
     policy_of_row = jnp.asarray(batch_layout.policy_of_row(layout))[rows]
-    floats = augment_rows(images, policies, policy_of_row, take(draws, rows), recipe)
+    floats = augment_rows(
+        images, policies, policy_of_row, select_rows(draws, rows), recipe.rows
+    )
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
         logits, updated = model.apply(
@@ -273,7 +276,7 @@ def _pass_gradients(
     return gradients, stats, jnp.stack(sums)
 
 
-def _sum_over_passes(one_pass: Any, recipe: Recipe) -> Any:
+def _sum_over_passes(one_pass: Any, recipe: StepRecipe) -> Any:
     """Adds up ``one_pass(0) … one_pass(num_passes - 1)``."""
     if recipe.num_passes == 1:
         return one_pass(jnp.int32(0))
@@ -296,7 +299,7 @@ def _apply(
     losses: jax.Array,
     squares: jax.Array,
     optimizer: optax.GradientTransformation,
-    recipe: Recipe,
+    recipe: StepRecipe,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One SGD step (Eq. 6) and the average of L_m, unless the loss is not finite."""
     loss = objective.large_batch_loss(losses)

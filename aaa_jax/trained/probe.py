@@ -26,7 +26,7 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import large_batch, ops
-from aaa_jax.augment.policies import NUM_MAGNITUDES
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.trained import run as trained
 
 VERSION = 1

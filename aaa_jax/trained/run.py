@@ -19,7 +19,7 @@ import numpy as np
 from etils import epath
 
 from aaa_jax import data
-from aaa_jax.augment import large_batch, policies
+from aaa_jax.augment import magnitudes, standard
 from aaa_jax.experiments.build import FILLS, build_model
 from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.train import evaluate
@@ -207,7 +207,7 @@ def count_correct(
         images: uint8 [B, H, W, 3].
         labels: int32 [B]; a row labelled -1 counts for nothing.
     """
-    floats = large_batch.normalize(images, run.spec.mean, run.spec.std)
+    floats = standard.normalize(images, run.spec.mean, run.spec.std)
     logits: Any = run.model.apply(variables, floats, train=False)
     return evaluate.batch_sums(logits, labels)["top1"]
 
@@ -303,13 +303,13 @@ def _ranges(path: epath.Path, configured: str) -> str:
     """The range table that the run's policies are recorded with, else the config's."""
     lines = run_directory.read_lines(path, "policies")
     recorded = str(lines[-1].get("ranges", configured)) if lines else configured
-    table = policies.RANGES.get(recorded)
+    table = magnitudes.RANGES.get(recorded)
     if table is None:
         raise TrainedError(
             f"{path}/policies.jsonl has ranges {recorded[:40]!r} in its last line: one "
-            f"of {', '.join(policies.RANGES)} is needed"
+            f"of {', '.join(magnitudes.RANGES)} is needed"
         )
-    is_search_space = table.num_magnitudes == policies.NUM_MAGNITUDES
+    is_search_space = table.num_magnitudes == magnitudes.NUM_MAGNITUDES
     return recorded if is_search_space else configured
 
 

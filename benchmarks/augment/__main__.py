@@ -216,8 +216,8 @@ def make_work(side: int, num_rows: int) -> Any:
     """A mini-batch of photograph-like images and M random policies."""
     import jax
 
+    from aaa_jax.augment.magnitudes import range_table
     from aaa_jax.augment.ops import OPS
-    from aaa_jax.augment.policies import range_table
     from aaa_jax.search.sources import random_source
     from benchmarks.augment.work import Work
 

@@ -14,7 +14,8 @@ import numpy as np
 import optax
 
 from aaa_jax import models, objective
-from aaa_jax.augment import large_batch
+from aaa_jax.augment import large_batch, standard
+from aaa_jax.augment.magnitudes import coefficient_rows
 from aaa_jax.augment.ops import OPS, Inputs
 from aaa_jax.augment.policies import Policies
 from benchmarks.augment.work import Draws, Work
@@ -78,9 +79,7 @@ def naive(work: Work) -> Apply:
         place = (policy_of_row, draws.sub_policy)
         ops, magnitudes = policies.ops[place], policies.magnitudes[place]
         size = images.shape[1:3]
-        table = large_batch.coefficient_rows(
-            ops, magnitudes, draws.sign, "monotone", *size
-        )
+        table = coefficient_rows(ops, magnitudes, draws.sign, "monotone", *size)
         partners = images[draws.partner]
         return jax.vmap(chain)(rows, ops, table, draws.center, partners)
 
@@ -107,9 +106,7 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
         return apply(draws, images, policies)
 
     def all_of_it(seed: jax.Array, images: jax.Array, policies: Policies) -> jax.Array:
-        return large_batch.normalize(
-            pixels(seed, images, policies), work.mean, work.std
-        )
+        return standard.normalize(pixels(seed, images, policies), work.mean, work.std)
 
     start = time.perf_counter()
     if num_devices == 1:

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax.augment import large_batch
+from aaa_jax.augment.magnitudes import RANGES, coefficient_rows, range_table
 from aaa_jax.augment.ops import OPS, Inputs, op_index
-from aaa_jax.augment.policies import RANGES, range_table
 from benchmarks.augment import engine, libraries, work
 from benchmarks.augment.__main__ import ROOT, machine, make_work, versions
 from benchmarks.augment.page import provenance
@@ -245,7 +245,7 @@ def _by_driver(driver: str, ranges: str, fill: Any, *fields: jax.Array) -> jax.A
 def _by_ops(ranges: str, fill: Any, *fields: jax.Array) -> jax.Array:
     images, partners, ops, magnitudes, signs, centers = fields
     size = images.shape[1:3]
-    rows = large_batch.coefficient_rows(ops, magnitudes, signs, ranges, *size)
+    rows = coefficient_rows(ops, magnitudes, signs, ranges, *size)
     branches = [op.apply for op in OPS]
     color = jnp.array(fill, jnp.uint8)
 

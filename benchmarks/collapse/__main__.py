@@ -30,7 +30,8 @@ import numpy as np
 import optax
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.policies import NUM_MAGNITUDES, Policies
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
+from aaa_jax.augment.policies import Policies
 from aaa_jax.search import collapse, controller
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

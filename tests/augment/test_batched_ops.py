@@ -12,9 +12,10 @@ from aaa_jax.augment import (
     large_batch,
     ops,
     packed_pixels,
-    policies,
+    policy_json,
 )
 from aaa_jax.augment.large_batch import OpDraws
+from aaa_jax.augment.magnitudes import coefficient_rows
 from aaa_jax.search import controller, sources
 from tests.oracles.pillow_ops import FILL, NAMES, pictures
 
@@ -52,9 +53,7 @@ def test_both_drivers_and_the_plain_form_are_bit_equal(size) -> None:
     def plain(image, op, row, center, partner):
         return ops.apply_op(image, op, row, ops.Inputs(center, partner, FILL_ARRAY))
 
-    rows = large_batch.coefficient_rows(
-        indices, magnitudes, draws.sign, "release", *size
-    )
+    rows = coefficient_rows(indices, magnitudes, draws.sign, "release", *size)
     got = plain(images, indices, rows, draws.center, partners)
     np.testing.assert_array_equal(got, by_map)
     assert (np.asarray(got) != images).any(axis=(1, 2, 3)).sum() > len(images) / 3
@@ -74,7 +73,7 @@ def test_packing_puts_red_lowest_and_marks_pixels_valid(driver) -> None:
     red, green, blue = (images[..., c].astype(np.uint32) for c in range(3))
     want = red + (green << 8) + (blue << 16) + (np.uint32(255) << 24)
     np.testing.assert_array_equal(words, want.reshape(-1, 45))
-    again = packed_pixels.unpack(jnp.asarray(words), (5, 9), driver)
+    again = packed_pixels.unpack(jnp.asarray(words), (5, 9, 3), driver)
     np.testing.assert_array_equal(again, images)
     assert again.dtype == jnp.uint8
 
@@ -91,9 +90,9 @@ def solarize_add(image: jax.Array, amount: jax.Array) -> jax.Array:
     return jnp.where(pixels < 128, brighter, image)
 
 
-def solarize_add_family(words, step, setting):
-    function = functools.partial(solarize_add, amount=step.row.amount)
-    return packed_pixels.on_bytes(function, words, setting.driver)
+def solarize_add_family(words, call, shared):
+    function = functools.partial(solarize_add, amount=call.coefficients.amount)
+    return packed_pixels.on_bytes(function, words, shared.driver)
 
 
 @pytest.fixture
@@ -111,6 +110,7 @@ def a_17th_op(monkeypatch) -> None:
     monkeypatch.setattr(ops, "NUM_SEARCH_OPS", 17)
     of_17 = functools.partial(controller.Controller, num_ops=17)
     monkeypatch.setattr(controller, "Controller", of_17)
+    jax.clear_caches()  # of functions that were traced with 16 ops
 
 
 @pytest.mark.usefixtures("a_17th_op")
@@ -156,19 +156,19 @@ def test_a_17th_op_is_searched_learned_and_saved_by_name(name) -> None:
         np.testing.assert_allclose(info["op_shares"].sum(), 1, rtol=1e-5)
     assert (after["op_shares"][16] > before["op_shares"][16]) == source.is_learned
 
-    record = json.loads(json.dumps(policies.to_json(drawn, ranges="monotone")))
+    record = json.loads(json.dumps(policy_json.to_json(drawn, ranges="monotone")))
     names = {
         op for policy in record["policies"] for chain in policy for op, *_ in chain
     }
     assert "SolarizeAdd" in names
-    read = policies.from_json(record).policies
+    read = policy_json.from_json(record).policies
     jax.tree.map(np.testing.assert_array_equal, read.replace(ranges=None), drawn)
 
 
 def test_an_op_without_a_family_is_refused(monkeypatch) -> None:
     images, indices, magnitudes, draws = one_of_everything((3, 2), copies=1)
     monkeypatch.setattr(ops, "OPS", (*ops.OPS, ops.OPS[0]._replace(name="Twist")))
-    with pytest.raises(ValueError, match=r"Twist of OPS: add a row in families\."):
+    with pytest.raises(ValueError, match=r"Twist of OPS: add a row in batched_ops\."):
         large_batch.apply_ops(images, indices, magnitudes, draws, partners=images)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from aaa_jax.augment import large_batch, ops, policies
 from aaa_jax.augment.large_batch import OpDraws
-from aaa_jax.augment.magnitudes import RANGES
+from aaa_jax.augment.magnitudes import RANGES, coefficient_rows
 from aaa_jax.augment.policies import Policies
 from tests.oracles.pillow_ops import (
     NAMES,
@@ -92,7 +92,7 @@ def test_every_table_and_size_gives_each_op_its_own_coefficients(ranges, size) -
         range(len(NAMES)), range(table.num_magnitudes), (1, -1), indexing="ij"
     )
     indices, magnitudes, signs = (np.ravel(axis).astype(np.int32) for axis in grid)
-    rows = large_batch.coefficient_rows(indices, magnitudes, signs, ranges, *size)
+    rows = coefficient_rows(indices, magnitudes, signs, ranges, *size)
     rows = jax.tree.map(np.asarray, rows)
     for i, (op, magnitude, sign) in enumerate(
         zip(indices.tolist(), magnitudes.tolist(), signs.tolist(), strict=True)
@@ -160,7 +160,8 @@ def test_images_of_imagenets_size_replay_with_pillow() -> None:
     np.testing.assert_array_equal(got, want)
 
 
-def test_validity_is_the_alpha_channel_of_the_release() -> None:
+@pytest.mark.parametrize("driver", ["map", "vmap"])
+def test_validity_is_the_alpha_channel_of_the_release(driver) -> None:
     """Without SamplePairing, which the release does not have."""
     some = some_policies((2, 150, 3))
     released = np.where(np.asarray(some.ops) == 15, 14, np.asarray(some.ops))
@@ -170,13 +171,19 @@ def test_validity_is_the_alpha_channel_of_the_release() -> None:
     draws = large_batch.draw(
         KEY, some, policy_of_row, height=32, width=32, group_size=300
     )
-    run = functools.partial(large_batch.apply_policies_with_validity, group_size=300)
-    images, valid = jax.jit(run)(draws, rows, some, policy_of_row)
+    run = functools.partial(
+        large_batch.apply_policies,
+        group_size=300,
+        ranges="release",
+        fill=(125, 122, 113),
+        with_validity=True,
+        driver=driver,
+    )
+    got = jax.jit(run)(draws, rows, some, policy_of_row)
     want = release_rgba(draws, rows, some, policy_of_row)
-    assert 0.02 < np.mean(~np.asarray(valid)) < 0.5
-    np.testing.assert_array_equal(images, want[..., :3])
-    np.testing.assert_array_equal(valid, want[..., 3] == 255)
+    np.testing.assert_array_equal(got, want)
     assert set(np.unique(want[..., 3])) == {0, 255}
+    assert 0.02 < np.mean(want[..., 3] == 0) < 0.5
 
 
 def test_the_identity_policy_changes_nothing() -> None:

@@ -1,6 +1,7 @@
 import pathlib
 import zlib
 
+import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -251,3 +252,58 @@ def test_the_outermost_values_are_exact_on_the_longest_images(size) -> None:
             got = affine(jnp.asarray(image), matrix, FILL_ARRAY)
             want = pillow_op(image, op.name, value)
             np.testing.assert_array_equal(got, want, err_msg=f"{op.name} {value}")
+
+
+# dm-pix is the second oracle, of the ops that it has: it knows floats from 0 to 1.
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 100, 128, 255, 256])
+def test_solarize_is_that_of_dm_pix(threshold) -> None:
+    """At threshold 0 it is Invert."""
+    images = pictures(32, 32)
+    got = jax.vmap(lambda image: ops.solarize(image, jnp.int32(threshold)))(images)
+    levels = images.astype(np.float32) / 255
+    want = dm_pix.solarize(levels, np.float32(threshold) / 255)
+    np.testing.assert_array_equal(got, np.round(np.asarray(want) * 255))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "tolerance"),
+    [
+        ("TranslateX", 5.0, 0),
+        ("TranslateY", -7.0, 0),
+        ("ShearX", 0.3, 0),
+        ("Rotate", 17.0, 0),
+        # Coordinates that lie half between two pixels: dm-pix rounds them to even.
+        ("ShearY", -0.2, 0.015),
+    ],
+)
+def test_affine_ops_are_those_of_dm_pix(name, value, tolerance) -> None:
+    images, turn = pictures(32, 32), np.deg2rad(value)
+    a, b, c, d, e, f = {
+        "TranslateX": (1, 0, value, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, value),
+        "ShearX": (1, value, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, value, 1, 0),
+        "Rotate": (np.cos(turn), -np.sin(turn), 0, np.sin(turn), np.cos(turn), 0),
+    }[name]
+    # From (row, column, channel) to the source: shears leave the corner of the image in
+    # its place, Rotate its middle.
+    middle = 15.5 if name == "Rotate" else -0.5
+    shift = np.array([middle + f, middle + c]) - middle * np.array([e + d, a + b])
+    matrix = np.array([[e, d, 0], [b, a, 0], [0, 0, 1]])
+
+    def by_dm_pix(image):
+        levels = image.astype(jnp.float32) / 255
+        offset = jnp.array([*shift, 0])
+        moved = dm_pix.affine_transform(
+            levels, jnp.asarray(matrix), offset=offset, order=0, mode="constant"
+        )
+        return jnp.round(moved * 255).astype(jnp.uint8)
+
+    row = ops.coefficients(name, value, 32, 32)
+    black = jnp.zeros(3, jnp.uint8)
+    with jax.numpy_rank_promotion("allow"):  # inside dm-pix
+        want = np.stack([by_dm_pix(image) for image in images])
+    got = jax.vmap(lambda image: ops.affine(image, row.matrix, black))(images)
+    assert np.mean((np.asarray(got) != want).any(axis=-1)) <= tolerance

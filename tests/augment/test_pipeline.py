@@ -18,12 +18,9 @@ MEAN, STD, CUTOUT = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), 4
 PADDING = 3
 
 
-def recipe_of(order: str, alpha: bool) -> pipeline.Recipe:
-    return pipeline.Recipe(
+def recipe_of(order: str, alpha: bool) -> pipeline.RowRecipe:
+    return pipeline.RowRecipe(
         layout=batch_layout.group_layout(N, M, 8),
-        steps_per_epoch=1,
-        round_steps=1,
-        num_passes=1,
         padding=PADDING,
         flip=True,
         shared_crops=False,
@@ -34,9 +31,6 @@ def recipe_of(order: str, alpha: bool) -> pipeline.Recipe:
         cutout_size=CUTOUT,
         mean=MEAN,
         std=STD,
-        average_decay=None,
-        skip_nonfinite=False,
-        unroll=True,
     )
 
 

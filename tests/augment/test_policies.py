@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aaa_jax.augment import ops, policies
-from aaa_jax.augment.policies import Policies, from_json, to_json
+from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policy_json import from_json, to_json
 
 
 def some_policies(seed: int = 0, num_magnitudes: int = 10) -> Policies:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.augment import large_batch, standard
+from aaa_jax.augment import standard
 from tests.oracles.pillow_ops import crop, pictures
 
 KEY = jax.random.key(7)
@@ -28,16 +28,15 @@ def test_crops_are_those_of_numpy(size, padding) -> None:
 
 def test_padding_is_as_invalid_as_what_a_policy_moved_in() -> None:
     images = pictures(5, 9)
-    valid = np.random.default_rng(0).random(images.shape[:3]) < 0.5
+    valid = np.random.default_rng(0).choice([0, 255], (*images.shape[:3], 1))
+    images = np.concatenate([images, valid.astype(np.uint8)], axis=-1)
     crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
-    run = jax.jit(standard.apply_crops_with_validity, static_argnames="padding")
-    got, got_valid = run(crops, images, valid, padding=4)
-    assert got_valid.dtype == bool
-    np.testing.assert_array_equal(got, standard.apply_crops(crops, images, padding=4))
-    for i, mask in enumerate(valid):
+    got = jax.jit(standard.apply_crops, static_argnames="padding")(
+        crops, images, padding=4
+    )
+    for i, image in enumerate(images):
         offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
-        want = crop(mask[..., None], offset, flip, 4)[..., 0]
-        np.testing.assert_array_equal(got_valid[i], want)
+        np.testing.assert_array_equal(got[i], crop(image, offset, flip, 4))
 
 
 def test_drawn_crops_are_uniform_and_flips_are_a_half() -> None:
@@ -54,8 +53,8 @@ def test_whole_numbers_stay_below_the_limit() -> None:
     """The largest float32 that `uniform` can return is 1 - 2^-23."""
     largest = jnp.float32(1 - 2**-23)
     for limit in (*range(1, 300), 999, 4095, 4097, 8192, 10**6):
-        assert standard.below(limit, largest) == limit - 1
-        assert standard.below(limit, jnp.float32(0)) == 0
+        assert standard.integers_below(limit, largest) == limit - 1
+        assert standard.integers_below(limit, jnp.float32(0)) == 0
 
 
 def test_normalize_has_mean_zero_and_unit_variance() -> None:
@@ -72,12 +71,11 @@ def test_normalize_has_mean_zero_and_unit_variance() -> None:
 
 def test_invalid_pixels_become_the_mean() -> None:
     images = pictures(5, 9)
-    valid = np.random.default_rng(0).random(images.shape[:3]) < 0.5
-    got = standard.normalize(images, (0.5,) * 3, (0.2,) * 3, jnp.asarray(valid))
-    want = np.where(
-        valid[..., None], standard.normalize(images, (0.5,) * 3, (0.2,) * 3), 0
-    )
-    np.testing.assert_array_equal(got, want)
+    valid = np.random.default_rng(0).choice([0, 255], (*images.shape[:3], 1))
+    both = np.concatenate([images, valid.astype(np.uint8)], axis=-1)
+    got = standard.normalize(both, (0.5,) * 3, (0.2,) * 3)
+    want = standard.normalize(images, (0.5,) * 3, (0.2,) * 3)
+    np.testing.assert_array_equal(got, np.where(valid > 0, want, 0))
 
 
 def test_fixed_cutout_zeroes_a_square_cut_at_the_borders() -> None:
@@ -103,12 +101,6 @@ def test_centers_cover_all_pixels() -> None:
     counts = np.zeros((3, 5))
     np.add.at(counts, tuple(centers.T), 1)
     assert np.abs(counts / 4000 - 1 / 15).max() < 5 * np.sqrt(1 / 15 / 4000)
-
-
-def test_augment_offers_all_of_it() -> None:
-    names = "Crops apply_crops draw_centers draw_crops fixed_cutout normalize"
-    for name in (*names.split(), "standard_augment"):
-        assert getattr(large_batch, name) is getattr(standard, name)
 
 
 def test_wrong_shapes_and_dtypes_are_refused() -> None:

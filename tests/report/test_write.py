@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import ops, policy_json
 from aaa_jax.experiments import build, paper_tables, table_cells
 from aaa_jax.report import (
     ReportError,
@@ -232,7 +232,9 @@ def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):
     line = policy_lines(folder / "ours-0")[3]  # the last of epoch 2
     for sample, choose in zip(samples, (max, min), strict=True):
         place = line["losses"].index(choose(line["losses"]))
-        found = policies.to_json(sample.saved.policies, ranges="monotone")["policies"]
+        found = policy_json.to_json(sample.saved.policies, ranges="monotone")[
+            "policies"
+        ]
         assert found == [line["policies"][place]]
         assert f"{line['losses'][place]:.2f} nats" in sample.name
 

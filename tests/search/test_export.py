@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.search import export
 from aaa_jax.workdir import run_directory, snapshots
 
@@ -81,12 +81,12 @@ def _broken(value, schema, place="$"):
 
 def test_the_schema_names_what_the_program_knows():
     properties = SCHEMA["properties"]
-    assert properties["version"]["const"] == policies.SCHEMA_VERSION
-    assert properties["ranges"]["enum"] == list(policies.RANGES)
-    assert properties["order"]["enum"] == list(policies.ORDERS)
+    assert properties["version"]["const"] == policy_json.SCHEMA_VERSION
+    assert properties["ranges"]["enum"] == list(magnitudes.RANGES)
+    assert properties["order"]["enum"] == list(policy_json.ORDERS)
     entry = properties["policies"]["items"]["items"]["items"]["prefixItems"]
     assert entry[0]["enum"] == [op.name for op in ops.OPS]
-    most = max(table.num_magnitudes for table in policies.RANGES.values())
+    most = max(table.num_magnitudes for table in magnitudes.RANGES.values())
     assert entry[1]["maximum"] == most - 1
 
 
@@ -102,7 +102,7 @@ def test_the_last_round_is_exported_as_recorded_and_comes_back(run):
         "losses": LOSSES,
     }
     assert "alpha" not in record
-    saved = policies.from_json(json.dumps(record))
+    saved = policy_json.from_json(json.dumps(record))
     assert (saved.ranges, saved.order, saved.fill) == (
         *("monotone", "policy_first"),
         (1, 2, 3),
@@ -154,7 +154,7 @@ def test_the_schema_refuses_what_the_reader_refuses(change, run):
     record = export.export(str(run)) | change
     assert list(_broken(record, SCHEMA))
     with pytest.raises(ValueError):  # noqa: PT011 (each says something else)
-        policies.from_json(record)
+        policy_json.from_json(record)
 
 
 def test_the_command_prints_json_or_one_line(run, capsys):

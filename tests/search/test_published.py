@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.policies import RANGES
+from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.search import published
 
 # SHA-256 of the tables as JSON, of a transcription that others made and compared with

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.augment import policies
+from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import collapse, controller, export, replay, sources
 from aaa_jax.workdir import run_directory, snapshots
@@ -84,7 +84,7 @@ def run(tmp_path_factory):
 
 def _named(sampled: Policies):
     """Policies as nested tuples of names and magnitudes."""
-    record = policies.to_json(sampled, ranges="trivial_wide")
+    record = policy_json.to_json(sampled, ranges="trivial_wide")
     return [
         [[(name, magnitude) for name, magnitude, _ in chain] for chain in policy]
         for policy in record["policies"]

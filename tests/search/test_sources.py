@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 
 import aaa_jax
-from aaa_jax.augment import ops, policies
-from aaa_jax.augment.policies import (
-    ORDERS,
-    RANGES,
-    Policies,
-    check_policies,
-    identity_policies,
-)
+from aaa_jax.augment import ops, policy_json
+from aaa_jax.augment.magnitudes import RANGES
+from aaa_jax.augment.policies import Policies, check_policies, identity_policies
+from aaa_jax.augment.policy_json import ORDERS
 from aaa_jax.search import published, sources
 from aaa_jax.workdir import run_directory
 
@@ -44,7 +40,7 @@ def needed(name):
     if name not in ("replay", "file"):
         return {}
     folder = pathlib.Path(tempfile.mkdtemp())
-    record = policies.to_json(identity_policies(1), ranges="monotone")
+    record = policy_json.to_json(identity_policies(1), ranges="monotone")
     if name == "file":
         (folder / "policies.json").write_text(json.dumps(record))
         return {"path": str(folder / "policies.json")}

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import ops, policies, policy_json
 from configs import digits
 
 STEPS_PER_EPOCH = 6
@@ -93,7 +93,7 @@ def _round(random, step, entropy, count, learned):
     state = "collapsed" if entropy < 0.3 else state
     return (
         {"step": step, "round": 0}
-        | policies.to_json(drawn, ranges="monotone")
+        | policy_json.to_json(drawn, ranges="monotone")
         | numbers
         | {
             "losses": losses.tolist(),

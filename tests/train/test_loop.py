@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import launch
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import ops, policy_json
 from aaa_jax.experiments.build import build, check_config
 from aaa_jax.runtime import devices
 from aaa_jax.search import collapse
@@ -97,7 +97,7 @@ def test_a_run_writes_what_reports_need(never_stopped):
     assert ["test_error" in entry for entry in epochs] == [False, True, False, True]
     rounds = run_directory.read_lines(workdir, "policies")
     assert [entry["step"] for entry in rounds] == [3, 6, 9, 12, 15, 18]
-    saved = policies.from_json(rounds[0])
+    saved = policy_json.from_json(rounds[0])
     assert saved.policies.ops.shape == (2, 5, 2)
     assert len(rounds[0]["losses"]) == 2
     timing = run_directory.read_lines(workdir, "timing")

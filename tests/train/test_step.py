@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from aaa_jax import objective
-from aaa_jax.augment import batch_layout, large_batch, pipeline
+from aaa_jax.augment import batch_layout, pipeline, standard
 from aaa_jax.augment.policies import identity_policies
 from aaa_jax.data import epoch_permutation
 from aaa_jax.experiments import optimizer as optim
+from aaa_jax.experiments.build import StepRecipe
 from aaa_jax.models.batch_norm import GroupBatchNorm
 from aaa_jax.runtime import devices
 from aaa_jax.search import sources
@@ -35,12 +36,9 @@ def _data(seed: int = 0) -> step.ResidentData:
     )
 
 
-def _recipe(**changes) -> pipeline.Recipe:
-    plain = pipeline.Recipe(
+def _recipe(**changes) -> StepRecipe:
+    rows = pipeline.RowRecipe(
         layout=batch_layout.group_layout(N, M, 4),
-        steps_per_epoch=IMAGES // N,
-        round_steps=IMAGES // N,
-        num_passes=1,
         padding=2,
         flip=True,
         shared_crops=False,
@@ -51,11 +49,17 @@ def _recipe(**changes) -> pipeline.Recipe:
         cutout_size=4,
         mean=(0.5, 0.4, 0.3),
         std=(0.25, 0.2, 0.3),
+    )
+    plain = StepRecipe(
+        rows=rows._replace(**{k: v for k, v in changes.items() if k in rows._fields}),
+        steps_per_epoch=IMAGES // N,
+        round_steps=IMAGES // N,
+        num_passes=1,
         average_decay=None,
         skip_nonfinite=False,
         unroll=True,
     )
-    return plain._replace(**changes)
+    return plain._replace(**{k: v for k, v in changes.items() if k not in rows._fields})
 
 
 class Linear(nn.Module):
@@ -121,7 +125,7 @@ def test_a_step_of_a_linear_model_equals_numpy_sgd():
     for index in range(2):
         chosen = data.permutation[index * N : (index + 1) * N]
         pixels = data.images[chosen].astype(np.float64) / 255
-        x = ((pixels - recipe.mean) / recipe.std).reshape(N, -1)
+        x = ((pixels - recipe.rows.mean) / recipe.rows.std).reshape(N, -1)
         logits = x @ kernel + bias
         shifted = logits - logits.max(1, keepdims=True)
         probs = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
@@ -163,9 +167,9 @@ def test_losses_are_those_of_each_policy_wherever_its_rows_lie():
     @jax.jit
     def logits_of(images, policies, params):
         key = step.step_key(root, jnp.int32(0), 2)
-        draws = pipeline.draw_rows(key, policies, recipe, SIDE, SIDE)
+        draws = pipeline.draw_rows(key, policies, recipe.rows, SIDE, SIDE)
         floats = pipeline.augment_rows(
-            images, policies, jnp.asarray(policy), draws, recipe
+            images, policies, jnp.asarray(policy), draws, recipe.rows
         )
         return model.apply({"params": params}, floats, train=True)
 
@@ -251,10 +255,10 @@ def test_pmap_equals_shard_map_bit_for_bit():
 def test_draws_of_a_row_do_not_depend_on_who_asks():
     """All rows are drawn alike on every device: data and noise are bit-equal."""
     recipe, policies = _recipe(), _policies()
-    alone = pipeline.draw_rows(jax.random.key(7), policies, recipe, SIDE, SIDE)
+    alone = pipeline.draw_rows(jax.random.key(7), policies, recipe.rows, SIDE, SIDE)
     mapped = devices.map_over_devices(
         lambda key, drawn, *, axis_name: pipeline.draw_rows(
-            key, drawn, recipe, SIDE, SIDE
+            key, drawn, recipe.rows, SIDE, SIDE
         ),
         devices.pick_devices(4),
         "pmap",
@@ -276,9 +280,9 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
 
     @jax.jit
     def plain_step(params, stats, momentum, images, labels, crops, centers):
-        rows = large_batch.apply_crops(crops, images, padding=2)
-        x = large_batch.normalize(rows, recipe.mean, recipe.std)
-        x = large_batch.fixed_cutout(x, centers, size=4)
+        rows = standard.apply_crops(crops, images, padding=2)
+        x = standard.normalize(rows, recipe.rows.mean, recipe.rows.std)
+        x = standard.fixed_cutout(x, centers, size=4)
 
         def loss(params):
             logits, new = model.apply(
@@ -297,7 +301,7 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
     policies = identity_policies(1)
     for index in range(4):
         draws = pipeline.draw_rows(
-            step.step_key(root, jnp.int32(index), 2), policies, recipe, SIDE, SIDE
+            step.step_key(root, jnp.int32(index), 2), policies, recipe.rows, SIDE, SIDE
         )
         chosen = data.permutation[(index % 2) * N :][:N]
         params, stats, momentum, value = plain_step(
@@ -422,7 +426,7 @@ def test_crops_are_independent_or_shared_by_the_instances_of_an_image():
     policies = identity_policies(M)
     for shared in (False, True):
         recipe = _recipe(shared_crops=shared)
-        draws = pipeline.draw_rows(jax.random.key(0), policies, recipe, SIDE, SIDE)
+        draws = pipeline.draw_rows(jax.random.key(0), policies, recipe.rows, SIDE, SIDE)
         image = batch_layout.image_of_row(recipe.layout)
         per_image = [
             {tuple(offset) for offset in np.asarray(draws.crops.offset)[image == n]}

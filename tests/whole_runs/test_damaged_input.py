@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import launch
-from aaa_jax.augment import large_batch, ops, policies, standard
+from aaa_jax.augment import large_batch, ops, policies, policy_json, standard
 from aaa_jax.experiments import config_rules
 from aaa_jax.experiments.build import check_config
 from aaa_jax.search import recorded_run, replay
@@ -83,7 +83,7 @@ def test_any_value_of_any_key_is_accepted_or_refused_by_name(values):
     assert refusal is None or (refusal and "\n" not in refusal)
 
 
-VALID = policies.to_json(
+VALID = policy_json.to_json(
     policies.identity_policies(2, num_sub_policies=2), ranges="monotone"
 )
 
@@ -109,15 +109,15 @@ def _with(value, path, new):
 
 def _read_policies(record) -> None:
     """Reads what may be policies; what is accepted must come back equal."""
-    saved, refusal = _refusal(ValueError, policies.from_json, record)
+    saved, refusal = _refusal(ValueError, policy_json.from_json, record)
     if refusal is not None:
         assert refusal
         return
     policies.check_policies(saved.policies, saved.ranges)
-    again = policies.to_json(
+    again = policy_json.to_json(
         saved.policies, ranges=saved.ranges, order=saved.order, fill=saved.fill
     )
-    reread = policies.from_json(json.dumps(again))
+    reread = policy_json.from_json(json.dumps(again))
     jax.tree.map(np.testing.assert_array_equal, saved.policies, reread.policies)
     assert saved[1:] == reread[1:]
 
@@ -144,7 +144,7 @@ def test_any_text_in_place_of_saved_policies_is_read_or_refused(data):
 )
 def test_text_that_breaks_parsers_is_refused_by_name(text):
     with pytest.raises(ValueError, match="saved policies"):
-        policies.from_json(text)
+        policy_json.from_json(text)
 
 
 @settings(QUICK, max_examples=60)

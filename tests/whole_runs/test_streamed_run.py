@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from aaa_jax import data
-from aaa_jax.augment import large_batch
+from aaa_jax.augment import standard
 from aaa_jax.train import errors, loop
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import run_directory
@@ -121,7 +121,7 @@ def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
     run = trained.load(never_stopped)
     split = trained.load_images(run, 1000)
     assert split.images.shape == (7, 16, 16, 3)
-    floats = large_batch.normalize(split.images, run.spec.mean, run.spec.std)
+    floats = standard.normalize(split.images, run.spec.mean, run.spec.std)
     logits = run.model.apply(run.variables, floats, train=False)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, split.labels)
     line = run_directory.read_lines(never_stopped, "metrics")[-1]

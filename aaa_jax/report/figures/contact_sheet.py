@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax.augment.checks import check_images
 from aaa_jax.augment.large_batch import FILL, Draws, apply_policies, draw
 from aaa_jax.augment.ops import OPS
 from aaa_jax.augment.policies import Policies, check_policies
-from aaa_jax.augment.standard import check_images
 
 MARGIN = 16  # pixels around the sheet and between the panel and the images
 GAP = 10  # between columns

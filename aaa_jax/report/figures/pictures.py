@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import data
-from aaa_jax.augment import policies
-from aaa_jax.augment.policies import Policies, SavedPolicies
+from aaa_jax.augment import policy_json
+from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.data.tfds_folder import data_folder, find_prepared
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet
@@ -138,7 +139,7 @@ def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
         if epoch not in found:
             continue
         line = found[epoch]
-        saved = policies.from_json(line)
+        saved = policy_json.from_json(line)
         losses = np.array(line["losses"], np.float64)
         ranks = {"highest": int(np.argmax(losses)), "lowest": int(np.argmin(losses))}
         if len(losses) == 1:
@@ -160,7 +161,7 @@ def _join(parts: Sequence[Policies]) -> Policies:
 
 
 def _in_words(saved: SavedPolicies) -> str:
-    entries = policies.to_json(saved.policies, ranges=saved.ranges)["policies"][0]
+    entries = policy_json.to_json(saved.policies, ranges=saved.ranges)["policies"][0]
     return "; ".join(
         " then ".join(f"{name} {magnitude}" for name, magnitude, _ in chain)
         for chain in entries

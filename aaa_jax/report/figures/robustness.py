@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import magnitudes, ops
 from aaa_jax.report import statistics
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Picture
@@ -95,7 +95,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
                 color="black" if value > 55 else "white",
             )
         axis.set_yticks(range(len(names)), names)
-        axis.set_xticks(range(policies.NUM_MAGNITUDES))
+        axis.set_xticks(range(magnitudes.NUM_MAGNITUDES))
         axis.grid(visible=False)
         figure.colorbar(image, ax=axis, label="accuracy (%)", shrink=0.9)
         style.label_axes(
@@ -254,7 +254,7 @@ def _probe_table(run: Run) -> np.ndarray:
     probe: Mapping[str, Any] = run.probe or {}
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
     table = np.asarray(probe["accuracy"], np.float64)
-    shape = (len(names), policies.NUM_MAGNITUDES)
+    shape = (len(names), magnitudes.NUM_MAGNITUDES)
     if table.shape != shape or sorted(probe["ops"]) != sorted(names):
         raise ReportError(
             f"{run.path / 'probe.json'} has {len(probe['ops'])} ops and a table of "

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from aaa_jax.augment import ops, policies
+from aaa_jax.augment import magnitudes, ops
 from aaa_jax.report import series
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Picture
@@ -126,7 +126,7 @@ def _draw_ops(axis: Axes, found: Windows, title: str, *, labels: bool = True) ->
 def _draw_magnitudes(
     axis: Axes, found: Windows, title: str, *, labels: bool = True
 ) -> None:
-    count = policies.NUM_MAGNITUDES
+    count = magnitudes.NUM_MAGNITUDES
     names = [str(magnitude) for magnitude in range(count)]
     names[0], names[-1] = "0 (weakest)", f"{count - 1} (strongest)"
     _stack(axis, found, names, style.magnitude_colors(count), labels=labels)

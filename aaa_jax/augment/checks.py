@@ -1,0 +1,103 @@
+"""What a person's arrays must be: images, whole numbers, a colour; else a clear error.
+
+Values are checked where an array is concrete; a tracer passes, its shape and dtype do
+not.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_images(what: str, images: Any, channels: int = 3) -> None:
+    """Refuses what is not uint8 [B, H, W, channels] with B > 0, and says what to do."""
+    shape = f"[B, H, W, {channels}]"
+    if not hasattr(images, "shape"):
+        raise ValueError(
+            f"{what} are {type(images).__name__}: an array uint8 {shape} is "
+            "needed, say numpy.asarray(images, numpy.uint8)"
+        )
+    if images.dtype != jnp.uint8:
+        raise ValueError(
+            f"{what} are {images.dtype}: uint8 from 0 to 255 is needed; values from 0 "
+            "to 1 become (255 * images).round().astype('uint8')"
+        )
+    if images.ndim != 4 or images.shape[-1] != channels or images.size == 0:
+        raise ValueError(
+            f"{what} {images.shape}: {shape} is needed, with one image or more"
+        )
+
+
+def check_integers(
+    what: str, values: jax.Array, shape: tuple[int, ...], highest: int | None
+) -> jax.Array:
+    """Whole numbers of any width as int32.
+
+    Args:
+        what: their name, for an error.
+        values: of JAX or NumPy.
+        shape: the shape that they must have.
+        highest: concrete entries must be from 0 to this; None: any entry passes.
+    """
+    check_array(what, values, shape, jnp.integer, "int32")
+    if highest is not None:
+        check_range(what, values, highest)
+    return jnp.asarray(values).astype(jnp.int32)
+
+
+def check_signs(what: str, values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Directions as int32; concrete entries must be +1 or -1."""
+    signs = check_integers(what, values, shape, None)
+    if not isinstance(signs, jax.core.Tracer):
+        entries = np.asarray(signs)
+        _refuse_entries(what, entries, abs(entries) == 1, "+1 or -1")
+    return signs
+
+
+def check_range(what: str, values: jax.Array, highest: int) -> None:
+    """Refuses a concrete array with an entry outside 0 to highest."""
+    if isinstance(values, jax.core.Tracer):
+        return
+    entries = np.asarray(values)
+    good = (entries >= 0) & (entries <= highest)
+    _refuse_entries(what, entries, good, f"from 0 to {highest}")
+
+
+def check_array(
+    what: str, values: jax.Array, shape: tuple[int, ...], kind: type, dtype: str
+) -> None:
+    """Refuses what is no array of this shape and kind of numbers."""
+    if not hasattr(values, "dtype"):
+        raise ValueError(
+            f"{what} is {type(values).__name__}: an array {dtype} {list(shape)} is "
+            "needed"
+        )
+    if values.shape != shape or not jnp.issubdtype(values.dtype, kind):
+        raise ValueError(
+            f"{what} is {values.dtype} {list(values.shape)}: {dtype} {list(shape)} is "
+            "needed"
+        )
+
+
+def check_color(fill: Sequence[int]) -> np.ndarray:
+    """A colour as uint8 [3]."""
+    color = np.asarray(fill)
+    if color.shape != (3,) or color.dtype.kind not in "iu":
+        raise ValueError(f"fill {fill}: three integers from 0 to 255 are needed")
+    if color.min() < 0 or color.max() > 255:
+        raise ValueError(f"fill {fill}: values from 0 to 255 are allowed")
+    return color.astype(np.uint8)
+
+
+def _refuse_entries(
+    what: str, entries: np.ndarray, good: np.ndarray, allowed: str
+) -> None:
+    """Names the first entry that is not good, if there is one."""
+    if not good.all():
+        place = [int(axis[0]) for axis in np.nonzero(~good)]
+        raise ValueError(
+            f"{what} has {entries[~good][0]} at {place}: {allowed} is allowed"
+        )
