@@ -18,7 +18,6 @@ NO_CORRUPTION = "no error under corruption"
 OPTIONAL = {  # package -> what lacks without it
     "tensorflow_datasets": NO_DATA,
     "array_record": NO_DATA,
-    "grain": "streamed data cannot be read, which the part input needs",
     "sklearn": "the digits cannot be prepared, which --tiny needs",
     "tqdm": NO_DATA,
     "matplotlib": "no report",

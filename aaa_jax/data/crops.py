@@ -12,6 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+SHARES = (0.08, 1.0)  # least and largest share of the image's area in a crop
+ASPECTS = (3 / 4, 4 / 3)  # least and largest width over height of a crop
 ATTEMPTS = 10  # boxes tried before the fallback
 # Two samples along a new pixel of s old ones answer a frequency f with cos(pi f s / 2),
 # its area with sinc(f s): near each other while f s <= 1, and f is at most 1/2.
@@ -46,14 +48,7 @@ def uniforms(key: Sequence[int], num_rows: int, num_columns: int) -> np.ndarray:
     return ((raw >> np.uint64(11)) * 2.0**-53).reshape(num_rows, num_columns)
 
 
-def crop_box(
-    numbers: Sequence[float],
-    height: int,
-    width: int,
-    *,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Box:
+def crop_box(numbers: Sequence[float], height: int, width: int) -> Box:
     """The random resized crop of a row (Szegedy et al., Going deeper, Sec. 6).
 
     An attempt draws the share of the area uniformly and the aspect log-uniformly; the
@@ -64,13 +59,11 @@ def crop_box(
         numbers: NUMBERS_PER_ROW uniform ones in [0, 1).
         height: of the image.
         width: of the image.
-        scale: least and largest share of the image's area.
-        ratio: least and largest width over height.
     """
-    low, high = math.log(ratio[0]), math.log(ratio[1])
+    low, high = math.log(ASPECTS[0]), math.log(ASPECTS[1])
     for attempt in range(ATTEMPTS):
         share, turn = numbers[2 * attempt], numbers[2 * attempt + 1]
-        area = height * width * (scale[0] + share * (scale[1] - scale[0]))
+        area = height * width * (SHARES[0] + share * (SHARES[1] - SHARES[0]))
         aspect = math.exp(low + turn * (high - low))
         box_height, box_width = (
             round(math.sqrt(area / aspect)),
@@ -80,7 +73,7 @@ def crop_box(
             top = int(numbers[2 * ATTEMPTS] * (height - box_height + 1))
             left = int(numbers[2 * ATTEMPTS + 1] * (width - box_width + 1))
             return Box(top, left, box_height, box_width)
-    aspect = min(max(width / height, ratio[0]), ratio[1])
+    aspect = min(max(width / height, ASPECTS[0]), ASPECTS[1])
     box_height = min(height, max(1, round(width / aspect)))
     box_width = min(width, max(1, round(height * aspect)))
     return Box(

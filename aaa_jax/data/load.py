@@ -5,7 +5,6 @@ range; the first that is not stops the load with a message that names it.
 """
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from aaa_jax.data.examples import (
     feature_keys,
     parse_record,
 )
-from aaa_jax.data.records import read_shards
+from aaa_jax.data.record_files import open_records
 from aaa_jax.data.tfds_folder import PREFIX, data_folder, find_prepared, open_prepared
 
 DECODE_CHUNK = 512  # images a thread decodes at a time
@@ -74,7 +73,12 @@ def load(
     """
     builder = open_dataset(name, data_dir)
     class_names, size = check_features(name, builder)
-    records = list(_parse(builder, split))
+    keys = feature_keys(builder)
+    stored = open_records(builder, split)
+    records = [
+        parse_record(stored.place(i), serialized, keys)
+        for i, serialized in enumerate(stored.read_all())
+    ]
     num_classes = len(class_names)
     labels = np.array([check_label(r, num_classes) for r in records], np.int32)
     if num_images is not None:
@@ -215,14 +219,6 @@ def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> A
 
         path = prepare_dataset(name, data_dir=folder)
     return open_prepared(path)
-
-
-def _parse(builder: Any, split: str) -> Iterator[Record]:
-    keys = feature_keys(builder)
-    for shard in read_shards(builder, split):
-        for offset, serialized in enumerate(shard.records):
-            place = f"record {shard.first + offset} of {shard.path}"
-            yield parse_record(place, serialized, keys)
 
 
 def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:

@@ -1,17 +1,22 @@
-"""Random access to the serialized records of a split.
+"""The serialized records of a split, read at any place and from any thread.
 
-array_record files are made for it. A TFRECORD file is not: its records' offsets are
-found once, by reading the headers alone, and kept beside the files where these may be
-written to. What the bytes mean does not belong here.
+array_record files are made for this, and their own package reads them. In a TFRECORD
+file one record follows another (TensorFlow, `tensorflow/core/lib/io/record_writer.h`),
+little-endian:
+
+    uint64 length, uint32 masked CRC of the 8 bytes of length,
+    bytes[length], uint32 masked CRC of the bytes          CRC: CRC-32C (Castagnoli)
+
+so all headers are read once, when the file is opened, to learn where the records lie.
+In both formats the checksum of a record is verified whenever it is read. What the bytes
+mean is said in `examples`.
 """
 
 import bisect
-import io
 import os
 import resource
-import threading
-import weakref
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +24,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aaa_jax.data.errors import BadRecord, DatasetError
-from aaa_jax.data.records import split_info
-from aaa_jax.data.tfrecord import FOOTER, HEADER, index_tfrecords
 
+HEADER = struct.Struct("<QI")
+FOOTER = struct.Struct("<I")
 SPARE_FILES = 256  # for everything else that the process opens
-OPENING_THREADS = 32  # waiting for disks, not computing
+OPENING_THREADS = 32  # they wait for disks, they do not compute
+WHAT_TO_DO = "Delete the dataset's folder and prepare it again, or copy it again"
+
+
+class RecordFile(NamedTuple):
+    """An open file.
+
+    Attributes:
+        num_records: how many it holds.
+        read: places in the file, from 0 -> the serialized records there.
+    """
+
+    num_records: int
+    read: Callable[[Sequence[int]], list[bytes]]
 
 
 class Records(NamedTuple):
@@ -31,15 +49,15 @@ class Records(NamedTuple):
 
     Attributes:
         paths: the files.
-        firsts: of each file, the place in the file of its first record in the split.
+        files: the same files, open.
+        firsts: of each file, the place in it of its first record in the split.
         ends: of each file, how many records of the split lie in it and those before.
-        read_from: (number of a file, place in it) -> the serialized record.
     """
 
     paths: tuple[Path, ...]
+    files: tuple[RecordFile, ...]
     firsts: tuple[int, ...]
     ends: tuple[int, ...]
-    read_from: Callable[[int, int], bytes]
 
     @property
     def num_records(self) -> int:
@@ -59,57 +77,86 @@ class Records(NamedTuple):
         """
         file, offset = self._locate(index)
         try:
-            return self.read_from(file, offset)
-        except BadRecord:
-            raise
-        except Exception as error:  # the reader's C++ statuses come as several types
-            raise BadRecord(f"{self.place(index)} cannot be read: {error}") from error
+            return self.files[file].read([offset])[0]
+        except Exception as error:  # array_record's C++ statuses come as several types
+            raise BadRecord(
+                f"{self.place(index)} cannot be read: {error}. {WHAT_TO_DO}"
+            ) from error
+
+    def read_all(self) -> list[bytes]:
+        """All records in stored order; many times as fast as one by one.
+
+        Raises:
+            BadRecord: a file is damaged.
+        """
+        found: list[bytes] = []
+        for file, first, end in zip(self.files, self.firsts, self.ends, strict=True):
+            places = range(first, first + end - len(found))
+            try:
+                found += file.read(places)
+            except Exception:  # as above; one by one, the bad record is named
+                found += [self.read(index) for index in range(len(found), end)]
+        return found
 
     def _locate(self, index: int) -> tuple[int, int]:
-        if not 0 <= index < self.num_records:
-            raise IndexError(f"record {index} of {self.num_records}")
         file = bisect.bisect_right(self.ends, index)
         before = self.ends[file - 1] if file else 0
         return file, self.firsts[file] + index - before
 
 
 def open_records(builder: Any, split: str) -> Records:
-    """The records of a split, every file opened and its count checked.
+    """The records of a split, in stored order; all its files are opened and counted.
 
     Args:
-        builder: of `prepared.open_prepared`.
+        builder: of `tfds_folder.open_prepared`.
         split: a TFDS split, slices such as "train[:90%]" included.
 
     Raises:
         DatasetError: no such split, a missing file, an unknown format.
         BadRecord: a damaged file, or one with fewer records than it should have.
     """
-    info = split_info(builder, split)
-    paths, firsts, takes = [], [], []
-    for instruction in info.file_instructions:
-        paths.append(Path(instruction.filename))
-        firsts.append(instruction.skip)
-        takes.append(
-            instruction.take
-            if instruction.take >= 0
-            else instruction.examples_in_shard - instruction.skip
-        )
+    dataset = f"{builder.info.full_name} in {builder.data_dir}"
+    parts = _split_info(builder, split, dataset).file_instructions
+    paths = [Path(part.filename) for part in parts]
     for path in paths:
         if not path.is_file():
-            raise DatasetError(
-                f"{path} is missing: prepare {builder.info.full_name} again"
-            )
+            raise DatasetError(f"{path} is missing: prepare {dataset} again")
     file_format = builder.info.file_format.value
-    if file_format not in READERS:
+    if file_format not in FORMATS:
         raise DatasetError(
-            f"{builder.info.full_name} in {builder.data_dir} is stored as "
-            f"{file_format}; {' and '.join(READERS)} are read"
+            f"{dataset} is stored as {file_format}; {' and '.join(FORMATS)} are read"
         )
     _allow_open_files(len(paths))
-    needed = [first + take for first, take in zip(firsts, takes, strict=True)]
-    read_from = READERS[file_format](paths, needed)
+    with ThreadPoolExecutor(OPENING_THREADS) as pool:
+        files = list(pool.map(FORMATS[file_format], paths))
+    takes = []
+    for path, file, part in zip(paths, files, parts, strict=True):
+        end = part.examples_in_shard if part.take < 0 else part.skip + part.take
+        if file.num_records < end:
+            raise BadRecord(
+                f"{path} has {file.num_records} records, its dataset_info.json says at "
+                f"least {end}: prepare the dataset again, or copy it again"
+            )
+        takes.append(end - part.skip)
+    firsts = tuple(part.skip for part in parts)
     ends = tuple(int(end) for end in np.cumsum(takes))
-    return Records(tuple(paths), tuple(firsts), ends, read_from)
+    return Records(tuple(paths), tuple(files), firsts, ends)
+
+
+def _split_info(builder: Any, split: str, dataset: str) -> Any:
+    """TFDS's SplitInfo of a split with at least one record."""
+    splits = builder.info.splits
+    try:
+        info = splits[split]
+        count = info.num_examples
+    except (ValueError, KeyError, AssertionError) as error:
+        raise DatasetError(
+            f"{dataset} has no split {split!r}: its splits are "
+            f"{', '.join(splits) or 'none'}, or a slice such as train[:90%]"
+        ) from error
+    if count < 1:
+        raise DatasetError(f"the split {split!r} of {dataset} is empty")
+    return info
 
 
 def _allow_open_files(more: int) -> None:
@@ -126,109 +173,82 @@ def _allow_open_files(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _array_record_reader(
-    paths: list[Path], needed: list[int]
-) -> Callable[[int, int], bytes]:
+def open_array_record(path: Path) -> RecordFile:
+    """An array_record file."""
     from array_record.python import array_record_module
 
-    def open_one(path: Path) -> Any:
-        try:
-            return array_record_module.ArrayRecordReader(
-                os.fspath(path),
-                options="readahead_buffer_size:0",  # single records, in any order
-                file_reader_buffer_size=32768,
-            )
-        except Exception as error:  # as above
-            raise BadRecord(
-                f"{path} is damaged: {error}. Delete the dataset's folder and prepare "
-                "it again, or copy it again"
-            ) from error
-
-    with ThreadPoolExecutor(OPENING_THREADS) as pool:
-        readers = list(pool.map(open_one, paths))
-    for path, reader, count in zip(paths, readers, needed, strict=True):
-        _check_count(path, count, reader.num_records())
-    return lambda file, offset: readers[file].read([offset])[0]
-
-
-def _tfrecord_reader(
-    paths: list[Path], needed: list[int]
-) -> Callable[[int, int], bytes]:
-    with ThreadPoolExecutor(OPENING_THREADS) as pool:
-        spans = list(pool.map(_spans, paths))
-    for path, found, count in zip(paths, spans, needed, strict=True):
-        _check_count(path, count, len(found))
-    files: dict[int, int] = {}
-    lock = threading.Lock()
-
-    def read(file: int, offset: int) -> bytes:
-        with lock:
-            if file not in files:
-                files[file] = os.open(paths[file], os.O_RDONLY)
-        start, length = (int(number) for number in spans[file][offset])
-        content = os.pread(files[file], length, start)
-        if len(content) != length:
-            raise BadRecord(f"record {offset} of {paths[file]} is cut short")
-        return content
-
-    weakref.finalize(read, _close, files)
-    return read
-
-
-def _close(files: dict[int, int]) -> None:
-    for file in files.values():
-        os.close(file)
-
-
-def _spans(path: Path) -> np.ndarray:
-    """Where the records of a TFRECORD file lie, int64 [n, 2]: start and length.
-
-    Kept in NAME.spans.npy beside the file, which counts while it is newer than the
-    file and can be that file's; a damaged one is made anew.
-    """
-    kept = path.with_name(f"{path.name}.spans.npy")
-    size = path.stat().st_size
     try:
-        if kept.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-            spans = np.load(io.BytesIO(kept.read_bytes()), allow_pickle=False)
-            if _can_be_spans(spans, size):
-                return spans[:-1]
-    except Exception:  # NumPy raises many kinds on a damaged file
-        pass
-    spans = index_tfrecords(path)
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, np.concatenate([spans, [[size, 0]]]))
-        partial.replace(kept)
-    except OSError:  # a folder that only others write to: found anew each time
-        partial.unlink(missing_ok=True)
-    return spans
-
-
-def _can_be_spans(spans: np.ndarray, size: int) -> bool:
-    """Whether kept spans cover a file of that size, record after record."""
-    if spans.dtype != np.int64 or spans.shape[1:] != (2,) or len(spans) == 0:
-        return False
-    starts, lengths = spans[:-1].T
-    ends = np.concatenate([[0], starts + lengths + FOOTER.size])
-    return bool(
-        spans[-1].tolist() == [size, 0]
-        and (lengths >= 0).all()
-        and (starts == ends[:-1] + HEADER.size).all()
-        and ends[-1] == size
-    )
-
-
-def _check_count(path: Path, wanted: int, present: int) -> None:
-    if present < wanted:
-        raise BadRecord(
-            f"{path} has {present} records, its dataset_info.json says at least "
-            f"{wanted}: prepare the dataset again, or copy it again"
+        reader = array_record_module.ArrayRecordReader(
+            os.fspath(path),
+            options="readahead_buffer_size:0",  # single records, in any order
+            file_reader_buffer_size=32768,
         )
+    except Exception as error:  # as in Records.read
+        raise BadRecord(f"{path} is damaged: {error}. {WHAT_TO_DO}") from error
+    return RecordFile(reader.num_records(), reader.read)
 
 
-READERS: dict[str, Callable[[list[Path], list[int]], Callable[[int, int], bytes]]] = {
-    "array_record": _array_record_reader,
-    "tfrecord": _tfrecord_reader,
+def open_tfrecord(path: Path) -> RecordFile:
+    """A TFRECORD file, of which all headers are read."""
+    spans = _find_tfrecords(path)
+
+    def read(places: Sequence[int]) -> list[bytes]:
+        with path.open("rb", buffering=0) as file:
+            return [_read_tfrecord(file.fileno(), *spans[place]) for place in places]
+
+    return RecordFile(len(spans), read)
+
+
+def _find_tfrecords(path: Path) -> np.ndarray:
+    """Where the records of a TFRECORD file lie, int64 [n, 2]: start and length."""
+    spans: list[tuple[int, int]] = []
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb", buffering=0) as file:
+        while at < size:
+            try:
+                length = _read_header(file.fileno(), at, size)
+            except ValueError as error:
+                raise BadRecord(
+                    f"record {len(spans)} of {path} is damaged: {error}. {WHAT_TO_DO}"
+                ) from error
+            spans.append((at + HEADER.size, length))
+            at += HEADER.size + length + FOOTER.size
+    return np.array(spans, np.int64).reshape(-1, 2)
+
+
+def _read_header(descriptor: int, at: int, size: int) -> int:
+    """The length of the record that begins at a place of a file of that size."""
+    header = os.pread(descriptor, HEADER.size, at)
+    if len(header) < HEADER.size:
+        raise ValueError("the file ends within its header")
+    length, stored = HEADER.unpack(header)
+    if masked_crc32c(header[:8]) != stored:
+        raise ValueError("the checksum of its length does not match")
+    left = size - at - HEADER.size - FOOTER.size
+    if length > left:
+        raise ValueError(f"it claims {length} bytes, {max(left, 0)} are left")
+    return int(length)
+
+
+def _read_tfrecord(descriptor: int, start: int, length: int) -> bytes:
+    content = os.pread(descriptor, length + FOOTER.size, start)
+    if len(content) < length + FOOTER.size:
+        raise ValueError("the file has become shorter")
+    if masked_crc32c(content[:length]) != FOOTER.unpack_from(content, length)[0]:
+        raise ValueError("its checksum does not match")
+    return content[:length]
+
+
+def masked_crc32c(content: bytes) -> int:
+    """The checksum of TFRECORD files: a CRC-32C, rotated and shifted."""
+    import google_crc32c
+
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+FORMATS: dict[str, Callable[[Path], RecordFile]] = {
+    "array_record": open_array_record,
+    "tfrecord": open_tfrecord,
 }

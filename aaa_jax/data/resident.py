@@ -20,26 +20,6 @@ def epoch_permutation(key: jax.Array, num_images: int) -> jax.Array:
     return jax.random.permutation(key, jnp.arange(num_images, dtype=jnp.int32))
 
 
-def step_indices(
-    permutation: jax.Array, step: jax.Array | int, *, batch_size: int
-) -> jax.Array:
-    """Which images make the mini-batch of a step, int32 [batch_size].
-
-    Args:
-        permutation: int32 [n], of `epoch_permutation`.
-        step: within the epoch, 0 to n // batch_size - 1; not checked beyond, as it may
-            be traced (a larger one gives the last full slice again).
-        batch_size: N, at most n.
-    """
-    chex.assert_rank(permutation, 1)
-    if not 1 <= batch_size <= permutation.shape[0]:
-        raise ValueError(
-            f"a mini-batch of {batch_size} images cannot be taken from "
-            f"{permutation.shape[0]}: N must be between 1 and the number of images"
-        )
-    return jax.lax.dynamic_slice_in_dim(permutation, step * batch_size, batch_size)
-
-
 def gather(
     images: jax.Array, labels: jax.Array, indices: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

@@ -43,7 +43,7 @@ GOAL = 375  # distinct images/s on two cores: a GPU at 3000 augmented images/s
 GOAL_CORES = 2
 MADE_UP = (500, 375)  # width and height of JPEGs that are made up
 PACKAGES = (
-    *("grain", "array-record", "tensorflow-datasets"),
+    *("array-record", "tensorflow-datasets"),
     *("tensorflow", "tensorflow-cpu"),
 )
 BUSY = (

@@ -162,7 +162,7 @@ def test_a_part_that_fails_does_not_keep_the_next_from_running(stand_in):
 def test_the_setup_names_what_reports_and_corruptions_need(capsys):
     assert gpu_setup.main([]) == 0
     printed = capsys.readouterr().out
-    for package in ("grain", "matplotlib", "sklearn", "tqdm", "skimage"):
+    for package in ("matplotlib", "sklearn", "tqdm", "skimage"):
         assert f"\n{package} is here\n" in printed
 
 

@@ -8,11 +8,11 @@ from PIL import Image
 from aaa_jax import data
 from aaa_jax.data import crops
 from benchmarks.input import __main__ as input_benchmark
-from tests.data.test_stream import write
+from tests.support.tfds_folders import write_pictures
 
 
 def test_the_quick_run_writes_all_rows(tmp_path, capsys):
-    write(tmp_path)
+    write_pictures(tmp_path)
     input_benchmark.main(
         ["--quick", "--name=tiny", f"--data_dir={tmp_path}", f"--out={tmp_path}"]
     )
@@ -45,7 +45,7 @@ def test_without_data_jpegs_are_made_up(tmp_path):
 
 
 def test_a_run_counts_distinct_images(tmp_path):
-    write(tmp_path)
+    write_pictures(tmp_path)
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     options = input_benchmark._parse(["--quick"])
     assert input_benchmark._ours(stream, options, "area", 1)() == 2 * 4
@@ -59,7 +59,7 @@ def test_the_goal_is_judged_by_the_cpu_seconds_of_each_resampling(speed, word):
     bilinear = row | {"name": "this loader, bilinear", "images_per_cpu_s": 500}
     record = {
         "machine": {"device": "d", "cpu": "c", "cores": 2, "os": "o", "commit": "x"},
-        "versions": {"grain": "1"},
+        "versions": {"jax": "1"},
         "load_average": 0.0,
         "name": "tiny train",
         "num_images": 5,

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from aaa_jax import data
 from aaa_jax.data.load import channel_statistics
 from aaa_jax.data.prepare.dataset import PREPARERS
+from aaa_jax.data.tfds_folder import data_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -217,13 +218,13 @@ def test_the_real_cifar10_loads_with_tfds_names_and_counts():
 
 def test_an_explicit_folder_wins_over_the_variable_over_the_default(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", "/from/variable")
-    assert data.data_folder("/explicit") == Path("/explicit")
-    assert data.data_folder("") == data.data_folder(None) == Path("/from/variable")
+    assert data_folder("/explicit") == Path("/explicit")
+    assert data_folder("") == data_folder(None) == Path("/from/variable")
     monkeypatch.delenv("TFDS_DATA_DIR")
-    assert data.data_folder() == Path.home() / "tensorflow_datasets"
-    assert data.data_folder("~/x") == Path.home() / "x"
+    assert data_folder() == Path.home() / "tensorflow_datasets"
+    assert data_folder("~/x") == Path.home() / "x"
     with pytest.raises(data.DatasetError, match="not a local path"):
-        data.data_folder("gs://bucket/data")
+        data_folder("gs://bucket/data")
 
 
 def test_the_variable_is_read_at_the_call_not_at_the_import(folder, monkeypatch):
@@ -241,21 +242,6 @@ def test_an_epoch_visits_every_image_once_in_an_order_of_its_own():
     assert (order[0] != order[2]).any()
     jitted = jax.jit(data.epoch_permutation, static_argnums=1)(keys[0], 50)
     np.testing.assert_array_equal(jitted, order[0])
-
-
-def test_the_steps_cut_the_order_in_consecutive_mini_batches():
-    order = data.epoch_permutation(jax.random.key(1), 50)
-    cut = jax.jit(data.step_indices, static_argnames="batch_size")
-    steps = [cut(order, jnp.int32(step), batch_size=16) for step in range(3)]
-    np.testing.assert_array_equal(np.concatenate(steps), order[:48])
-    np.testing.assert_array_equal(steps[2], data.step_indices(order, 2, batch_size=16))
-
-
-@pytest.mark.parametrize("size", [0, 51])
-def test_a_mini_batch_larger_than_the_dataset_is_refused(size):
-    order = jnp.arange(50, dtype=jnp.int32)
-    with pytest.raises(ValueError, match=f"{size} images cannot be taken from 50"):
-        data.step_indices(order, 0, batch_size=size)
 
 
 def test_gather_takes_what_numpy_indexing_takes():

@@ -1,105 +1,29 @@
-"""Reading prepared folders, whole and damaged; the folders are written by hand here."""
+"""Reading prepared folders, whole and damaged."""
 
+import io
 import json
 import struct
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from array_record.python import array_record_module
-from tensorboardX.record_writer import RecordWriter
+from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
 from aaa_jax import data
 from aaa_jax.data.decode import decode_rgb
-from aaa_jax.data.tfrecord import masked_crc32c, read_tfrecords
-
-FORMATS = ["array_record", "tfrecord"]
-RGB = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
-LABELS = np.arange(12) % 3
-
-
-def png(rgb):
-    return cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
-
-
-def jpeg(rgb):
-    return cv2.imencode(".jpg", rgb[..., ::-1])[1].tobytes()
-
-
-def example(encoded, label, name):
-    message = tf_example_pb2.Example()
-    feature = message.features.feature
-    feature["id"].bytes_list.value.append(name.encode())
-    feature["image"].bytes_list.value.append(encoded)
-    feature["label"].int64_list.value.append(int(label))
-    return message.SerializeToString()
-
-
-def examples(images=RGB, labels=LABELS, encode=png):
-    pairs = zip(images, labels, strict=True)
-    return [example(encode(x), y, f"n{i:02d}") for i, (x, y) in enumerate(pairs)]
-
-
-def write_records(path, records, file_format):
-    if file_format == "array_record":
-        writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
-    else:
-        writer = RecordWriter(str(path))
-    for record in records:
-        writer.write(record)
-    writer.close()
-
-
-def feature_json(kind, **content):
-    return {"pythonClassName": f"tensorflow_datasets.core.features.{kind}", **content}
-
-
-def write_dataset(
-    folder, shards, *, file_format="array_record", size=(8, 8), counts=None, name="tiny"
-):
-    """A TFDS folder as TFDS writes it: shards {split: [records of a file, ...]}."""
-    path = Path(folder) / name / "1.0.0"
-    path.mkdir(parents=True)
-    splits = []
-    for split, files in shards.items():
-        for number, records in enumerate(files):
-            file = f"{name}-{split}.{file_format}-{number:05d}-of-{len(files):05d}"
-            write_records(path / file, records, file_format)
-        splits.append(
-            {
-                "name": split,
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "numBytes": "1",
-                "shardLengths": [str(n) for n in counts or map(len, files)],
-            }
-        )
-    keys = [{"featureKey": "image"}, {"featureKey": "label"}]
-    info = {
-        "name": name,
-        "version": "1.0.0",
-        "fileFormat": file_format,
-        "splits": splits,
-        "supervisedKeys": {"tuple": {"items": keys}},
-    }
-    shape = {"dimensions": [*map(str, size), "3"]}
-    features = {
-        "id": feature_json("text_feature.Text", text={}),
-        "image": feature_json(
-            "image_feature.Image", image={"dtype": "uint8", "shape": shape}
-        ),
-        "label": feature_json(
-            "class_label_feature.ClassLabel", classLabel={"numClasses": "3"}
-        ),
-    }
-    both = feature_json(
-        "features_dict.FeaturesDict", featuresDict={"features": features}
-    )
-    (path / "dataset_info.json").write_text(json.dumps(info))
-    (path / "features.json").write_text(json.dumps(both))
-    (path / "label.labels.txt").write_text("ant\nbee\ncat\n")
-    return path
+from aaa_jax.data.record_files import Records, masked_crc32c, open_tfrecord
+from tests.support.tfds_folders import (
+    FORMATS,
+    LABELS,
+    RGB,
+    example,
+    examples,
+    jpeg,
+    png,
+    write_dataset,
+    write_records,
+)
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -140,24 +64,17 @@ def test_a_dataset_outside_the_table_is_described_from_its_train_split(tmp_path)
 
 def test_images_of_another_kind_become_rgb():
     grey = RGB[0, ..., 0]
-    np.testing.assert_array_equal(
-        decode_rgb(cv2.imencode(".png", grey)[1].tobytes()), np.dstack([grey] * 3)
-    )
-    alpha = np.dstack([RGB[0][..., ::-1], grey])
-    np.testing.assert_array_equal(
-        decode_rgb(cv2.imencode(".png", alpha)[1].tobytes()), RGB[0]
-    )
-    deep = RGB[0][..., ::-1].astype(np.uint16) * 257
-    np.testing.assert_array_equal(
-        decode_rgb(cv2.imencode(".png", deep)[1].tobytes()), RGB[0]
-    )
+    bgr = RGB[0][..., ::-1]
+    for pixels, expected in (
+        (grey, np.dstack([grey] * 3)),
+        (np.dstack([bgr, grey]), RGB[0]),  # with an alpha channel
+        (bgr.astype(np.uint16) * 257, RGB[0]),
+    ):
+        encoded = cv2.imencode(".png", pixels)[1].tobytes()
+        np.testing.assert_array_equal(decode_rgb(encoded), expected)
 
 
 def test_a_jpeg_decodes_as_pillow_decodes_it():
-    import io
-
-    from PIL import Image
-
     # A smooth picture; both use libjpeg's exact upsampling, 2 levels are its variants.
     ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8), (32, 32))
     encoded = jpeg(np.dstack([ramp, ramp.T, ramp]))
@@ -299,41 +216,15 @@ def test_an_unread_format_is_refused_with_those_that_are_read(tmp_path):
         data.load("tiny", "train", data_dir=tmp_path)
 
 
-def crc32c_bit_by_bit(text):
-    crc = 0xFFFFFFFF
-    for byte in text:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def mask(crc):
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def test_checksums_equal_the_published_ones_and_the_definition(monkeypatch):
-    published = {  # RFC 3720, B.4; the last is the usual check value of a CRC
-        bytes(32): 0x8A9136AA,
-        b"\xff" * 32: 0x62A8AB43,
-        bytes(range(32)): 0x46DD794E,
-        b"123456789": 0xE3069283,
-    }
-    assert masked_crc32c(list(published)).tolist() == list(
-        map(mask, published.values())
-    )
-    random = np.random.default_rng(0)
-    texts = [random.bytes(n) for n in [0, 7, 1, 300, 7, 0, 64]]
-    expected = [mask(crc32c_bit_by_bit(text)) for text in texts]
-    assert masked_crc32c(texts).tolist() == expected
-    monkeypatch.setattr("aaa_jax.data.tfrecord.MAX_PADDED_BYTES", 128)
-    assert masked_crc32c(texts).tolist() == expected
-    assert masked_crc32c([]).tolist() == []
+def read_tfrecords(path, num_records=None):
+    file = open_tfrecord(path)
+    count = file.num_records if num_records is None else num_records
+    return Records((path,), (file,), (0,), (count,)).read_all()
 
 
 def test_records_of_any_length_come_back(tmp_path):
     records = [b"", b"a", bytes(1000), b"tail"]
-    write_records(tmp_path / "x", records, "tfrecord")
+    write_records(tmp_path / "x", records, "tfrecord")  # TensorBoardX's writer
     assert read_tfrecords(tmp_path / "x") == records
 
 
@@ -342,13 +233,13 @@ def test_a_flip_of_any_byte_of_a_tfrecord_file_is_found(tmp_path):
     whole = (tmp_path / "x").read_bytes()
     for at in range(len(whole)):
         (tmp_path / "x").write_bytes(flipped(whole, at))
-        with pytest.raises(data.BadRecord, match=r"record [01] .* is damaged"):
+        with pytest.raises(data.BadRecord, match=r"record [01] of .* checksum"):
             read_tfrecords(tmp_path / "x")
 
 
 def test_a_length_beyond_the_file_does_not_ask_for_memory(tmp_path):
     length = struct.pack("<Q", 2**60)
-    header = length + struct.pack("<I", mask(crc32c_bit_by_bit(length)))
+    header = length + struct.pack("<I", masked_crc32c(length))
     (tmp_path / "x").write_bytes(header + b"abc")
     with pytest.raises(data.BadRecord, match=r"record 0 .* claims"):
         read_tfrecords(tmp_path / "x")

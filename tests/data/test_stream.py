@@ -1,13 +1,10 @@
 """The streaming loader: order, crops, flips, hosts, threads, bad images, evaluation."""
 
-import gc
 import math
 import os
 import resource
 import threading
-import time
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,8 +12,15 @@ from PIL import Image
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
+from aaa_jax.data.stream import epoch_order
 from tests.data.test_load import real_data
-from tests.data.test_record_files import example, write_dataset
+from tests.support.tfds_folders import (
+    PICTURES,
+    example,
+    png,
+    write_dataset,
+    write_pictures,
+)
 
 M, N, SIDE = 2, 4, 16
 LAYOUT = batch_layout.group_layout(N, M, 2)
@@ -24,36 +28,10 @@ IMAGE_OF_ROW = batch_layout.image_of_row(LAYOUT)
 OPTIONS = data.StreamOptions(image_size=SIDE, num_threads=2)
 
 
-def picture(number):
-    """A smooth image of its own size and colours, uint8 [H, W, 3]."""
-    height, width = 20 + 3 * number % 25, 40 - 2 * number % 23
-    y, x = np.mgrid[:height, :width]
-    planes = [(number * 37 + c * 50 + 3 * y + 5 * x) % 256 for c in range(3)]
-    return cv2.GaussianBlur(np.stack(planes, -1).astype(np.uint8), (5, 5), 0)
-
-
-PICTURES = [picture(number) for number in range(11)]
-
-
-def png(pixels):
-    return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
-
-
-def write(folder, *, bad=(), file_format="array_record", labels=None):
-    """A dataset of PICTURES in two files; those in `bad` are cut short."""
-    labels = [i % 3 for i in range(len(PICTURES))] if labels is None else labels
-    records = [
-        example(png(p)[: 60 if i in bad else None], labels[i], f"n{i:02d}")
-        for i, p in enumerate(PICTURES)
-    ]
-    shards = {"train": [records[:5], records[5:]], "test": [records[:7]]}
-    return write_dataset(folder, shards, size=(-1, -1), file_format=file_format)
-
-
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
-    write(folder)
+    write_pictures(folder)
     return data.open_stream("tiny", "train", data_dir=folder)
 
 
@@ -67,8 +45,8 @@ def batches(stream, options=OPTIONS, *, rows=range(M * N), epoch=0, **steps):
         epoch=epoch,
         **steps,
     )
-    with made:
-        return list(made)
+    with made as found:
+        return list(found)
 
 
 def numbers_of(options, epoch, step, row):
@@ -134,7 +112,7 @@ ROUNDING = 1.6
 def expected_row(options, epoch, step, row, number=None):
     """The pixels and the label of a row; of another image than its own if told."""
     if number is None:
-        order = data.epoch_order(options.seed, epoch, len(PICTURES))
+        order = epoch_order(options.seed, epoch, len(PICTURES))
         number = order[step * N + IMAGE_OF_ROW[row]]
     pixels = PICTURES[number]
     numbers = numbers_of(options, epoch, step, row)
@@ -157,13 +135,13 @@ def test_rows_are_the_crops_that_their_draws_say(stream):
 
 
 def test_an_order_is_a_permutation_of_its_epoch_and_seed():
-    orders = [data.epoch_order(*key, 1000) for key in ((0, 0), (0, 1), (1, 0))]
+    orders = [epoch_order(*key, 1000) for key in ((0, 0), (0, 1), (1, 0))]
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(1000))
     # Two independent permutations agree in one place on average.
     assert (orders[0] == orders[1]).sum() < 10
     assert (orders[0] == orders[2]).sum() < 10
-    np.testing.assert_array_equal(orders[0], data.epoch_order(0, 0, 1000))
+    np.testing.assert_array_equal(orders[0], epoch_order(0, 0, 1000))
 
 
 def test_the_same_rows_on_any_threads_hosts_and_from_any_step(stream):
@@ -301,7 +279,7 @@ def test_a_fine_grid_aliases_under_bilinear_only(factor):
 
 
 def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
-    write(tmp_path)
+    write_pictures(tmp_path)
     stream = data.open_stream("tiny", "test", data_dir=tmp_path)
     found = evaluated(stream, OPTIONS, batch_size=3, resize=20)
     assert [batch.images.shape[0] for batch in found] == [3, 3, 3]
@@ -333,7 +311,7 @@ def evaluated(stream, options, **arguments):
 
 
 def test_a_bad_image_stops_the_run_with_its_name(tmp_path):
-    write(tmp_path, bad=[6])
+    write_pictures(tmp_path, bad=[6])
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     with pytest.raises(data.BadRecord, match=r"record 1 of .*00001.* \(id 'n06'\)"):
         batches(stream, epoch=1)  # which shows n06
@@ -342,19 +320,17 @@ def test_a_bad_image_stops_the_run_with_its_name(tmp_path):
 
 
 def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, caplog):
-    write(tmp_path, bad=[2, 6])
+    write_pictures(tmp_path, bad=[2, 6])
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     options = OPTIONS._replace(on_bad_image="skip", flip=False)
     epoch = next(
-        epoch
-        for epoch in range(100)
-        if set(data.epoch_order(0, epoch, 11)[:2]) == {2, 6}
+        epoch for epoch in range(100) if set(epoch_order(0, epoch, 11)[:2]) == {2, 6}
     )
     first = batches(stream, options, epoch=epoch)[0]
     assert sorted(stream.bad_images) == [2, 6]
     assert "n06" in stream.bad_images[6]
     # Both bad ones stand first: the third of the order comes in for both.
-    order = data.epoch_order(0, epoch, 11)
+    order = epoch_order(0, epoch, 11)
     for row in np.flatnonzero(IMAGE_OF_ROW <= 1):
         image, label = expected_row(options, epoch, 0, row, number=order[2])
         assert np.abs(first.images[row] - image).max() <= ROUNDING
@@ -369,21 +345,21 @@ def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, ca
 
 
 def test_a_dataset_of_bad_images_only_is_given_up(tmp_path):
-    write(tmp_path, bad=range(11))
+    write_pictures(tmp_path, bad=range(11))
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     with pytest.raises(data.DatasetError, match="100 images in a row are bad"):
         batches(stream, OPTIONS._replace(on_bad_image="skip"))
 
 
 def test_a_label_out_of_range_is_a_bad_record(tmp_path):
-    write(tmp_path, labels=[0] * 10 + [3])
+    write_pictures(tmp_path, labels=[0] * 10 + [3])
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     with pytest.raises(data.BadRecord, match="the label 3: labels are 0 to 2"):
         evaluated(stream, OPTIONS, batch_size=4, resize=20)
 
 
 def test_a_changed_byte_of_array_record_never_changes_an_image(tmp_path, stream):
-    path = sorted(write(tmp_path).glob("*train*"))[1]
+    path = sorted(write_pictures(tmp_path).glob("*train*"))[1]
     content = path.read_bytes()
     arguments = {"batch_size": 11, "resize": 20}
     (whole,) = evaluated(stream, OPTIONS, **arguments)
@@ -403,39 +379,27 @@ def test_a_changed_byte_of_array_record_never_changes_an_image(tmp_path, stream)
     assert all(str(path) in message for message in noticed)
 
 
-def test_tfrecords_are_read_at_random_by_an_index_kept_beside_them(tmp_path):
-    path = write(tmp_path / "a", file_format="tfrecord")
-    write(tmp_path / "b")
+def test_tfrecords_stream_as_array_record_does_and_a_damaged_one_is_named(tmp_path):
+    path = write_pictures(tmp_path / "a", file_format="tfrecord")
+    write_pictures(tmp_path / "b")
     streams = [
         data.open_stream("tiny", "train[3:]", data_dir=tmp_path / name)
         for name in ("a", "b")
     ]
     for one, other in zip(*map(batches, streams), strict=True):
         np.testing.assert_array_equal(one.images, other.images)
-    kept = sorted(path.glob("*.spans.npy"))
-    assert len(kept) == 2
-    before = [file.stat().st_mtime_ns for file in kept]
-    data.open_stream("tiny", "train", data_dir=tmp_path / "a")
-    assert [file.stat().st_mtime_ns for file in kept] == before
-    # Whatever is wrong with a kept index, it is found anew.
-    sound = np.load(kept[0])
-    for damage in (sound[:0], sound + 1, sound[1:], sound[::-1], sound[:, :1]):
-        np.save(kept[0], damage)
-        again = data.open_stream("tiny", "train[3:]", data_dir=tmp_path / "a")
-        np.testing.assert_array_equal(np.load(kept[0]), sound)
-    kept[0].write_bytes(b"PK\x03\x04 not NumPy's")
-    data.open_stream("tiny", "train", data_dir=tmp_path / "a")
-    for one, other in zip(batches(again), batches(streams[1]), strict=True):
-        np.testing.assert_array_equal(one.images, other.images)
-    # Another file of that name has another size, so its index is found anew.
     records = next(path.glob("*train*00000-of-00002"))
-    records.write_bytes(records.read_bytes()[:-4])
+    content = records.read_bytes()
+    records.write_bytes(content[:-100] + bytes(1) + content[-99:])
+    with pytest.raises(data.BadRecord, match=r"record 4 of .* checksum"):
+        evaluated(streams[0], OPTIONS, batch_size=4, resize=20)
+    records.write_bytes(content[:-4])
     with pytest.raises(data.BadRecord, match=r"record 4 of .* is damaged"):
         data.open_stream("tiny", "train", data_dir=tmp_path / "a")
 
 
 def test_files_that_lack_records_are_refused_on_opening(tmp_path):
-    first, second = sorted(write(tmp_path).glob("*train*"))
+    first, second = sorted(write_pictures(tmp_path).glob("*train*"))
     first.replace(second)
     with pytest.raises(data.DatasetError, match=r"00000-of-00002 is missing"):
         data.open_stream("tiny", "train", data_dir=tmp_path)
@@ -457,28 +421,24 @@ def few_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
-def test_more_files_than_may_be_open_are_allowed(tmp_path, few_files, file_format):
+def test_more_files_than_may_be_open_are_allowed(tmp_path, few_files):
     records = [[example(png(p), 0, f"n{i}")] for i, p in enumerate(PICTURES)]
-    write_dataset(tmp_path, {"train": records}, size=(-1, -1), file_format=file_format)
+    write_dataset(tmp_path, {"train": records}, size=(-1, -1))
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
     assert batch.weights.sum() == 11
-    del stream
-    gc.collect()
-    assert len(os.listdir("/dev/fd")) < few_files
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few_files
 
 
 def test_a_hard_limit_of_open_files_is_said(tmp_path, monkeypatch):
-    write(tmp_path)
+    write_pictures(tmp_path)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (20, 100))
     with pytest.raises(data.DatasetError, match=r"2 files, .* may open 100 at once"):
         data.open_stream("tiny", "train", data_dir=tmp_path)
 
 
 def test_a_subset_is_of_that_size_and_of_its_seed(stream, tmp_path):
-    write(tmp_path)
+    write_pictures(tmp_path)
     subsets = [
         data.open_stream("tiny", "train", data_dir=tmp_path, num_images=5, seed=seed)
         for seed in (0, 0, 1)
@@ -490,11 +450,7 @@ def test_a_subset_is_of_that_size_and_of_its_seed(stream, tmp_path):
         data.open_stream("tiny", "train", data_dir=tmp_path, num_images=12)
 
 
-def test_closing_stops_the_threads(stream):
-    def running():
-        names = [thread.name for thread in threading.enumerate()]
-        return [n for n in names if n.startswith(("decode", "grain-prefetch"))]
-
+def test_leaving_the_context_stops_the_threads(stream):
     made = data.train_batches(
         stream,
         OPTIONS,
@@ -503,24 +459,45 @@ def test_closing_stops_the_threads(stream):
         batch_size=N,
         epoch=0,
     )
-    next(made)
-    made.close()
-    until = time.monotonic() + 10
-    while running() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not running()
-    assert list(made) == []
+
+    def threads():
+        return [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+    with made as batches:
+        next(batches)
+        assert threads()
+    assert not threads()
 
 
-def test_wrong_numbers_are_refused(stream):
+def test_only_so_many_batches_are_begun_ahead(stream, monkeypatch):
+    begun = []
+    uniforms = crops.uniforms
+    monkeypatch.setattr(
+        crops,
+        "uniforms",
+        lambda key, *shape: begun.append(key) or uniforms(key, *shape),
+    )
+    layout = batch_layout.group_layout(1, 1, 1)
+    with data.train_batches(
+        stream,
+        OPTIONS._replace(prefetch=3),
+        image_of_row=batch_layout.image_of_row(layout),
+        rows=range(1),
+        batch_size=1,
+        epoch=0,
+    ) as made:
+        begun.clear()  # of the epoch's order
+        for number, _ in enumerate(made, start=1):
+            assert len(begun) == min(number + 3, 11)
+
+
+def test_steps_beyond_the_epoch_are_refused(stream):
     with pytest.raises(ValueError, match="11 images make 2 mini-batches of 4"):
         batches(stream, last_step=3)
-    with pytest.raises(ValueError, match="resized to 15 pixels and then cut to 16"):
-        data.evaluation_batches(stream, OPTIONS, batch_size=4, resize=15)
 
 
 def test_a_dataset_of_many_sizes_is_streamed_unless_told_otherwise(tmp_path):
-    write(tmp_path)
+    write_pictures(tmp_path)
     spec = data.describe("tiny", data_dir=tmp_path)
     assert (spec.loader, spec.image_size, spec.padding) == ("stream", 224, 0)
     assert (spec.num_classes, spec.test_split) == (3, "test")

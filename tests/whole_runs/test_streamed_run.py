@@ -13,7 +13,7 @@ from aaa_jax.train import errors, loop
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import run_directory
 from configs import digits
-from tests.data.test_stream import write
+from tests.support.tfds_folders import write_pictures
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -43,7 +43,7 @@ STREAMED = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
-    write(folder)
+    write_pictures(folder)
     return folder
 
 
@@ -103,7 +103,7 @@ def test_two_devices_see_the_rows_of_one(folder, never_stopped, tmp_path):
 
 
 def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
-    write(tmp_path / "data", bad=[3])
+    write_pictures(tmp_path / "data", bad=[3])
     with pytest.raises(errors.RunFailed, match="n03"):
         loop.train_and_evaluate(config_of(tmp_path / "data"), tmp_path / "a")
     skipping = config_of(tmp_path / "data", **{"data.on_bad_image": "skip"})
