@@ -22,15 +22,12 @@ is stopped goes on there.
 """
 
 import argparse
-import functools
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import data
@@ -48,7 +45,6 @@ VERSION = 1
 FILE = "corruption.json"
 PART = "corruption.part.json"
 NUM_IMAGES = 500  # where they are made; of a published set, all
-BATCH_SIZE = 100  # rows that the network sees at once
 Errors = dict[str, list[float]]  # corruption -> percent at each severity
 
 
@@ -71,7 +67,7 @@ def evaluate_runs(
         keep: is given a run's place and its errors so far, after each corruption.
         say: is given a line for each corruption.
     """
-    measures = [_measure(run) for run in runs]
+    measures = [_measure_error(run) for run in runs]
     errors = [dict(of_run) for of_run in known or [{} for _ in runs]]
     lacking = {
         name: [place for place, of_run in enumerate(errors) if name not in of_run]
@@ -94,6 +90,12 @@ def evaluate_runs(
         | {"clean_error": measure(clean.images, clean.labels)}
         for run, of_run, measure in zip(runs, errors, measures, strict=True)
     ]
+
+
+def _measure_error(run: trained.TrainedRun) -> Callable[..., float]:
+    """A function of images and labels: the network's error in percent."""
+    count = trained.make_counter(run)
+    return lambda images, labels: 100 * (1 - count(images, labels) / len(labels))
 
 
 def _record(
@@ -122,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         groups: dict[Any, list[trained.TrainedRun]] = {}
         for path in options.run:
             run = trained.load(path, data_dir=options.data_dir)
-            key = run.spec, run.data_dir, run.testing
+            key = run.spec, run.data_dir, run.test_view
             groups.setdefault(key, []).append(run)
         for runs in groups.values():
             sets = _evaluate_group(runs, options)
@@ -143,7 +145,8 @@ def _evaluate_group(
         clean = trained.load_images(runs[0], options.images)
         sets = read_sets(clean, options.corrupted, options.images)
     else:
-        clean = trained.load_images(runs[0], options.images or NUM_IMAGES)
+        wanted = NUM_IMAGES if options.images is None else options.images
+        clean = trained.load_images(runs[0], wanted)
         sets = make_sets(clean, options.frost, options.processes)
     longer = {"longer_side": max(clean.images.shape[1:3])}
     headers = [_header(run, sets) | longer for run in runs]
@@ -214,26 +217,6 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of CIFAR-10-C or CIFAR-100-C: NAME.npy and labels.npy are read",
     )
     return parser
-
-
-def _measure(run: trained.TrainedRun) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The network's error in percent on images uint8 [n, H, W, 3] with labels [n]."""
-
-    @jax.jit
-    def count(variables: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        of_batch = functools.partial(trained.count_correct, run, variables)
-        return jnp.sum(jax.lax.map(lambda batch: of_batch(*batch), (images, labels)))
-
-    def error(images: np.ndarray, labels: np.ndarray) -> float:
-        size = min(BATCH_SIZE, len(labels))
-        missing = -len(labels) % size
-        filled = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        rows = np.pad(labels.astype(np.int32), (0, missing), constant_values=-1)
-        batches = filled.reshape(-1, size, *images.shape[1:])
-        right = int(count(run.variables, batches, rows.reshape(-1, size)))
-        return 100 * (1 - right / len(labels))
-
-    return error
 
 
 if __name__ == "__main__":

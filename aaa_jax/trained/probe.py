@@ -3,9 +3,9 @@
     python -m aaa_jax.trained.probe RUN [--images=500] [--data-dir=DIR]
 
 Each (op, magnitude) pair of the search space is applied alone, to the same test images
-with the same random numbers, and the network of RUN's newest checkpoint is asked in
-evaluation mode. Test images, since a network knows its training images by heart and
-would name them whatever is left of the label. Writes RUN/probe.json:
+with the same random numbers, and the network of RUN's newest checkpoint is asked for
+their classes. Training images would not do: a network knows them by heart, and names
+their class whatever is left of it. Writes RUN/probe.json:
 
     {"version": 1, "step": int, "num_images": int, "clean_accuracy": float,
      "ops": [16 names], "accuracy": [16][10]}
@@ -15,7 +15,6 @@ that nobody could: compare with runs that trained on the pair.
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -32,8 +31,6 @@ from aaa_jax.trained import run as trained
 VERSION = 1
 FILE = "probe.json"
 DRAWS_SEED = 0
-# Rows that the network sees at once; the images are filled up to whole batches.
-BATCH_SIZE = 100
 
 
 class ProbeData(NamedTuple):
@@ -59,31 +56,29 @@ def probe(run: trained.TrainedRun, split: data.Dataset) -> dict[str, Any]:
         run: the network, its range table and fill.
         split: the images.
     """
-    batches = probe_data(split.images, split.labels)
+    batches = make_probe_data(split.images, split.labels)
     count = len(split.labels)
-    clean = functools.partial(trained.count_correct, run, run.variables)
-    clean_counts = jax.jit(lambda b: jax.lax.map(lambda x: clean(*x), b))
-    accuracy_of = pair_accuracy(run)
+    count_pair = make_pair_counter(run)
     accuracy = [
         [
-            float(accuracy_of(run.variables, batches, op, magnitude)) / count
+            float(count_pair(run.variables, batches, op, magnitude)) / count
             for magnitude in range(NUM_MAGNITUDES)
         ]
         for op in range(ops.NUM_SEARCH_OPS)
     ]
-    counts = clean_counts((batches.images, batches.labels))
+    clean = trained.make_counter(run)(split.images, split.labels)
     return {
         "version": VERSION,
         "step": run.step,
         "num_images": count,
-        "clean_accuracy": float(jnp.sum(counts)) / count,
+        "clean_accuracy": clean / count,
         "ops": [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]],
         "accuracy": accuracy,
     }
 
 
-def pair_accuracy(run: trained.TrainedRun) -> Callable[..., jax.Array]:
-    """(variables, batches, op, magnitude) -> how many are right, int32 []; jitted.
+def make_pair_counter(run: trained.TrainedRun) -> Callable[..., jax.Array]:
+    """A jitted function (variables, batches, op, magnitude) -> how many are right.
 
     Op and magnitude are arrays: one compilation serves all 160 pairs.
     """
@@ -109,8 +104,8 @@ def pair_accuracy(run: trained.TrainedRun) -> Callable[..., jax.Array]:
     return jax.jit(count)
 
 
-def probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
-    """Whole batches of images and fixed draws, the same whatever the run.
+def make_probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
+    """Batches of images with random numbers that are the same for every run.
 
     Args:
         images: uint8 [n, H, W, 3].
@@ -121,25 +116,16 @@ def probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
     """
     count, height, width = images.shape[:3]
     random = np.random.RandomState(DRAWS_SEED)  # its numbers never change
-    size = min(BATCH_SIZE, count)
-    missing = -count % size
     step = random.randint(1, max(count, 2), count)
     partners = images[(np.arange(count) + step) % count]
-    sign = random.choice(np.array([-1, 1]), count)
-    center = random.randint(0, (height, width), (count, 2))
-
-    def batched(values: np.ndarray, filling: int) -> jax.Array:
-        tail = np.full((missing, *values.shape[1:]), filling, values.dtype)
-        whole = np.concatenate([values, tail])
-        return jnp.asarray(whole.reshape(-1, size, *values.shape[1:]))
-
+    sign = random.choice(np.array([-1, 1], np.int32), count)
+    center = random.randint(0, (height, width), (count, 2)).astype(np.int32)
     return ProbeData(
-        images=batched(images, 0),
-        labels=batched(labels.astype(np.int32), -1),
-        partners=batched(partners, 0),
+        images=trained.in_batches(images, 0),
+        labels=trained.in_batches(labels.astype(np.int32), -1),
+        partners=trained.in_batches(partners, 0),
         draws=large_batch.OpDraws(
-            sign=batched(sign.astype(np.int32), 1),
-            center=batched(center.astype(np.int32), 0),
+            sign=trained.in_batches(sign, 1), center=trained.in_batches(center, 0)
         ),
     )
 

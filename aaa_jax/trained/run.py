@@ -1,14 +1,15 @@
-"""A trained network read back from a run directory, to be looked at, not trained on.
+"""A trained network read back from a run directory, with what one needs to use it.
 
-Read-only: the run may still be going. Its newest checkpoint is copied before it is
-opened, so that nothing there is renamed, removed or locked. Only `config.json` and the
-target network's leaves of the checkpoint are used, whatever the rest of it has become.
+Nothing is written, renamed or locked: the run may still be going on. Only some keys of
+`config.json`, the last line of `policies.jsonl` and the network's leaves of the newest
+checkpoint are read, so that runs of other versions of this program can be read as well.
 """
 
+import functools
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from etils import epath
+from flax import traverse_util
 
 from aaa_jax import data
 from aaa_jax.augment import magnitudes, standard
@@ -25,42 +27,36 @@ from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.train import evaluate
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory
 
-STREAM_BATCH = 64  # images that are decoded at a time
-READ = (  # keys of the config
+BATCH_SIZE = 100  # images that the network sees at once
+DECODED_TOGETHER = 64  # images of a streamed dataset
+KEYS_READ = (
     *("data.name", "data.dir", "data.loader", "data.image_size", "data.resample"),
     *("data.on_bad_image", "data.num_threads", "evaluation.image_size"),
     *("evaluation.resize", "model.name", "model.options", "model.dtype", "batch_size"),
     *("batch_norm.group_size", "batch_norm.grouping", "policies.num_policies"),
     *("policies.ranges", "policies.fill"),
 )
-# Where `program.RunState` keeps the network.
-_VARIABLES = {"params": "train.params", "batch_stats": "train.batch_stats"}
 
 
 class TrainedError(RuntimeError):
-    """A run directory that no network can be read from; the message says why."""
+    """No network can be read from a run directory; the message says why."""
 
 
 # What the commands of this room print as one line.
 ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError)
 
 
-class Testing(NamedTuple):
-    """How a run tests its network on a streamed split.
+class TestView(NamedTuple):
+    """How a run makes its test images of a streamed dataset.
 
     Attributes:
-        image_size: side of the centre crop in pixels.
-        resize: short side before it.
-        resample: see `data.StreamOptions`, as the next two.
-        on_bad_image: as there.
-        num_threads: as there.
+        options: of the stream; its `image_size` is the side of the square cut from the
+            middle of an image.
+        resize: length of the image's shorter side before the cut.
     """
 
-    image_size: int
+    options: data.StreamOptions
     resize: int
-    resample: str
-    on_bad_image: str
-    num_threads: int
 
 
 class TrainedRun(NamedTuple):
@@ -71,11 +67,11 @@ class TrainedRun(NamedTuple):
         step: steps done when the checkpoint was saved.
         model: the target network.
         variables: its params and batch_stats.
-        spec: the dataset's facts.
-        data_dir: where the dataset lives; None: where it is by default.
-        ranges: the run's range table, of the search space's ten magnitudes.
-        fill: colour of moved-in pixels.
-        testing: how test images are made of a stream; None: they are as stored.
+        spec: the dataset: classes, size and normalisation of its images.
+        data_dir: the folder of the datasets; None: the default.
+        ranges: name of the table from magnitudes to values, with ten magnitudes.
+        fill: colour of pixels that an op moves in.
+        test_view: how streamed test images are made; None: they are used as stored.
     """
 
     path: epath.Path
@@ -86,7 +82,7 @@ class TrainedRun(NamedTuple):
     data_dir: str | None
     ranges: str
     fill: tuple[int, int, int]
-    testing: Testing | None = None
+    test_view: TestView | None = None
 
 
 def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
@@ -97,54 +93,32 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         data_dir: folder of the datasets; None: as the run's config says.
 
     Raises:
-        TrainedError: there is no run, or no sound checkpoint of this network in it.
-        metrics.RunDirectoryError: its config cannot be read.
-        data.DatasetError: the dataset is not in the table and cannot be read.
+        TrainedError: there is no run, or no sound checkpoint of its network.
+        RunDirectoryError: a file of the run cannot be read.
+        DatasetError: the dataset is needed for its facts, and cannot be read.
     """
     path = epath.Path(workdir).expanduser()
-    if not (path / "config.json").exists():
-        raise TrainedError(
-            f"{path} is no run directory: it has no config.json; give the --workdir of "
-            "a run of launch.py"
-        )
     config = _read_config(path)
-    where = data_dir or config.data.dir or None
+    data_dir = data_dir or config.data.dir or None
     spec = data.describe(
         config.data.name,
-        data_dir=where,
+        data_dir=data_dir,
         loader=config.data.loader,
         image_size=config.data.image_size,
     )
-    try:
-        model = build_model(config, spec.num_classes)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise TrainedError(f"{path}/config.json: {error}") from error
+    model = build_model(config, spec.num_classes)
     step, leaves = _newest_checkpoint(path)
-    size = spec.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    variables = _variables(path, model, images, leaves)
+    is_streamed = spec.loader == "stream"
     return TrainedRun(
         path=path,
         step=step,
         model=model,
-        variables=variables,
+        variables=_find_variables(path, model, spec.image_size, leaves),
         spec=spec,
-        data_dir=where,
-        ranges=_ranges(path, config.policies.ranges),
-        # With "alpha", moved-in pixels are the dataset's mean when the network sees
-        # them, as with "dataset".
-        fill=spec.fill
-        if config.policies.fill == "alpha"
-        else FILLS.get(config.policies.fill, spec.fill),
-        testing=Testing(
-            config.evaluation.image_size or spec.image_size,
-            config.evaluation.resize,
-            config.data.resample,
-            config.data.on_bad_image,
-            config.data.num_threads,
-        )
-        if spec.loader == "stream"
-        else None,
+        data_dir=data_dir,
+        ranges=_find_ranges(path, config.policies.ranges),
+        fill=_find_fill(config.policies.fill, spec),
+        test_view=_find_test_view(config, spec) if is_streamed else None,
     )
 
 
@@ -160,10 +134,10 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
         num_images: how many, at least one a class if stratified; None: all.
 
     Raises:
-        data.DatasetError: there are no such images.
+        DatasetError: there are no such images.
     """
-    if run.testing is not None:
-        return _streamed_images(run, run.testing, num_images)
+    if run.test_view is not None:
+        return _load_streamed_images(run, run.test_view, num_images)
     split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
     if num_images is None or num_images >= len(split.labels):
         return split
@@ -171,22 +145,18 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     return split._replace(images=split.images[kept], labels=split.labels[kept])
 
 
-def _streamed_images(
-    run: TrainedRun, testing: Testing, num_images: int | None
+def _load_streamed_images(
+    run: TrainedRun, view: TestView, num_images: int | None
 ) -> data.Dataset:
-    """Test images resized and cut as `data.evaluation_batches` does for a run."""
-    where = run.spec.name, run.spec.test_split
-    stream = data.open_stream(*where, data_dir=run.data_dir)
-    if num_images is not None and num_images < stream.num_images:
-        stream = data.open_stream(*where, data_dir=run.data_dir, num_images=num_images)
-    options = data.StreamOptions(
-        image_size=testing.image_size,
-        resample=testing.resample,
-        on_bad_image=testing.on_bad_image,
-        num_threads=testing.num_threads,
+    """Test images of a streamed dataset, decoded, resized and cut."""
+    open_split = functools.partial(
+        data.open_stream, run.spec.name, run.spec.test_split, data_dir=run.data_dir
     )
+    stream = open_split()
+    if num_images is not None and num_images < stream.num_images:
+        stream = open_split(num_images=num_images)
     with data.evaluation_batches(
-        stream, options, batch_size=STREAM_BATCH, resize=testing.resize
+        stream, view.options, batch_size=DECODED_TOGETHER, resize=view.resize
     ) as batches:
         kept = [
             (images[weights > 0], labels[weights > 0])
@@ -199,7 +169,7 @@ def _streamed_images(
 def count_correct(
     run: TrainedRun, variables: Any, images: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """How many images the network in evaluation mode gets right: int32 [].
+    """How many images the network, in evaluation mode, gets right: int32 [].
 
     Args:
         run: whose network and normalisation.
@@ -210,6 +180,72 @@ def count_correct(
     floats = standard.normalize(images, run.spec.mean, run.spec.std)
     logits: Any = run.model.apply(variables, floats, train=False)
     return evaluate.batch_sums(logits, labels)["top1"]
+
+
+def make_counter(run: TrainedRun) -> Callable[[np.ndarray, np.ndarray], int]:
+    """A function that counts which of n images the network gets right.
+
+    It takes images uint8 [n, H, W, 3] and labels int [n]. Each n is compiled once.
+    """
+
+    @jax.jit
+    def count(variables: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
+        of_batch = functools.partial(count_correct, run, variables)
+        return jnp.sum(jax.lax.map(lambda batch: of_batch(*batch), (images, labels)))
+
+    def counter(images: np.ndarray, labels: np.ndarray) -> int:
+        rows = in_batches(labels.astype(np.int32), -1)
+        return int(count(run.variables, in_batches(images, 0), rows))
+
+    return counter
+
+
+def in_batches(values: np.ndarray, filling: int) -> jax.Array:
+    """Values [n, …] as whole batches [batches, B, …]; the last is filled up."""
+    size = min(BATCH_SIZE, len(values))
+    missing = ((0, -len(values) % size), *[(0, 0)] * (values.ndim - 1))
+    whole = np.pad(values, missing, constant_values=filling)
+    return jnp.asarray(whole.reshape(-1, size, *values.shape[1:]))
+
+
+def write_json(run: TrainedRun, name: str, record: dict[str, Any]) -> None:
+    """Puts a file of one JSON object into the run directory, whole or not at all.
+
+    Raises:
+        TrainedError: it cannot be written there.
+    """
+    path = run.path / name
+    try:
+        atomic_files.write_whole(path, (json.dumps(record) + "\n").encode())
+    except OSError as error:
+        raise TrainedError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read_config(path: epath.Path) -> ml_collections.ConfigDict:
+    """The config of a run, in which all that is read here has been checked."""
+    if not (path / "config.json").exists():
+        raise TrainedError(
+            f"{path} is no run directory: it has no config.json; give the --workdir of "
+            "a run of launch.py"
+        )
+    recorded = run_directory.read_config(path)
+    try:
+        check_values(recorded, KEYS_READ)
+        config = ml_collections.ConfigDict(_with_tuples(recorded))
+        build_model(config, 2)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise TrainedError(
+            f"{path}/config.json is not the config of a run of launch.py, or damaged: "
+            f"{error}"
+        ) from error
+    return config
+
+
+def _with_tuples(value: Any) -> Any:
+    """The tuples of a config, which JSON has as lists."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _newest_checkpoint(path: epath.Path) -> tuple[int, dict[str, np.ndarray]]:
@@ -267,80 +303,55 @@ def _copy(source: epath.Path, target: epath.Path) -> None:
             item.copy(target / item.name)
 
 
-def _variables(
-    path: epath.Path,
-    model: nn.Module,
-    images: jax.ShapeDtypeStruct,
-    leaves: Mapping[str, np.ndarray],
+def _find_variables(
+    path: epath.Path, model: nn.Module, side: int, leaves: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """The network's variables out of a checkpoint's leaves."""
-    shapes: Any = jax.eval_shape(
-        lambda floats: model.init(jax.random.key(0), floats, train=False),
-        images,
-    )
-
-    def take(place: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        inner = jax.tree_util.keystr(place, simple=True, separator=".")
-        name = f"{_VARIABLES[kind]}.{inner}"
-        saved = leaves.get(name)
+    """The network's variables among a checkpoint's leaves."""
+    images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    init = functools.partial(model.init, train=False)
+    shapes = jax.eval_shape(init, jax.random.key(0), images)
+    variables = {}
+    for name, leaf in traverse_util.flatten_dict(shapes, sep=".").items():
+        saved = leaves.get(f"train.{name}")
         if saved is None or saved.shape != leaf.shape:
             there = "nothing" if saved is None else f"shape {saved.shape}"
             raise TrainedError(
-                f"the checkpoint of {path} has {there} for {name}, where the network "
-                f"of its config.json has shape {leaf.shape}: read it with the version "
-                "that wrote it"
+                f"the checkpoint of {path} has {there} for train.{name}, where the "
+                f"network of its config.json has shape {leaf.shape}: read it with the "
+                "version that wrote it"
             )
-        return jnp.asarray(saved, leaf.dtype)
-
-    variables = {}
-    for kind in _VARIABLES:
-        tree = shapes.get(kind, {})
-        variables[kind] = jax.tree_util.tree_map_with_path(take, tree)
-    return variables
+        variables[name] = jnp.asarray(saved, leaf.dtype)
+    return traverse_util.unflatten_dict(variables, sep=".")
 
 
-def _ranges(path: epath.Path, configured: str) -> str:
-    """The range table that the run's policies are recorded with, else the config's."""
-    lines = run_directory.read_lines(path, "policies")
-    recorded = str(lines[-1].get("ranges", configured)) if lines else configured
-    table = magnitudes.RANGES.get(recorded)
-    if table is None:
-        raise TrainedError(
-            f"{path}/policies.jsonl has ranges {recorded[:40]!r} in its last line: one "
-            f"of {', '.join(magnitudes.RANGES)} is needed"
-        )
-    is_search_space = table.num_magnitudes == magnitudes.NUM_MAGNITUDES
-    return recorded if is_search_space else configured
+def _find_ranges(path: epath.Path, configured: str) -> str:
+    """The range table that the run's last policies were applied with.
 
-
-def _read_config(path: epath.Path) -> ml_collections.ConfigDict:
-    """The config of a run, of which what is read here has been checked."""
-    recorded = run_directory.read_config(path)
-    try:
-        check_values(recorded, READ)
-        return ml_collections.ConfigDict(_with_tuples(recorded))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TrainedError(
-            f"{path}/config.json is not the config of a run of launch.py, or damaged: "
-            f"{error}"
-        ) from error
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that they were in the config."""
-    if isinstance(value, Mapping):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(_with_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def write_json(run: TrainedRun, name: str, record: dict[str, Any]) -> None:
-    """Puts a file of one JSON object into the run directory, whole or not at all.
-
-    Raises:
-        TrainedError: it cannot be written there.
+    It is the config's, unless the run's policy source has one of its own, which is used
+    if it has the ten magnitudes of the search space.
     """
-    path = run.path / name
-    try:
-        atomic_files.write_whole(path, (json.dumps(record) + "\n").encode())
-    except OSError as error:
-        raise TrainedError(f"cannot write {path}: {error.strerror or error}") from error
+    lines = run_directory.read_lines(path, "policies")
+    recorded = lines[-1].get("ranges", configured) if lines else configured
+    table = magnitudes.RANGES[recorded]
+    fits = table.num_magnitudes == magnitudes.NUM_MAGNITUDES
+    return recorded if fits else configured
+
+
+def _find_fill(name: str, spec: data.DatasetSpec) -> tuple[int, int, int]:
+    """The colour of `policies.fill`.
+
+    "alpha" makes moved-in pixels transparent: the network sees the dataset's mean.
+    """
+    return spec.fill if name == "alpha" else FILLS.get(name, spec.fill)
+
+
+def _find_test_view(
+    config: ml_collections.ConfigDict, spec: data.DatasetSpec
+) -> TestView:
+    options = data.StreamOptions(
+        image_size=config.evaluation.image_size or spec.image_size,
+        resample=config.data.resample,
+        on_bad_image=config.data.on_bad_image,
+        num_threads=config.data.num_threads,
+    )
+    return TestView(options, config.evaluation.resize)

@@ -6,6 +6,7 @@ import numpy as np
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import range_table
 from aaa_jax.trained import probe
+from aaa_jax.trained import run as trained
 from tests.oracles import pillow_ops
 from tests.oracles.by_hand import (
     COUNT,
@@ -45,19 +46,21 @@ def expected_accuracy(run, split, batches) -> list[list[float]]:
 
 
 def test_every_pair_has_the_accuracy_that_pillow_and_numpy_find(monkeypatch):
-    monkeypatch.setattr(probe, "BATCH_SIZE", 10)  # three batches, the last not full
+    monkeypatch.setattr(trained, "BATCH_SIZE", 10)  # three batches, the last not full
     programs = []
-    make = probe.pair_accuracy
+    make = probe.make_pair_counter
     monkeypatch.setattr(
-        probe, "pair_accuracy", lambda run: programs.append(make(run)) or programs[0]
+        probe,
+        "make_pair_counter",
+        lambda run: programs.append(make(run)) or programs[0],
     )
     run, split = make_run("autoaugment"), make_split()  # not the default's
-    # The labels are what the network says of the clean images, but for two.
+    # The labels are what the network says of the clean images except for two.
     labels = numpy_answers(run, split.images).astype(np.int32)
     labels[:2] = (labels[:2] + 1) % NUM_CLASSES
     split = split._replace(labels=labels)
     result = probe.probe(run, split)
-    batches = probe.probe_data(split.images, split.labels)
+    batches = probe.make_probe_data(split.images, split.labels)
     expected = expected_accuracy(run, split, batches)
     np.testing.assert_allclose(result["accuracy"], expected, rtol=1e-12)
     assert len({value for row in expected for value in row}) > 5
@@ -72,7 +75,7 @@ def test_draws_are_fixed_and_no_image_is_its_own_partner():
     split = make_split()
     images = np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
     images = np.broadcast_to(images, (COUNT, 4, 4, 3))
-    first, second = (probe.probe_data(images, split.labels) for _ in range(2))
+    first, second = (probe.make_probe_data(images, split.labels) for _ in range(2))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.any(np.asarray(first.partners) == images[None])
