@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from flax.traverse_util import flatten_dict
 
 from aaa_jax import data, models
 from aaa_jax.augment import batch_layout, coefficients
@@ -32,6 +33,43 @@ STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 T = TypeVar("T")
+
+
+class Splits(NamedTuple):
+    """The dataset of a run, opened.
+
+    Attributes:
+        spec: what the dataset is.
+        train: its train split, or a subset; decoded, or open for streaming.
+        test: its test split, likewise.
+        num_images: of the train split.
+        image_shape: (H, W, C) of a row.
+    """
+
+    spec: data.DatasetSpec
+    train: data.Dataset | data.Stream
+    test: data.Dataset | data.Stream
+    num_images: int
+    image_shape: tuple[int, ...]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether steps and tests get rows from the host."""
+        return isinstance(self.train, data.Stream)
+
+
+class EvaluationView(NamedTuple):
+    """How test images are batched and, where they are streamed, cut.
+
+    Attributes:
+        batch_size: images, over all devices.
+        resize: the short side in pixels before the centre crop.
+        image_size: side of the centre crop.
+    """
+
+    batch_size: int
+    resize: int
+    image_size: int
 
 
 class StepRecipe(NamedTuple):
@@ -72,6 +110,9 @@ class Experiment(NamedTuple):
         recipe: the static part of a training step.
         total_steps: of the whole run.
         planned_steps: what the schedules run over (``max_steps`` does not shorten it).
+        stream: how the records of a streamed train split become rows.
+        evaluation_view: how test images are batched and cut.
+        test_every_steps: steps between two tests, whole epochs.
         scale: below 1 for a cell of a shrunken table, which every output tells.
     """
 
@@ -82,11 +123,18 @@ class Experiment(NamedTuple):
     recipe: StepRecipe
     total_steps: int
     planned_steps: int
+    stream: data.StreamOptions
+    evaluation_view: EvaluationView
+    test_every_steps: int
     scale: float = 1.0
 
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch is over after so many steps; the last may be cut short."""
         return step == self.total_steps or step % self.recipe.steps_per_epoch == 0
+
+    def is_tested(self, step: int) -> bool:
+        """Whether the epoch that is over after so many steps is evaluated."""
+        return step == self.total_steps or step % self.test_every_steps == 0
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
@@ -101,6 +149,24 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     _named(build_source, config)
     _named(_layout, config)
     _check_warmup(config)
+
+
+def open_splits(config: ml_collections.ConfigDict) -> Splits:
+    """What the dataset is, its train split or a subset, its test split."""
+    c = config.data
+    where, subset = c.dir or None, c.num_train_images or None
+    spec = data.describe(
+        c.name, data_dir=where, loader=c.loader, image_size=c.image_size
+    )
+    some = {"data_dir": where, "num_images": subset, "seed": config.seed}
+    if spec.loader == "stream":
+        stream = data.open_stream(c.name, spec.train_split, **some)
+        tested = data.open_stream(c.name, spec.test_split, data_dir=where)
+        shape = (spec.image_size, spec.image_size, 3)
+        return Splits(spec, stream, tested, stream.num_images, shape)
+    train = data.load(c.name, spec.train_split, **some)
+    test = data.load(c.name, spec.test_split, data_dir=where)
+    return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
 
 
 def build(
@@ -137,6 +203,13 @@ def build(
         recipe=_recipe(config, info, source, steps_per_epoch),
         total_steps=min(planned, config.max_steps or planned),
         planned_steps=planned,
+        stream=_stream_options(config, info),
+        evaluation_view=EvaluationView(
+            config.evaluation.batch_size,
+            config.evaluation.resize,
+            config.evaluation.image_size or info.image_size,
+        ),
+        test_every_steps=config.evaluation.every_epochs * steps_per_epoch,
         scale=config.scale,
     )
 
@@ -232,7 +305,7 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
 
 def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
     """Every dotted key that may differ when a run goes on."""
-    keys = flat_values(config)
+    keys = flatten_dict(config.to_dict(), sep=".")
     return [key for key in keys if key == "max_steps" or not changes_numbers(key)]
 
 
@@ -244,18 +317,6 @@ def require_steps_left(experiment: Experiment, step: int) -> None:
             f"max_steps is {total}, but the run is at step {step} already: set it to "
             f"at least {step}, or to 0"
         )
-
-
-def flat_values(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Every value of a config by its dotted key."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            inner = flat_values(value)
-            flat |= {f"{name}.{key}": item for key, item in inner.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
@@ -316,7 +377,7 @@ def _recipe(
     rows = RowRecipe(
         layout=_layout(config),
         padding=0 if streamed else config.augment.padding,
-        flip=flips(config, info) and not streamed,
+        flip=_flips(config, info) and not streamed,
         shared_crops=config.augment.crops == "shared",
         policy_first=(source.order or config.policies.order) == "policy_first",
         ranges=source.ranges or config.policies.ranges,
@@ -337,7 +398,22 @@ def _recipe(
     )
 
 
-def flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
+def _stream_options(
+    config: ml_collections.ConfigDict, info: data.DatasetSpec
+) -> data.StreamOptions:
+    return data.StreamOptions(
+        image_size=info.image_size,
+        flip=_flips(config, info),
+        shared_crops=config.augment.crops == "shared",
+        resample=config.data.resample,
+        seed=config.seed,
+        on_bad_image=config.data.on_bad_image,
+        num_threads=config.data.num_threads,
+        prefetch=config.data.prefetch,
+    )
+
+
+def _flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
     """Whether the standard augmentation mirrors images."""
     flip = config.augment.flip
     return info.flip if flip == "dataset" else flip == "yes"

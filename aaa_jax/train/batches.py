@@ -5,64 +5,21 @@ order; a larger one is streamed, and a step gets its rows. The loop does not kno
 """
 
 import itertools
-import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.data.errors import BadRecord
-from aaa_jax.experiments.build import flips
+from aaa_jax.experiments.build import EvaluationView, Experiment, Splits
 from aaa_jax.train import evaluate
 from aaa_jax.train.compiled import Info, Program
 from aaa_jax.train.step import Data, ResidentData, StreamedRows, TrainState
 
-_RECORDS = 16  # of a streamed split that are read for its fingerprint
-
-
-class Splits(NamedTuple):
-    """The dataset of a run, opened.
-
-    Attributes:
-        spec: what the dataset is.
-        train: its train split, or a subset; decoded, or open for streaming.
-        test: its test split, likewise.
-        num_images: of the train split.
-        image_shape: (H, W, C) of a row.
-    """
-
-    spec: data.DatasetSpec
-    train: data.Dataset | data.Stream
-    test: data.Dataset | data.Stream
-    num_images: int
-    image_shape: tuple[int, ...]
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether steps and tests get rows from the host."""
-        return isinstance(self.train, data.Stream)
-
-
 Batches = Generator[Data, None, None]  # closing it stops the threads behind it
-
-
-class Tested(NamedTuple):
-    """How a streamed test split is cut.
-
-    Attributes:
-        batch_size: images, over all devices.
-        resize: the short side in pixels before the centre crop.
-        image_size: side of the centre crop.
-    """
-
-    batch_size: int
-    resize: int
-    image_size: int
 
 
 class Feed(NamedTuple):
@@ -81,62 +38,10 @@ class Feed(NamedTuple):
     num_bad_images: Callable[[], int] = lambda: 0
 
 
-def open_splits(config: ml_collections.ConfigDict) -> Splits:
-    """What the dataset is, its train split or a subset, its test split."""
-    c = config.data
-    where, subset = c.dir or None, c.num_train_images or None
-    spec = data.describe(
-        c.name, data_dir=where, loader=c.loader, image_size=c.image_size
-    )
-    some = {"data_dir": where, "num_images": subset, "seed": config.seed}
-    if spec.loader == "stream":
-        stream = data.open_stream(c.name, spec.train_split, **some)
-        tested = data.open_stream(c.name, spec.test_split, data_dir=where)
-        shape = (spec.image_size, spec.image_size, 3)
-        return Splits(spec, stream, tested, stream.num_images, shape)
-    train = data.load(c.name, spec.train_split, **some)
-    test = data.load(c.name, spec.test_split, data_dir=where)
-    return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
-
-
-def fingerprint(splits: Splits) -> dict[str, int]:
-    """What the data of a run are, in numbers: other data under the same name differ.
-
-    Returns:
-        By what it is of, CRC-32 of the images and labels; of a streamed split, of which
-        images it holds, of its class names and of some records as they are stored.
-    """
-    values: dict[str, int] = {}
-    for name, split in (("train", splits.train), ("test", splits.test)):
-        if isinstance(split, data.Stream):
-            places = np.linspace(0, len(split.kept) - 1, _RECORDS).astype(np.int64)
-            content = b"".join(_read(split, int(split.kept[k])) for k in places)
-            names = "\n".join(split.class_names)
-            arrays = {
-                "choice of images": split.kept,
-                "class names": np.frombuffer(names.encode(), np.uint8),
-                "records": np.frombuffer(content, np.uint8),
-            }
-        else:
-            arrays = {"images": split.images, "labels": split.labels}
-        for what, array in arrays.items():
-            place = f"the {what} of the {name} split"
-            values[place] = zlib.crc32(np.ascontiguousarray(array).data)
-    return values
-
-
-def _read(stream: data.Stream, index: int) -> bytes:
-    try:
-        return stream.records.read(index)
-    except BadRecord:
-        return b""  # the loader's business
-
-
 def make_feed(
-    config: ml_collections.ConfigDict,
+    experiment: Experiment,
     splits: Splits,
     program: Program,
-    layout: batch_layout.GroupLayout,
     run_devices: Sequence[jax.Device],
 ) -> Feed:
     """The feed of a run's dataset, of the kind that its splits are."""
@@ -146,33 +51,19 @@ def make_feed(
             program,
             train,
             test,
-            test_batch_size=config.evaluation.batch_size,
+            test_batch_size=experiment.evaluation_view.batch_size,
             num_devices=len(run_devices),
         )
     assert isinstance(train, data.Stream)
     assert isinstance(test, data.Stream)
-    options = data.StreamOptions(
-        image_size=splits.spec.image_size,
-        flip=flips(config, splits.spec),
-        shared_crops=config.augment.crops == "shared",
-        resample=config.data.resample,
-        seed=config.seed,
-        on_bad_image=config.data.on_bad_image,
-        num_threads=config.data.num_threads,
-        prefetch=config.data.prefetch,
-    )
     return streamed_feed(
         program,
         train,
         test,
-        options,
-        layout=layout,
-        steps_per_epoch=splits.num_images // layout.num_images,
-        tested=Tested(
-            config.evaluation.batch_size,
-            config.evaluation.resize,
-            config.evaluation.image_size or splits.spec.image_size,
-        ),
+        experiment.stream,
+        layout=experiment.recipe.layout,
+        steps_per_epoch=experiment.recipe.steps_per_epoch,
+        view=experiment.evaluation_view,
         run_devices=run_devices,
     )
 
@@ -224,7 +115,7 @@ def streamed_feed(
     *,
     layout: batch_layout.GroupLayout,
     steps_per_epoch: int,
-    tested: Tested,
+    view: EvaluationView,
     run_devices: Sequence[jax.Device],
 ) -> Feed:
     """Both splits streamed; this process makes the rows of its own devices only.
@@ -236,11 +127,11 @@ def streamed_feed(
         options: how records become rows.
         layout: which image each row shows.
         steps_per_epoch: T.
-        tested: how the test split is cut and resized.
+        view: how the test split is cut and resized.
         run_devices: that share the rows, in order.
     """
     num_devices = len(run_devices)
-    test_batch = -(-min(tested.batch_size, test.num_images) // num_devices)
+    test_batch = -(-min(view.batch_size, test.num_images) // num_devices)
     rows = _own(run_devices, layout.num_rows // num_devices)
     test_rows = _own(run_devices, test_batch)
     image_of_row = batch_layout.image_of_row(layout)
@@ -264,9 +155,9 @@ def streamed_feed(
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         with data.evaluation_batches(
             test,
-            options._replace(image_size=tested.image_size),
+            options._replace(image_size=view.image_size),
             batch_size=test_batch * num_devices,
-            resize=tested.resize,
+            resize=view.resize,
             start=test_rows.start,
             stop=test_rows.stop,
         ) as batches:

@@ -1,8 +1,7 @@
 """Algorithm 1: the loop of a run, from a config to the last epoch's test error.
 
-Equations live in `objective.py`, one mini-batch in `step.py`, what a config means in
-`experiment.py`, the compiled functions in `program.py`, what they are fed in `feed.py`,
-a run's lines in `journal.py`.
+`step` does one mini-batch, `compiled` maps it over the devices, `batches` feeds it,
+`records` says what is written, `resume` what of an earlier start is kept.
 """
 
 import collections
@@ -24,16 +23,15 @@ from aaa_jax.experiments.build import (
     build,
     changeable_keys,
     check_config,
+    open_splits,
     pick_devices,
-    require_steps_left,
 )
 from aaa_jax.runtime import devices, processes
 from aaa_jax.runtime.progress import Progress
 from aaa_jax.runtime.signals import RunInterrupted, noted_signals
 from aaa_jax.runtime.watchdog import Watchdog
-from aaa_jax.train import evaluate, records, traces
-from aaa_jax.train.agreement import require_alike, require_same_data, require_shared
-from aaa_jax.train.batches import Feed, make_feed, open_splits
+from aaa_jax.train import evaluate, records, resume
+from aaa_jax.train.batches import Feed, make_feed
 from aaa_jax.train.compiled import (
     Program,
     Round,
@@ -42,10 +40,9 @@ from aaa_jax.train.compiled import (
     init_run_state,
 )
 from aaa_jax.train.errors import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
-from aaa_jax.train.resume import lost, require_lines
 from aaa_jax.train.step import Data, controller_step, train_step
-from aaa_jax.workdir import checkpoints as checkpoint
 from aaa_jax.workdir import run_directory
+from aaa_jax.workdir.checkpoints import Checkpoints
 from aaa_jax.workdir.followers import SilentRunDirectory
 
 __all__ = [
@@ -66,7 +63,6 @@ HANG_HINT = "Saved steps are untouched: the same command goes on from the newest
 class Run(NamedTuple):
     """What the loop holds: the functions, the data and where things are written."""
 
-    config: ml_collections.ConfigDict
     experiment: Experiment
     program: Program
     root: jax.Array
@@ -74,7 +70,9 @@ class Run(NamedTuple):
     num_classes: int
     num_devices: int
     directory: run_directory.RunDirectory
-    checkpoints: checkpoint.Checkpoints
+    checkpoints: Checkpoints
+    save_every_steps: int  # besides every epoch's end; 0: only there
+    steps_in_flight: int  # dispatched ahead of the device
     progress: Progress
     watchdog: Watchdog
     stop: processes.Stop  # whether a signal asked the run to stop
@@ -102,9 +100,9 @@ def train_and_evaluate(
     Raises:
         ConfigError: a value that cannot work; nothing has been touched.
         data.DatasetError: the dataset is missing or damaged.
-        metrics.RunDirectoryError: the workdir cannot be used, or belongs to a run with
-            another config.
-        checkpoint.CheckpointError: the checkpoints cannot be read, or none is sound.
+        run_directory.RunDirectoryError: the workdir cannot be used, or belongs to a
+            run with another config.
+        checkpoints.CheckpointError: the checkpoints cannot be read, or none is sound.
         RunFailed: something cannot be written, after training has begun.
         processes.ProcessError: the processes of the run do not fit together.
         NonFiniteLoss: training diverged.
@@ -117,7 +115,7 @@ def train_and_evaluate(
     # Process 0 first: a dataset that is missing is prepared by one only.
     opened = functools.partial(open_splits, config)
     splits = processes.first_opens(opened, opened)
-    require_alike(config, splits, workdir)
+    resume.require_equal_processes(config, splits, workdir)
     experiment = build(config, splits.spec, splits.num_images)
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
@@ -129,7 +127,7 @@ def train_and_evaluate(
             ),
             lambda: SilentRunDirectory(workdir),
         ) as directory,
-        checkpoint.Checkpoints(
+        Checkpoints(
             directory.path / "checkpoints", keep=config.checkpoint.keep
         ) as checkpoints,
         Progress(
@@ -142,19 +140,20 @@ def train_and_evaluate(
         Watchdog(config.devices.hang_seconds, hint=HANG_HINT) as watchdog,
         noted_signals() as signals,
     ):
-        require_shared(directory.path)
-        fingerprint = require_same_data(directory.path, splits)
+        resume.require_shared_directory(directory.path)
+        fingerprint = resume.require_same_data(directory.path, splits)
         program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
         run = Run(
-            config=config,
             experiment=experiment,
             program=program,
             root=program.place(jax.random.key(config.seed)),
-            feed=make_feed(config, splits, program, experiment.recipe.layout, used),
+            feed=make_feed(experiment, splits, program, used),
             num_classes=splits.spec.num_classes,
             num_devices=len(used),
             directory=directory,
             checkpoints=checkpoints,
+            save_every_steps=config.checkpoint.every_steps,
+            steps_in_flight=config.devices.steps_in_flight,
             progress=progress,
             watchdog=watchdog,
             stop=processes.Stop(signals, used),
@@ -162,11 +161,17 @@ def train_and_evaluate(
         run.progress.message(
             records.beginning(experiment, config.data.name, used, mapping)
         )
-        state = _restore_or_init(run, splits.image_shape)
-        first = int(state.train.step)
-        epochs = _epochs_left(run, first)
+        with watchdog.pause():  # it compiles; what it computes is waited for below
+            fresh = init_run_state(experiment, run.root, splits.image_shape)
+        state = program.place(fresh)
+        watchdog.beat("the initial state")
+        state, said = resume.restore(state, checkpoints, directory, experiment)
+        if said:
+            progress.message(said)
+        step = int(state.train.step)
+        epochs = resume.epochs_left(directory.path, experiment, step)
         if epochs:
-            traces.write_facts(
+            records.write_facts(
                 directory.path, experiment, used, fingerprint, origin or {}
             )
         with failing_in_mid_run():
@@ -181,10 +186,13 @@ def train_and_evaluate(
 
 
 def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
-    """What is left of an epoch, then its evaluation and its checkpoint."""
-    recipe = run.experiment.recipe
+    """What is left of an epoch, then its evaluation and its checkpoint.
+
+    The epoch is saved before it is announced.
+    """
+    experiment = run.experiment
     first = int(state.train.step)
-    last = min((epoch + 1) * recipe.steps_per_epoch, run.experiment.total_steps)
+    last = min((epoch + 1) * experiment.recipe.steps_per_epoch, experiment.total_steps)
     rounds: list[tuple[int, Round]] = []  # over, but not written yet
     in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
     started = time.monotonic()
@@ -192,32 +200,29 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
         for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
             state, loss = _one_step(run, state, batch, index, rounds)
             in_flight.append((loss, run.stop.ask()))
-            if len(in_flight) > run.config.devices.steps_in_flight:
-                _settle(run, in_flight.popleft())
+            if len(in_flight) > run.steps_in_flight:
+                _wait_for(run, in_flight.popleft())
                 run.watchdog.beat(f"step {index}")
             done = index + 1
             _show(run, state, done, in_flight[0][0])
             if done < last and (run.stop.signal() or _is_save_due(run, done)):
                 _save(run, state, rounds)
+                _leave_on_signal(run, done)
     for entry in in_flight:
-        _settle(run, entry)
+        _wait_for(run, entry)
     run.watchdog.beat(f"step {last}")
     seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
-    seconds["controller_seconds"] = traces.search_seconds(
-        run.program, run.experiment, run.root, state, first
+    seconds["controller_seconds"] = records.search_seconds(
+        run.program, experiment, run.root, state, first
     )
     if run.feed.num_bad_images():
         seconds["bad_images"] = run.feed.num_bad_images()
-    _write_epoch(run, state, rounds, epoch, seconds)
+    line = _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
+    if line:
+        _announce(run, line)
+    _leave_on_signal(run, last)
     return state
-
-
-def _settle(run: Run, entry: tuple[jax.Array, Any]) -> None:
-    """Waits until a step is done, and hears whether the run should stop."""
-    loss, vote = entry
-    loss.block_until_ready()
-    run.stop.hear(vote)
 
 
 def _one_step(
@@ -245,6 +250,13 @@ def _one_step(
     return state, losses["loss"]
 
 
+def _wait_for(run: Run, entry: tuple[jax.Array, Any]) -> None:
+    """Waits until a step is done, and hears whether the run should stop."""
+    loss, vote = entry
+    loss.block_until_ready()
+    run.stop.hear(vote)
+
+
 def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
     """The progress line; only when it is due are numbers fetched from the device."""
     if not run.progress.due():
@@ -258,35 +270,20 @@ def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
     )
 
 
-def _restore_or_init(run: Run, image_shape: tuple[int, ...]) -> RunState:
-    """The newest sound checkpoint, or the state before the first step."""
-    with run.watchdog.pause():  # it compiles; what it computes is waited for below
-        fresh = init_run_state(run.experiment, run.root, image_shape)
-    state = run.program.place(fresh)
-    run.watchdog.beat("the initial state")
-    restored = run.checkpoints.restore_latest(state)
-    if restored is None:
-        if dropped := run.directory.truncate_after(None):
-            run.progress.message(lost(dropped, None))
-        traces.begin(run.directory.path, run.experiment, state)
-        return state
-    step, state = restored
-    require_steps_left(run.experiment, step)
-    is_stale = records.stale_lines(step, run.experiment, _is_test_due(run, step))
-    lengths = run.experiment.recipe.steps_per_epoch, run.experiment.recipe.round_steps
-    processes.from_first(lambda: require_lines(run.directory.path, step, *lengths))
-    dropped = run.directory.truncate_after(step, is_stale=is_stale)
-    traces.go_back(run.directory.path, run.experiment, step)
-    run.progress.message(records.resumed(step, run.experiment) + lost(dropped, step))
-    return state
+def _is_save_due(run: Run, done: int) -> bool:
+    return run.save_every_steps > 0 and done % run.save_every_steps == 0
 
 
 def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
-    """Writes what is known, then the checkpoint; leaves if a signal asked for it."""
+    """Writes the lines of all rounds that are over, then the checkpoint."""
     _write_rounds(run, state, rounds)
     step = int(state.train.step)
     run.checkpoints.save(step, state)
     run.watchdog.beat(f"saving step {step}")
+
+
+def _leave_on_signal(run: Run, step: int) -> None:
+    """Ends the run, which is saved at this step, if a signal asked for it."""
     number = run.stop.signal()
     if number:
         run.checkpoints.wait()
@@ -338,40 +335,32 @@ def _write_epoch(
     rounds: list[tuple[int, Round]],
     epoch: int,
     seconds: dict[str, float],
-) -> None:
-    """Evaluates where it is due, and writes the epoch's lines.
+) -> dict[str, Any]:
+    """Evaluates where it is due, writes the epoch's lines and returns that of metrics.
 
-    A signal during the evaluation ends it: nothing is written, and the run that goes on
-    begins with it.
+    A signal during the evaluation ends it: nothing is written or returned, and the run
+    that goes on begins with it.
     """
     _write_rounds(run, state, rounds)
     step = int(state.train.step)
     tested: dict[str, float] = {}
     started = time.monotonic()
-    if _is_test_due(run, step):
+    if run.experiment.is_tested(step):
         with run.progress.pause():
             sums = _test(run, state)
         if sums is None:
-            return
+            return {}
         tested = evaluate.error_rates(sums, run.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
     small = replace(state.train, params=(), batch_stats=(), opt_state=())
     fetched = jax.device_get(replace(state, train=small, source=()))
     line = records.epoch_line(epoch, fetched, run.experiment, tested)
-    traces.keep(run.directory.path, run.experiment, state)
+    records.save_snapshot(run.directory.path, run.experiment, state)
     run.directory.write_metrics(step, line)
     run.directory.write_timing(
         step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds
     )
-    run.progress.epoch_line(
-        epoch + 1,
-        train_loss=line["train_loss"],
-        test_error=tested["test_error"] / 100 if tested else None,
-        op_entropy=line.get("op_entropy"),
-        magnitude_entropy=line.get("magnitude_entropy"),
-        state=line.get("state"),
-        skipped=line.get("skipped_steps", 0),
-    )
+    return line
 
 
 def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
@@ -381,38 +370,23 @@ def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
     for batch in run.feed.test(state.train):
         sums.append(batch)
         in_flight.append((batch["count"], run.stop.ask()))
-        if len(in_flight) > run.config.devices.steps_in_flight:
-            _settle(run, in_flight.popleft())
+        if len(in_flight) > run.steps_in_flight:
+            _wait_for(run, in_flight.popleft())
             run.watchdog.beat(f"test batch {len(sums)}")
         if run.stop.signal():
             return None
     return jax.device_get(sums)
 
 
-def _epochs_left(run: Run, step: int) -> range:
-    """The epochs still to train; first one whose test or lines were interrupted."""
-    total = run.experiment.total_steps
-    per_epoch = run.experiment.recipe.steps_per_epoch
-    owed = step > 0 and run.experiment.ends_epoch(step)
-    if owed:
-        path = run.directory.path
-        owed = processes.from_first(
-            lambda: (
-                step
-                not in [e["step"] for e in run_directory.read_lines(path, "metrics")]
-            )
-        )
-    if step == total and not owed:
-        return range(0)
-    return range((step - owed) // per_epoch, -(-total // per_epoch))
-
-
-def _is_test_due(run: Run, step: int) -> bool:
-    """Whether the epoch that is over after so many steps is evaluated."""
-    steps = run.config.evaluation.every_epochs * run.experiment.recipe.steps_per_epoch
-    return step % steps == 0 or step == run.experiment.total_steps
-
-
-def _is_save_due(run: Run, done: int) -> bool:
-    every = run.config.checkpoint.every_steps
-    return every > 0 and done % every == 0
+def _announce(run: Run, line: Mapping[str, Any]) -> None:
+    """The epoch's line on the screen."""
+    error = line.get("test_error")
+    run.progress.epoch_line(
+        line["epoch"],
+        train_loss=line["train_loss"],
+        test_error=None if error is None else error / 100,
+        op_entropy=line.get("op_entropy"),
+        magnitude_entropy=line.get("magnitude_entropy"),
+        state=line.get("state"),
+        skipped=line.get("skipped_steps", 0),
+    )

@@ -1,24 +1,35 @@
-"""What a run writes of itself: the content of its lines, from arrays on the host.
+"""All that a run writes of itself, and what it says: lines, facts, snapshots, messages.
 
-Nothing in a line of ``metrics.jsonl`` or ``policies.jsonl`` depends on time. Where and
-how lines are written is `metrics.py`'s business, when is `train.py`'s.
+Nothing in a line of ``metrics.jsonl`` or ``policies.jsonl`` depends on time. The room
+`workdir` knows how files are written, the loop when; process 0 alone writes.
 """
 
+import functools
+import importlib.metadata
 import os
-from collections.abc import Callable, Mapping, Sequence
+import pathlib
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
+import aaa_jax
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments.build import Experiment
+from aaa_jax.runtime import processes
 from aaa_jax.search import collapse
-from aaa_jax.train.compiled import Round, RunState
+from aaa_jax.train.compiled import Program, Round, RunState
+from aaa_jax.workdir import run_directory, snapshots
 
 MOST_CHAINS = 100  # of a policy in policies.jsonl
 NEARLY = "up to rounding (--deterministic: bit for bit)"
+DATA = "data"  # in run.json: the checksums of the run's data
 
 
 def round_line(done: int, closed: Round, experiment: Experiment) -> dict[str, Any]:
@@ -100,6 +111,77 @@ def entropy(closed: Round) -> float:
     return collapse.joint_entropy(*(float(head) for head in heads))
 
 
+def save_snapshot(path: epath.Path, experiment: Experiment, state: RunState) -> None:
+    """Writes the snapshot of a learned source, before the checkpoint of its step."""
+    snapshot = experiment.source.snapshot
+    if snapshot is not None and processes.is_first():
+        arrays = jax.device_get(snapshot(state.source))
+        with run_directory.clear_errors("write in", path):
+            snapshots.save_snapshot(path, int(state.train.step), arrays)
+
+
+def write_facts(
+    path: epath.Path,
+    experiment: Experiment,
+    used: Sequence[jax.Device],
+    fingerprint: Mapping[str, int],
+    origin: Mapping[str, Any],
+) -> None:
+    """Writes ``run.json``: the run's length, devices, data, versions and origin.
+
+    A run keeps the origin that it began with, whatever command goes on with it.
+    """
+    if not processes.is_first():
+        return
+    recipe = experiment.recipe
+    recorded = snapshots.load_facts(path)
+    facts = {
+        "total_steps": experiment.total_steps,
+        "steps_per_epoch": recipe.steps_per_epoch,
+        "round_steps": recipe.round_steps,
+        "num_devices": len(used),
+        "device": used[0].device_kind,
+        "versions": _versions(),
+        "commit": _commit(),
+        "origin": recorded.get("origin") or dict(origin),
+        DATA: dict(fingerprint),
+    }
+    with run_directory.clear_errors("write in", path):
+        snapshots.save_facts(path, facts)
+
+
+def search_seconds(
+    program: Program,
+    experiment: Experiment,
+    root: jax.Array,
+    state: RunState,
+    first: int,
+) -> float:
+    """What the policy search took of the steps since `first`, timed apart (Table 5).
+
+    Steps are dispatched ahead, so that a round's sampling and update cannot be timed
+    where they happen: one of each is done again, its result dropped, and counted as
+    often as rounds ended.
+
+    Args:
+        program: of the run.
+        experiment: of the run; a source that learns nothing searches nothing.
+        root: of the run.
+        state: of the run, ready.
+        first: a step.
+    """
+    round_steps = experiment.recipe.round_steps
+    rounds = int(state.train.step) // round_steps - first // round_steps
+    if not experiment.source.is_learned or rounds == 0:
+        return 0.0
+    # Of a run that goes on within a round, the first call, which compiles.
+    jax.block_until_ready(program.sample(state.source, root, np.int32(0)))
+    started = time.monotonic()
+    policies = program.sample(state.source, root, np.int32(0))
+    jax.block_until_ready(program.close_round(state.source, policies, state.train))
+    return rounds * (time.monotonic() - started)
+
+
 def beginning(
     experiment: Experiment, dataset: str, used: Sequence[jax.Device], mapping: str
 ) -> str:
@@ -137,42 +219,6 @@ def is_deterministic(xla_flags: str) -> bool:
     return told
 
 
-def stale_lines(
-    step: int, experiment: Experiment, is_tested: bool
-) -> Callable[[str, Mapping[str, Any]], bool]:
-    """Which lines up to a checkpoint's step a run never stopped would not have.
-
-    Those of policies under which the loss was not finite, since that step is done
-    again. Of results, the line of an epoch that is not over: it was the last one while
-    ``max_steps`` said so; and the checkpoint's own, which is written again, where it
-    was tested for that reason only, or is to be tested for it.
-
-    Args:
-        step: of the checkpoint that the run goes on from.
-        experiment: the run's.
-        is_tested: whether an epoch that ends with that step is evaluated.
-
-    Returns:
-        (file, line) -> whether it is such a line.
-    """
-
-    def is_stale(name: str, line: Mapping[str, Any]) -> bool:
-        if name == "policies":
-            return bool(line.get("nonfinite_loss"))
-        if name != "metrics":
-            return False
-        is_own = line["step"] == step
-        is_wrong = is_own and ("test_error" in line) != is_tested
-        return is_wrong or not experiment.ends_epoch(line["step"])
-
-    return is_stale
-
-
-def resumed(step: int, experiment: Experiment) -> str:
-    """That a run goes on, and where."""
-    return f"going on from the checkpoint at step {step} of {experiment.total_steps}"
-
-
 def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
     """The result of a finished run, and where everything is.
 
@@ -191,6 +237,32 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
         f"({line['test_images']} images){state}\n"
         f"metrics, policies, TensorBoard events and checkpoints are in {workdir}"
     )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of this program and of what its numbers depend on."""
+    libraries = ("jax", "flax", "optax", "numpy")
+    found = {name: importlib.metadata.version(name) for name in libraries}
+    own = {"aaa_jax": aaa_jax.__version__, "python": platform.python_version()}
+    return found | own
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit that is checked out here, with `-dirty` if files differ from it.
+
+    Empty where the program does not run from a checkout, or git is missing.
+    """
+    checkout = pathlib.Path(aaa_jax.__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return ""
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "--no-optional-locks", "-C", str(checkout), *describe]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _scaled(scale: float) -> str:

@@ -1,39 +1,198 @@
-"""Whether a run directory holds all that the run which is to go on there had written.
+"""What of an earlier start is kept: a run that goes on equals one never stopped.
 
-Every line up to a checkpoint is on disk before that checkpoint is: what lacks was lost
-since, and the run would go on with a hole in its history. Its data must be those it
-began with. What is too much is the business of `metrics.RunDirectory.truncate_after`.
+Before the first step: the processes and the data must be those that the run began with,
+and no line before the checkpoint may be missing. Then lines and snapshots that a run
+never stopped would not have are dropped.
 """
 
+import os
+import time
+import zlib
 from collections.abc import Mapping
+from typing import Any
 
+import jax
+import ml_collections
+import numpy as np
 from etils import epath
+from flax.traverse_util import flatten_dict
 
+from aaa_jax import data
+from aaa_jax.experiments.build import Experiment, Splits, require_steps_left
+from aaa_jax.runtime import processes
+from aaa_jax.train import records
+from aaa_jax.train.compiled import RunState
 from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir.checkpoints import Checkpoints
 
-DATA = "data"  # in run.json: the fingerprint of the run's data
+_SECONDS = 20.0  # that a network's file system may take to show a new file
+_RECORDS = 16  # of a streamed split that are read for its fingerprint
 
 
-def require_lines(
-    path: epath.Path, step: int, steps_per_epoch: int, round_steps: int
+def require_equal_processes(
+    config: ml_collections.ConfigDict, splits: Splits, workdir: epath.PathLike
 ) -> None:
+    """Refuses processes of one run with other configs, data or versions.
+
+    Raises:
+        processes.ProcessError: with the names of what differs, and in which process.
+    """
+    if processes.count() == 1:
+        return
+    values = flatten_dict(config.to_dict(), sep=".")
+    del values["data.dir"]  # may be another path on each host
+    values["--workdir"] = os.fspath(workdir)
+    values["the jax version"] = jax.__version__
+    values |= fingerprint(splits)
+    processes.require_equal(values)
+
+
+def require_shared_directory(
+    workdir: epath.PathLike, seconds: float = _SECONDS
+) -> None:
+    """Refuses a run directory that only some processes see, once process 0 has made it.
+
+    Args:
+        workdir: the directory, with the config.json that process 0 has written.
+        seconds: how long to wait for that file.
+
+    Raises:
+        processes.ProcessError: in every process.
+    """
+    if processes.count() == 1:
+        return
+    written = epath.Path(workdir).expanduser() / "config.json"
+    deadline = time.monotonic() + seconds
+    while not written.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if processes.anywhere(not written.exists()):
+        raise processes.ProcessError(
+            f"--workdir={workdir} must be a directory that all processes see, on a "
+            "shared file system or in a bucket; process 0 has written its config.json, "
+            f"and process {jax.process_index()} "
+            + ("sees it, another does not" if written.exists() else "does not see it")
+        )
+
+
+def require_same_data(workdir: epath.PathLike, splits: Splits) -> dict[str, int]:
+    """Refuses other data than those that the run in a directory began with.
+
+    Returns:
+        Their fingerprint, to be recorded; empty in all processes except the first.
+
+    Raises:
+        run_directory.RunDirectoryError: naming what differs.
+        processes.ProcessError: in the other processes.
+    """
+    found = fingerprint(splits) if processes.is_first() else {}
+    processes.from_first(lambda: _compare_data(epath.Path(workdir), found))
+    return found
+
+
+def fingerprint(splits: Splits) -> dict[str, int]:
+    """Checksums of a run's data: other data under the same name differ in them.
+
+    Returns:
+        CRC-32 by name: of all images and labels; of a streamed split, of which images
+        it holds, of its class names and of some records as they are stored.
+    """
+    values: dict[str, int] = {}
+    for name, split in (("train", splits.train), ("test", splits.test)):
+        if isinstance(split, data.Stream):
+            places = np.linspace(0, len(split.kept) - 1, _RECORDS).astype(np.int64)
+            content = b"".join(_read(split, int(split.kept[k])) for k in places)
+            names = "\n".join(split.class_names)
+            arrays = {
+                "choice of images": split.kept,
+                "class names": np.frombuffer(names.encode(), np.uint8),
+                "records": np.frombuffer(content, np.uint8),
+            }
+        else:
+            arrays = {"images": split.images, "labels": split.labels}
+        for what, array in arrays.items():
+            place = f"the {what} of the {name} split"
+            values[place] = zlib.crc32(np.ascontiguousarray(array).data)
+    return values
+
+
+def restore(
+    state: RunState,
+    checkpoints: Checkpoints,
+    directory: run_directory.RunDirectory,
+    experiment: Experiment,
+) -> tuple[RunState, str]:
+    """The newest sound checkpoint; its directory as that of a run never stopped.
+
+    Args:
+        state: before the first step, placed on the devices.
+        checkpoints: of the run.
+        directory: of the run.
+        experiment: of the run.
+
+    Returns:
+        The state to go on from, and what to say of it, "" of a fresh start.
+    """
+    restored = checkpoints.restore_latest(state)
+    if restored is None:
+        dropped = directory.truncate_after(None)
+        _truncate_snapshots(directory.path, None)
+        records.save_snapshot(directory.path, experiment, state)
+        return state, _lost_lines(dropped) if dropped else ""
+    step, state = restored
+    require_steps_left(experiment, step)
+    processes.from_first(lambda: require_lines(directory.path, step, experiment))
+    dropped = directory.truncate_after(
+        step, is_stale=lambda name, line: is_stale(name, line, step, experiment)
+    )
+    # A snapshot within an epoch belongs to a run that `max_steps` ended there.
+    last = step if experiment.ends_epoch(step) else step - 1
+    _truncate_snapshots(directory.path, last)
+    said = f"going on from the checkpoint at step {step} of {experiment.total_steps}"
+    if dropped:
+        said += f"\nlines that are written again: {_counts(dropped)}"
+    return state, said
+
+
+def epochs_left(path: epath.Path, experiment: Experiment, step: int) -> range:
+    """The epochs still to train after a step.
+
+    An epoch that is over, but whose test or line a signal interrupted, is the first.
+    """
+    per_epoch, total = experiment.recipe.steps_per_epoch, experiment.total_steps
+    is_owed = (
+        step > 0
+        and experiment.ends_epoch(step)
+        and processes.from_first(
+            lambda: (
+                step
+                not in [x["step"] for x in run_directory.read_lines(path, "metrics")]
+            )
+        )
+    )
+    if step == total and not is_owed:
+        return range(0)
+    return range((step - is_owed) // per_epoch, -(-total // per_epoch))
+
+
+def require_lines(path: epath.Path, step: int, experiment: Experiment) -> None:
     """Refuses a directory in which lines before a checkpoint are missing.
 
-    The line of an epoch that ends with the checkpoint's own step may lack: a signal
-    during its evaluation leaves that to the run that goes on.
+    Every line is on disk before the checkpoint after it: one that is missing was lost
+    since. The line of an epoch that ends with the checkpoint's own step may be missing:
+    a signal during its evaluation leaves that to the run that goes on.
 
     Args:
         path: the run's directory.
         step: of the checkpoint that the run is to go on from.
-        steps_per_epoch: of the run.
-        round_steps: of the run.
+        experiment: of the run.
 
     Raises:
-        metrics.RunDirectoryError: naming the file, and what it should have and has.
+        run_directory.RunDirectoryError: naming the file, and what it should have.
     """
+    recipe = experiment.recipe
     for name, what, every, last in (
-        ("metrics", "epoch", steps_per_epoch, step - 1),
-        ("policies", "round", round_steps, step),
+        ("metrics", "epoch", recipe.steps_per_epoch, step - 1),
+        ("policies", "round", recipe.round_steps, step),
     ):
         lines = run_directory.read_lines(path, name)
         found = {line["step"] for line in lines if what in line}
@@ -43,28 +202,48 @@ def require_lines(
             raise run_directory.RunDirectoryError(
                 f"{path / name}.jsonl has lines of {len(expected) - len(missing)} of "
                 f"the {len(expected)} {what}s that were over at the checkpoint of step "
-                f"{step}; the first that lacks ended with step {missing[0]}. Lines "
+                f"{step}; the first missing one ended with step {missing[0]}. Lines "
                 "were lost: put the file back, or choose another --workdir to start "
                 "again"
             )
 
 
-def require_data(path: epath.Path, found: Mapping[str, int]) -> None:
-    """Refuses other data than those that the run began with.
+def is_stale(
+    name: str, line: Mapping[str, Any], step: int, experiment: Experiment
+) -> bool:
+    """Whether a run never stopped would not have a line up to a checkpoint.
+
+    Stale are: the policies of a loss that was not finite, since that step is done
+    again; the results of an epoch that is not over, which was the last one while
+    ``max_steps`` said so; the checkpoint's own result, where it has a test that is not
+    due any more, or lacks one that is due now: it is written again.
 
     Args:
-        path: the run's directory; one without a checkpoint, or without a record of its
-            data, is let through.
-        found: the fingerprint of the data here, of `feed.fingerprint`.
-
-    Raises:
-        metrics.RunDirectoryError: naming what differs.
+        name: "metrics", "timing" or "policies".
+        line: of that file.
+        step: of the checkpoint that the run goes on from.
+        experiment: of the run.
     """
+    if name == "policies":
+        return bool(line.get("nonfinite_loss"))
+    if name != "metrics":
+        return False
+    is_wrong = ("test_error" in line) != experiment.is_tested(step)
+    return (line["step"] == step and is_wrong) or not experiment.ends_epoch(
+        line["step"]
+    )
+
+
+def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
+    """Refuses other data; a directory without a checkpoint or record lets all pass."""
     try:
-        recorded = snapshots.load_facts(path).get(DATA)
+        recorded = snapshots.load_facts(path).get(records.DATA)
     except snapshots.SnapshotError as error:
         raise run_directory.RunDirectoryError(str(error)) from error
-    if recorded is None or not _has_checkpoint(path):
+    has_checkpoint = any(
+        item.name.isdecimal() for item in (path / "checkpoints").glob("*")
+    )
+    if recorded is None or not has_checkpoint:
         return
     known = recorded if isinstance(recorded, Mapping) else {}
     differing = [
@@ -81,24 +260,25 @@ def require_data(path: epath.Path, found: Mapping[str, int]) -> None:
         )
 
 
-def lost(dropped: Mapping[str, int], step: int | None) -> str:
-    """What `truncate_after` took out, as a further line of a message, or nothing.
+def _read(stream: data.Stream, index: int) -> bytes:
+    try:
+        return stream.records.read(index)
+    except data.BadRecord:
+        return b""  # the loader reports it
 
-    Args:
-        dropped: lines by file.
-        step: of the checkpoint; None: there was none.
-    """
-    if not dropped:
-        return ""
-    counts = ", ".join(f"{count} of {name}.jsonl" for name, count in dropped.items())
-    if step is not None:
-        return f"\nlines that are written again: {counts}"
+
+def _truncate_snapshots(path: epath.Path, step: int | None) -> None:
+    if processes.is_first():
+        with run_directory.clear_errors("write in", path):
+            snapshots.truncate_after(path, step)
+
+
+def _lost_lines(dropped: Mapping[str, int]) -> str:
     return (
-        f"there are lines, but no checkpoint ({counts}): the run starts from the "
-        "beginning, and the old files are kept as NAME.before-N"
+        f"there are lines, but no checkpoint ({_counts(dropped)}): the run starts from "
+        "the beginning, and the old files are kept as NAME.before-N"
     )
 
 
-def _has_checkpoint(path: epath.Path) -> bool:
-    saved = path / "checkpoints"
-    return saved.is_dir() and any(item.name.isdecimal() for item in saved.iterdir())
+def _counts(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} of {name}.jsonl" for name, count in dropped.items())

@@ -96,12 +96,12 @@ class RunDirectory:
         self._lock: int | None = None
         self._events: Any = None
         self._purge_step: int | None = None
-        with _clear_errors("use the run directory", self.path):
+        with clear_errors("use the run directory", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if "://" not in os.fspath(self.path):
                 self._lock = _acquire_lock(self.path / "lock")
         try:
-            with _clear_errors("write", self.path / "config.json"):
+            with clear_errors("write", self.path / "config.json"):
                 _settle_config(self.path, config, may_change)
         except BaseException:
             self.close()
@@ -142,7 +142,7 @@ class RunDirectory:
         found = {}
         for name in FILES:
             path = self.path / f"{name}.jsonl"
-            with _clear_errors("resume", path):
+            with clear_errors("resume", path):
                 if path.exists():
                     content = path.read_bytes()
                     found[name] = path, content, _complete_lines(path, content)
@@ -153,7 +153,7 @@ class RunDirectory:
                 for line, record in lines
                 if record["step"] <= last and not is_stale(name, record)
             ]
-            with _clear_errors("resume", path):
+            with clear_errors("resume", path):
                 if step is None and lines:
                     atomic_files.set_aside(path)
                 elif b"".join(kept) != content:
@@ -183,7 +183,7 @@ class RunDirectory:
         path = self.path / f"{name}.jsonl"
         record = _plain(values)
         line = json.dumps({"step": int(step), **record}, allow_nan=False) + "\n"
-        with _clear_errors("write", path):
+        with clear_errors("write", path):
             atomic_files.append(path, line.encode())
         return record
 
@@ -191,7 +191,7 @@ class RunDirectory:
         from tensorboardX.proto import event_pb2, summary_pb2
 
         directory = self.path / "tensorboard"
-        with _clear_errors("write events in", directory):
+        with clear_errors("write events in", directory):
             if self._events is None:
                 self._events = _open_events(directory, self._purge_step)
             values = [
@@ -217,7 +217,7 @@ class RunDirectory:
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
     """The configuration of the run in a directory."""
     path = epath.Path(workdir) / "config.json"
-    with _clear_errors("read", path):
+    with clear_errors("read", path):
         try:
             return dict(json.loads(path.read_bytes()).items())
         except (ValueError, AttributeError, RecursionError) as error:
@@ -240,7 +240,7 @@ def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:
     if name not in FILES:
         raise ValueError(f"unknown file {name!r}; there are {', '.join(FILES)}")
     path = epath.Path(workdir) / f"{name}.jsonl"
-    with _clear_errors("read", path):
+    with clear_errors("read", path):
         content = path.read_bytes() if path.exists() else b""
         return [record for _, record in _complete_lines(path, content)]
 
@@ -389,7 +389,7 @@ def _flat(record: Mapping[str, Any], separator: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _clear_errors(action: str, path: epath.Path) -> Iterator[None]:
+def clear_errors(action: str, path: epath.Path) -> Iterator[None]:
     """Turns an error of the file system into one clear line."""
     try:
         yield

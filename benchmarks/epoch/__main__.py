@@ -215,7 +215,7 @@ def make_config(
 def make_splits(num_images: int, data_dir: str) -> Any:
     """The splits of a run: a part of CIFAR-10, or noise of its shape."""
     from aaa_jax import data
-    from aaa_jax.train import batches
+    from aaa_jax.experiments import build
 
     spec = data.DATASETS["cifar10"]
     if data_dir:
@@ -229,7 +229,7 @@ def make_splits(num_images: int, data_dir: str) -> Any:
             tuple(map(str, range(10))),
         )
     some_images = train._replace(images=train.images[:8], labels=train.labels[:8])
-    return batches.Splits(spec, train, some_images, num_images, train.images.shape[1:])
+    return build.Splits(spec, train, some_images, num_images, train.images.shape[1:])
 
 
 def _run(config: Any, splits: Any, workdir: Path) -> dict[str, Any]:

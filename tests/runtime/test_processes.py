@@ -8,7 +8,7 @@ import pytest
 
 import launch
 from aaa_jax.runtime import processes
-from aaa_jax.train import agreement
+from aaa_jax.train import resume
 from aaa_jax.workdir import followers, run_directory
 
 VARIABLES = (
@@ -109,16 +109,16 @@ def test_a_port_in_use_is_named(monkeypatch):
 
 
 def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_path):
-    agreement.require_shared(tmp_path, seconds=0)  # alone, whatever is there
+    resume.require_shared_directory(tmp_path, seconds=0)  # alone, whatever is there
     monkeypatch.setattr(processes, "count", lambda: 2)
     monkeypatch.setattr(processes, "anywhere", lambda flag: flag)
     with pytest.raises(processes.ProcessError, match="process 0 does not see it"):
-        agreement.require_shared(tmp_path, seconds=0.2)
+        resume.require_shared_directory(tmp_path, seconds=0.2)
     (tmp_path / "config.json").write_text("{}")
-    agreement.require_shared(tmp_path, seconds=0)
+    resume.require_shared_directory(tmp_path, seconds=0)
     monkeypatch.setattr(processes, "anywhere", lambda flag: True)
     with pytest.raises(processes.ProcessError, match="another does not"):
-        agreement.require_shared(tmp_path, seconds=0)
+        resume.require_shared_directory(tmp_path, seconds=0)
 
 
 def test_alone_everything_is_answered_at_once():

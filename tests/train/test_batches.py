@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax.experiments.build import ConfigError, build, check_config
+from aaa_jax.experiments.build import ConfigError, build, check_config, open_splits
 from aaa_jax.train import loop
-from aaa_jax.train.batches import fingerprint, make_feed, open_splits
+from aaa_jax.train.batches import make_feed
 from aaa_jax.train.compiled import compile_program, init_run_state
+from aaa_jax.train.resume import fingerprint
 from aaa_jax.workdir import run_directory
 from configs import digits
 
@@ -54,7 +55,7 @@ def _parts(count, mapping, **changes):
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
     )
-    feed = make_feed(config, splits, program, experiment.recipe.layout, used)
+    feed = make_feed(experiment, splits, program, used)
     root = program.place(jax.random.key(config.seed))
     state = init_run_state(experiment, root, splits.image_shape)
     return program, feed, root, program.place(state)

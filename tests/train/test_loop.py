@@ -18,11 +18,11 @@ import pytest
 
 import launch
 from aaa_jax.augment import ops, policy_json
-from aaa_jax.experiments.build import build, check_config
+from aaa_jax.experiments.build import build, check_config, open_splits
 from aaa_jax.runtime import devices
 from aaa_jax.search import collapse
 from aaa_jax.train import loop
-from aaa_jax.train.batches import open_splits, resident_data
+from aaa_jax.train.batches import resident_data
 from aaa_jax.train.compiled import compile_program, init_run_state
 from aaa_jax.workdir import checkpoints, run_directory
 from configs import arguments, digits

@@ -1,7 +1,10 @@
-"""What a run's lines and messages say, of arrays on the host."""
+"""What a run writes and says of itself."""
 
+import time
 import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from aaa_jax.experiments.build import Experiment
 from aaa_jax.search import collapse
 from aaa_jax.train import records
 from aaa_jax.train.compiled import Round
-from aaa_jax.workdir import run_directory
+from aaa_jax.workdir import snapshots
 
 
 @pytest.mark.parametrize(
@@ -46,61 +49,6 @@ def test_a_run_on_a_gpu_promises_what_its_flags_say(monkeypatch):
         assert said.endswith(f"a resumed run equals one never stopped {promise}")
 
 
-def _experiment(total_steps: int) -> types.SimpleNamespace:
-    """Of epochs of 5 steps."""
-    experiment = types.SimpleNamespace(
-        total_steps=total_steps, recipe=types.SimpleNamespace(steps_per_epoch=5)
-    )
-    experiment.ends_epoch = lambda step: Experiment.ends_epoch(experiment, step)
-    return experiment
-
-
-# Of a run of 20 steps that is tested every second epoch: what its line of a step holds.
-NEVER_STOPPED = {5: False, 10: True, 15: False, 20: True}
-
-
-def _kept(tmp_path, lines, step, total=20) -> list[tuple[int, bool]]:
-    """Which (step, tested) of a run are left when it goes on from a step."""
-    with run_directory.RunDirectory(tmp_path, {}) as run:
-        for number, is_tested in lines:
-            error = {"test_error": 9.0} if is_tested else {}
-            run.write_metrics(number, {"epoch": -(-number // 5)} | error)
-            run.write_timing(number, {"steps": 1})
-        is_tested = step % 10 == 0 or step == total
-        stale = records.stale_lines(step, _experiment(total), is_tested)
-        run.truncate_after(step, is_stale=stale)
-    timing = [line["step"] for line in run_directory.read_lines(tmp_path, "timing")]
-    assert timing == [number for number, _ in lines if number <= step]
-    left = run_directory.read_lines(tmp_path, "metrics")
-    return [(line["step"], "test_error" in line) for line in left]
-
-
-def test_going_on_beyond_max_steps_drops_what_was_written_for_its_sake(tmp_path):
-    def kept(name, lines, step, total=20):
-        return _kept(tmp_path / name, lines, step, total)
-
-    # `max_steps` was 7, within the second epoch; and 5, at an epoch's end, untested.
-    assert kept("in an epoch", [(5, False), (7, True)], 7) == [(5, False)]
-    assert kept("at its end", [(5, True)], 5) == []
-    # It was 10, where a test is due anyhow; and is still 7.
-    assert kept("due", [(5, False), (10, True)], 10) == [(5, False), (10, True)]
-    lines = [(5, False), (7, True)]
-    assert kept("still", lines, 7, total=7) == lines
-    # It is 5 now: the last line lacks its test. And an older one is none of ours.
-    assert kept("lower", [(5, False)], 5, total=5) == []
-    lines = [(5, True), (10, True), (15, False)]
-    assert kept("older", lines, 15) == lines
-
-
-def test_going_on_drops_the_policies_of_a_loss_that_was_not_finite(tmp_path):
-    with run_directory.RunDirectory(tmp_path, {}) as run:
-        run.write_policies(6, {"round": 1})
-        run.write_policies(6, {"nonfinite_loss": True})
-        stale = records.stale_lines(6, _experiment(20), False)
-        assert run.truncate_after(6, is_stale=stale) == {"policies": 1}
-    assert run_directory.read_lines(tmp_path, "policies") == [{"step": 6, "round": 1}]
-
-
 def test_the_entropy_shown_is_that_of_ops_and_magnitudes_together():
     info = {"op_entropy": np.float32(0.5), "magnitude_entropy": np.float32(0.25)}
     shown = records.entropy(Round(policies=(), info=info))
@@ -113,3 +61,50 @@ def test_a_finished_run_says_how_many_steps_it_left_out():
     assert "(599 images), controller ok\n" in said
     said = records.ending(line | {"skipped_steps": 4}, "runs/x", was_finished=False)
     assert "(599 images), controller ok, skipped 4 steps\n" in said
+
+
+def _experiment() -> types.SimpleNamespace:
+    """Rounds of 3 steps, epochs of 5, 20 steps, and a source that learns."""
+    experiment = types.SimpleNamespace(
+        recipe=types.SimpleNamespace(round_steps=3, steps_per_epoch=5),
+        source=types.SimpleNamespace(is_learned=True),
+        total_steps=20,
+    )
+    experiment.ends_epoch = lambda step: Experiment.ends_epoch(experiment, step)
+    return experiment
+
+
+def test_the_search_is_timed_without_what_the_first_call_compiles():
+    calls = []
+
+    def sample(state, root, number):
+        time.sleep(0.05 if calls else 1.0)
+        calls.append("sample")
+        return state
+
+    def close_round(state, policies, train):
+        time.sleep(0.05)
+        calls.append("close_round")
+        return jnp.float32(0)
+
+    program = types.SimpleNamespace(sample=sample, close_round=close_round)
+    train = types.SimpleNamespace(step=jnp.int32(10))
+    state = types.SimpleNamespace(source=jnp.float32(0), train=train)
+
+    def seconds(first):
+        return records.search_seconds(program, _experiment(), None, state, first)
+
+    assert seconds(9) == 0
+    assert calls == []
+    assert 2 * 0.1 <= seconds(4) < 2 * 0.5  # rounds ended at 6 and 9
+
+
+def test_a_run_keeps_the_origin_it_began_with(tmp_path):
+    for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
+        records.write_facts(tmp_path, _experiment(), jax.devices(), {"x": 1}, origin)
+    facts = snapshots.load_facts(tmp_path)
+    assert facts["origin"] == {"argument": "ours"}
+    assert (facts["total_steps"], facts["data"]) == (20, {"x": 1})
+    assert facts["versions"]["numpy"] == np.__version__
+    commit = facts["commit"].removesuffix("-dirty")
+    assert len(commit) in (0, 40)
