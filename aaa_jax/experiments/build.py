@@ -144,10 +144,9 @@ def check_config(config: ml_collections.ConfigDict) -> None:
         ConfigError: naming the first wrong key, its value, what is allowed.
     """
     check_values(config)
-    _named(build_model, config, 2)
+    _in_section("model", build_model, config, 2)
     _check_ranges(config)
-    _named(build_source, config)
-    _named(_layout, config)
+    _build_source(config)
     _check_warmup(config)
 
 
@@ -192,9 +191,11 @@ def build(
             f"fewer than 2**31 can be counted: set epochs below "
             f"{2**31 // steps_per_epoch}"
         )
-    source = build_source(config)
+    source = _build_source(config)
     _check_order(config, info, source)
-    schedule, optimizer = _named(_build_optimizer, config, steps_per_epoch)
+    schedule, optimizer = _in_section(
+        "optimizer", _build_optimizer, config, steps_per_epoch
+    )
     return Experiment(
         model=build_model(config, info.num_classes),
         optimizer=optimizer,
@@ -216,7 +217,7 @@ def build(
 
 def _check_sizes(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:
     """Refuses sizes of images that do not fit together, or that nobody would read."""
-    _named(coefficients.check_size, info.image_size, info.image_size)
+    _in_section("data", coefficients.check_size, info.image_size, info.image_size)
     if info.loader != "stream":
         for key in ("data.image_size", "evaluation.image_size"):
             part, name = key.split(".")
@@ -285,7 +286,7 @@ def _check_warmup(config: ml_collections.ConfigDict) -> None:
             f"optimizer.warmup_epochs is {o.warmup_epochs:g}, not shorter than the "
             f"training of {config.epochs} epochs: set it below epochs"
         )
-    _named(_build_optimizer, config, STEPS_TO_CHECK)
+    _in_section("optimizer", _build_optimizer, config, STEPS_TO_CHECK)
 
 
 def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
@@ -452,8 +453,16 @@ def _build_optimizer(
     return schedule, optimizer
 
 
-def _named(build_part: Callable[..., T], *args: Any) -> T:
+def _build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
+    learned = config.policies.source == "adversarial"
+    section = "policies or controller" if learned else "policies"
+    return _in_section(section, build_source, config)
+
+
+def _in_section(section: str, build_part: Callable[..., T], *args: Any) -> T:
+    """What a function makes; its refusal as one line that names the config's part."""
     try:
         return build_part(*args)
     except (ValueError, TypeError, ArithmeticError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        message = " ".join(str(error).split())
+        raise ConfigError(f"{section}: {message}") from error

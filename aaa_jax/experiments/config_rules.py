@@ -1,7 +1,7 @@
 """What each value of a config may be, in one table: the first thing a run checks.
 
-What takes two values to judge (does the group size divide the mini-batch?) is checked
-by the functions that need them, by way of `experiment.check_config`.
+Types and choices stand here, and the limits of numbers that nothing else checks. Other
+limits stand in the functions that take the numbers; `build.check_config` calls these.
 """
 
 import difflib
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from aaa_jax import models
+from aaa_jax import models, objective
 from aaa_jax.augment import batch_layout, magnitudes, policy_json
 from aaa_jax.experiments import optimizer
 from aaa_jax.runtime import devices
@@ -32,8 +32,7 @@ WITHOUT_EFFECT = (
 _MOST = 2**31 - 1  # int32, as counted on the devices
 _MOST_PIXELS = 4096  # of a side, and of what is put round it
 _MOST_THREADS = 4096
-_MOST_POLICIES = 1024  # of a large batch, and of anything a policy is made of
-_MOST_IMAGES = 2**20  # of a mini-batch: a thousand times what anybody trains with
+_MOST_IMAGES = 2**20  # of a batch: a thousand times what anybody trains with
 _MOST_SECONDS = 1e6  # eleven days; what a timer of the system takes
 _LARGEST, _SMALLEST = 1e37, 1e-37  # that float32 holds with room to multiply
 
@@ -114,13 +113,6 @@ def _number(low: float, high: float = math.inf, *, note: str = "") -> Rule:
     )
 
 
-def _above_zero(note: str = "") -> Rule:
-    return Rule(
-        lambda value: _is_number(value) and value >= _SMALLEST,
-        f"above 0{note}, a finite number, at most {_LARGEST:g}",
-    )
-
-
 def _one_of(names: Iterable[str]) -> Rule:
     allowed = tuple(names)
     return Rule(
@@ -136,7 +128,9 @@ def _is_whole(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return abs(value) <= (_LARGEST if isinstance(value, float) else _MOST)
+    if isinstance(value, int):
+        return abs(value) <= _MOST
+    return value == 0 or _SMALLEST <= abs(value) <= _LARGEST
 
 
 def _is_list_of_numbers(value: Any) -> bool:
@@ -148,6 +142,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+_WHOLE = Rule(lambda v: _is_whole(v) and abs(v) <= _MOST, "a whole number below 2**31")
+_NUMBER = Rule(
+    _is_number, f"a finite number, 0 or from {_SMALLEST:g} to {_LARGEST:g} in size"
+)
 _FLAG = Rule(lambda value: isinstance(value, bool), "True or False")
 _TEXT = Rule(lambda value: isinstance(value, str), "text in quotes")
 _NAME = Rule(lambda value: isinstance(value, str) and value != "", "a name, not empty")
@@ -163,10 +161,10 @@ _OPTIONS = Rule(
 
 RULES: dict[str, Rule] = {
     "seed": _whole(0, 2**32 - 1),
-    "batch_size": _whole(1, _MOST_IMAGES),
+    "batch_size": _WHOLE,
     "epochs": _whole(1),
     "max_steps": _whole(0),
-    "num_passes": _whole(1),
+    "num_passes": _WHOLE,
     "on_nonfinite_loss": _one_of(("stop", "skip")),
     "deterministic": _FLAG,
     "compilation_cache": _FLAG,
@@ -183,47 +181,47 @@ RULES: dict[str, Rule] = {
     "model.name": _NAME,
     "model.options": _OPTIONS,
     "model.dtype": _one_of(models.DTYPES),
-    "batch_norm.group_size": _whole(1),
+    "batch_norm.group_size": _WHOLE,
     "batch_norm.grouping": _one_of(batch_layout.GROUPINGS),
     "augment.padding": _whole(0, _MOST_PIXELS),
     "augment.flip": _one_of(("dataset", "yes", "no")),
     "augment.crops": _one_of(("independent", "shared")),
     "augment.cutout_size": _EVEN,
     "policies.source": _one_of(sources.SOURCES),
-    "policies.num_policies": _whole(1, _MOST_POLICIES),
-    "policies.num_sub_policies": _whole(1, _MOST_POLICIES),
+    "policies.num_policies": _WHOLE,
+    "policies.num_sub_policies": _WHOLE,
     "policies.round_steps": _whole(0),
     "policies.ranges": _one_of(magnitudes.RANGES),
     "policies.fill": _one_of(("dataset", *FILLS)),
     "policies.order": _one_of(policy_json.ORDERS),
     "policies.published": _one_of(published.AUTOAUGMENT),
-    "policies.randaugment_num_ops": _whole(1, _MOST_POLICIES),
-    "policies.randaugment_magnitude": _whole(0, 30),
+    "policies.randaugment_num_ops": _WHOLE,
+    "policies.randaugment_magnitude": _WHOLE,
     "policies.replay_run": _TEXT,
     "policies.replay_selection": _one_of(replay.SELECTIONS),
     "policies.file": _TEXT,
-    "controller.hidden_size": _whole(1, replay.MOST_UNITS),
-    "controller.embedding_size": _whole(1, replay.MOST_UNITS),
-    "controller.learning_rate": _number(0),
-    "controller.entropy_weight": _number(0),
+    "controller.hidden_size": _WHOLE,
+    "controller.embedding_size": _WHOLE,
+    "controller.learning_rate": _NUMBER,
+    "controller.entropy_weight": _NUMBER,
     "controller.reset_per_sub_policy": _FLAG,
     "controller.average_decay": _number(0, 1),
-    "controller.normalization": _one_of(("standardize", "center")),
-    "controller.tanh_constant": _number(0, note=", 0 for none"),
-    "controller.temperature": _above_zero(),
-    "controller.entropy_target": _number(0, 1),
-    "controller.kl_cap": _number(0, note=", 0 for none"),
-    "optimizer.learning_rate": _above_zero(),
-    "optimizer.momentum": _number(0, 1),
+    "controller.normalization": _one_of(objective.NORMALIZATIONS),
+    "controller.tanh_constant": _NUMBER,
+    "controller.temperature": _NUMBER,
+    "controller.entropy_target": _NUMBER,
+    "controller.kl_cap": _NUMBER,
+    "optimizer.learning_rate": _NUMBER,
+    "optimizer.momentum": _NUMBER,
     "optimizer.nesterov": _FLAG,
-    "optimizer.weight_decay": _number(0),
+    "optimizer.weight_decay": _NUMBER,
     "optimizer.decay_norm_and_bias": _FLAG,
-    "optimizer.clip_norm": _number(0, note=", 0 for none"),
+    "optimizer.clip_norm": _NUMBER,
     "optimizer.schedule": _one_of(optimizer.SCHEDULES),
     "optimizer.milestones": _MILESTONES,
-    "optimizer.factor": _above_zero(" and at most 1"),
-    "optimizer.warmup_epochs": _number(0),
-    "devices.num_devices": _whole(0),
+    "optimizer.factor": _NUMBER,
+    "optimizer.warmup_epochs": _NUMBER,
+    "devices.num_devices": _WHOLE,
     "devices.mapping": _one_of(devices.MAPPINGS),
     "devices.steps_in_flight": _whole(1, _MOST_THREADS),
     "devices.hang_seconds": _number(0, _MOST_SECONDS, note=", 0 for never"),

@@ -23,6 +23,7 @@ from aaa_jax.augment.ops import NUM_SEARCH_OPS
 from aaa_jax.augment.policies import Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
+MOST_UNITS = 4096  # of the LSTM and the embeddings
 # Of the entropy target: entropy weight per fraction of the maximal entropy.
 DUAL_RATE, DAMPING = 0.1, 5.0  # the first per update
 

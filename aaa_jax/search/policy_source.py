@@ -17,6 +17,8 @@ from aaa_jax.augment.policies import Policies
 
 Info = dict[str, jax.Array]
 
+MOST_POLICIES, MOST_SUB_POLICIES = 1024, 4096  # of a round, of a policy
+
 
 class PolicySource(NamedTuple):
     """Where policies come from (Alg. 1, lines 3 and 10); made by a row of `SOURCES`.
@@ -108,11 +110,16 @@ def check_positive(**values: float | None) -> None:
         check(value is None or value > 0, f"{name} is {value}, must be positive")
 
 
-def check_shape(num_policies: int, num_sub_policies: int) -> None:
-    """Refuses fewer than one policy, or than one sub-policy."""
-    sizes = {"num_policies": num_policies, "num_sub_policies": num_sub_policies}
+def check_sizes(most: int, **sizes: int) -> None:
+    """Refuses numbers of things that are not from 1 to `most`, by their name."""
     for name, size in sizes.items():
-        check(size >= 1, f"{name} is {size}, must be at least 1")
+        check(1 <= size <= most, f"{name} is {size}, must be from 1 to {most}")
+
+
+def check_shape(num_policies: int, num_sub_policies: int) -> None:
+    """Refuses a number of policies or sub-policies that nobody can mean."""
+    check_sizes(MOST_POLICIES, num_policies=num_policies)
+    check_sizes(MOST_SUB_POLICIES, num_sub_policies=num_sub_policies)
 
 
 def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:

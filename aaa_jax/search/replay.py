@@ -36,7 +36,6 @@ from aaa_jax.workdir import snapshots
 # policies are concatenated to form a single policy with 25 sub-policies".
 SELECTIONS = ("best5", "all", "resample")
 NUM_BEST = 5
-MOST_UNITS = 4096  # of a controller
 # Config names that leave ranges, order and fill to what was recorded: the defaults.
 AS_RECORDED = {
     "ranges": "monotone",
@@ -245,9 +244,13 @@ def _recorded_controller(run: str, recording: Recording) -> controller.Controlle
     )
     of_run = functools.partial(setting, run, recording.config)
     return controller.Controller(
-        num_sub_policies=of_run("policies.num_sub_policies", int, 1, MOST_UNITS),
-        hidden_size=of_run("controller.hidden_size", int, 1, MOST_UNITS),
-        embedding_size=of_run("controller.embedding_size", int, 1, MOST_UNITS),
+        num_sub_policies=of_run(
+            "policies.num_sub_policies", int, 1, controller.MOST_UNITS
+        ),
+        hidden_size=of_run("controller.hidden_size", int, 1, controller.MOST_UNITS),
+        embedding_size=of_run(
+            "controller.embedding_size", int, 1, controller.MOST_UNITS
+        ),
         tanh_constant=of_run("controller.tanh_constant", float) or None,
         temperature=of_run("controller.temperature", float, 1e-30),
         reset_per_sub_policy=of_run("controller.reset_per_sub_policy", bool),

@@ -33,6 +33,7 @@ from aaa_jax.search.policy_source import (
     check,
     check_positive,
     check_shape,
+    check_sizes,
     constant_info,
     describe_given,
     no_state,
@@ -74,9 +75,10 @@ def adversarial_source(
     """
     check_shape(num_policies, num_sub_policies)
     check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
+    check_sizes(
+        controller.MOST_UNITS, hidden_size=hidden_size, embedding_size=embedding_size
+    )
     check_positive(
-        hidden_size=hidden_size,
-        embedding_size=embedding_size,
         learning_rate=learning_rate,
         temperature=temperature,
         tanh_constant=tanh_constant,
@@ -286,7 +288,7 @@ def _walk(
 
 def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Policies:
     """The same chains for each of M policies, padded with Identity."""
-    check_shape(num_policies, len(chains))
+    check_shape(num_policies, 1)
     length = max(len(chain) for chain in chains)
     blank = ("Identity", 1.0, 0)
     rows = [[*chain, *[blank] * (length - len(chain))] for chain in chains]

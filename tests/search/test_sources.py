@@ -226,7 +226,7 @@ def test_a_fresh_controller_is_nearly_uniform_and_learns():
     [
         ({"num_policies": 1}, "num_policies is 1, must be at least 2"),
         ({"num_sub_policies": 0}, "num_sub_policies is 0"),
-        ({"hidden_size": 0}, "hidden_size is 0, must be positive"),
+        ({"hidden_size": 0}, "hidden_size is 0, must be from 1 to 4096"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"tanh_constant": 0.0}, "tanh_constant is 0.0"),

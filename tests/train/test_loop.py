@@ -422,7 +422,7 @@ def _launch(*given):
         (("--config=configs/digits.py", "--workdir=x", "--config.epochs=a"), "'a'"),
         (
             ("--config=configs/digits.py", "--workdir=x", "--config.batch_size=-1"),
-            "batch_size is -1; it must be between 1 and",
+            "batch_size is -1; it must be at least 1",
         ),
         (
             ("--config=configs/digits.py", "--workdir=x", "--config.num_passes=3"),
