@@ -2,8 +2,7 @@
 
 A group is the unit of everything that looks across rows: BatchNorm statistics,
 SamplePairing partners, the share of a device, a pass of gradient accumulation. So the
-result of a step does not depend on the number of devices or passes. What a policy does
-to a row does not belong here.
+result of a step does not depend on the number of devices or passes.
 """
 
 import math

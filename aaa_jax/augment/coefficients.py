@@ -2,8 +2,8 @@
 
 A value is a physical quantity: degrees, pixels, a factor, a threshold, bits. The
 formulas give it on the range table "monotone", from which the others in
-`policies.RANGES` differ; the `prepare_` functions turn it into `Coefficients`, whatever
-is delicate in float32 being done here. What the ops do to pixels is in `ops.py`.
+`magnitudes.RANGES` differ. The `prepare_` functions turn it into `Coefficients`: all
+that is delicate in float32 is done here, in double.
 """
 
 import math

@@ -1,7 +1,6 @@
 """The range tables: which value an op has at a magnitude (Sec. 3.2).
 
-A magnitude is a whole number from 0, a value a physical quantity, see `values.py`;
-`coefficient_rows` looks up what the device needs for it.
+A magnitude is a whole number from 0, a value is a physical quantity (`coefficients`).
 """
 
 import functools

@@ -5,8 +5,8 @@ int32 and float32 inside, so that CPU, GPU and TPU agree under `jit` and `vmap`.
 delicate in float32 (matrices, blend factors) comes from the host, computed in double by
 `coefficients`. The arithmetic was read off Pillow's (Geometry.c, Filter.c, Convert.c,
 Blend.c, ImageOps, ImageEnhance, ImageStat; github.com/python-pillow/Pillow) and
-written anew. The table `OPS` at the end lists the ops with their ranges; batches are
-the business of `augment.py`.
+written anew. The table `OPS` at the end lists the ops with their ranges;
+`batched_ops` applies them to batches.
 """
 
 import functools
@@ -150,8 +150,8 @@ def auto_contrast_table(lowest: jax.Array, highest: jax.Array) -> jax.Array:
     """int32 [256], AutoContrast of a channel whose extremes are the uint8 arguments.
 
     Pillow computes v * (255 / d) - lowest * (255 / d) in double, d = highest - lowest,
-    and truncates. That is 255 (v - lowest) / d rounded down, but for the rounding of
-    double, which may make it one lower where the division is exact.
+    and truncates. That is 255 (v - lowest) / d rounded down, except that the rounding
+    of double may make it one lower where the division is exact.
     """
     words = jnp.asarray(_auto_contrast_bits())[lowest, highest]
     low, high = lowest.astype(jnp.int32), highest.astype(jnp.int32)

@@ -1,7 +1,7 @@
 """From a config to the objects of a run: the border below which nobody sees a config.
 
 `check_config` refuses a wrong value before any device is touched or any file written;
-`build` makes what `train.py` needs.
+`build` makes what the room `train` needs.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Splits(NamedTuple):
     Attributes:
         spec: what the dataset is.
         train: its train split, or a subset; decoded, or open for streaming.
-        test: its test split, likewise.
+        test: its test split, decoded or open for streaming.
         num_images: of the train split.
         image_shape: (H, W, C) of a row.
     """

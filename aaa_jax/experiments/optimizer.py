@@ -1,7 +1,4 @@
-"""Learning-rate schedules and the optimiser of the target network (optax).
-
-The controller's Adam does not belong here.
-"""
+"""Learning-rate schedules and the optimiser of the target network (optax)."""
 
 import math
 from collections.abc import Callable, Sequence

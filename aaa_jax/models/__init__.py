@@ -5,8 +5,7 @@ A network is a Flax Linen module, called as
 logits float32 [B, K], its batch statistics in the collection `batch_stats`. `rows`,
 int32 [B], is each row's index in the large batch; layers with noise draw a row's noise
 from `fold_in(key, row)` of the key in `rngs={"noise": key}`, so that it does not depend
-on the device that holds the row. Networks without noise need neither. Losses,
-optimisers and data do not belong here.
+on the device that holds the row. Networks without noise need neither.
 """
 
 import importlib

@@ -1,7 +1,4 @@
-"""Layers that the network families share: convolution, classifier, remat.
-
-What makes one family differ from another does not belong here.
-"""
+"""Layers that the network families share: convolution, classifier, remat."""
 
 import math
 from collections.abc import Sequence

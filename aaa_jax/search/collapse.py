@@ -1,7 +1,6 @@
 """Whether the controller collapses: what a run reports of each round's policies.
 
-Pure functions on the host, of what a round leaves behind; cheap enough for every round.
-How a run logs or draws their results does not belong here.
+Pure functions on the host, cheap enough for every round.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The controller A(·, θ): an LSTM that samples policies, and its REINFORCE update.
 
-It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). This
-module turns a key into `Policies`, and `Policies` with their losses into new
-parameters; images and target networks do not belong here. All is float32, jittable.
+It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). A key
+becomes `Policies`; `Policies` and their losses become new parameters. All is float32
+and can be jitted.
 """
 
 import functools
@@ -147,7 +147,7 @@ def init(
 
     Args:
         key: one key.
-        module: the controller's sizes and restraints.
+        module: the controller, with its sizes and restraints.
         tx: the optimiser; the paper's is `optax.adam(3.5e-4)` (Sec. 4.1).
         entropy_weight: the entropy penalty's weight on the entropy summed over the
             4Q decisions (Sec. 4.1); only its start if an entropy target moves it.

@@ -1,8 +1,4 @@
-"""What every policy source is: a triple of pure functions, and what they report.
-
-The sources themselves are in `sources.py`; how policies are applied, and when a round
-ends, does not belong here.
-"""
+"""What every policy source is: a triple of pure functions, and what they report."""
 
 import math
 from collections.abc import Callable
@@ -38,7 +34,7 @@ class PolicySource(NamedTuple):
         is_learned: whether `update` changes anything.
         ranges: the range table its magnitudes are meant in, which its policies name
             too; None: the config's.
-        order: of `policies.ORDERS`; None: the config's.
+        order: of `policy_json.ORDERS`; None: the config's.
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
             to arrays; None: nothing.

@@ -2,9 +2,9 @@
 
 A chain is a tuple of (op, probability, magnitude), applied in order, each op with its
 probability; a policy is a tuple of chains of which every image draws one uniformly.
-Magnitudes are those of the range table that `sources.py` names with them. How a chain
-becomes arrays or pixels does not belong here. Sources: E. Cubuk et al., "AutoAugment"
-(arXiv:1805.09501); D. Ho et al., "Population Based Augmentation" (arXiv:1905.05393);
+Magnitudes are those of the range table that `sources` names with them.
+
+Sources: E. Cubuk et al., "AutoAugment" (arXiv:1805.09501); D. Ho et al., "Population Based Augmentation" (arXiv:1905.05393);
 E. Cubuk et al., "RandAugment" (arXiv:1909.13719); S. Müller and F. Hutter,
 "TrivialAugment" (arXiv:2103.10158).
 """

@@ -1,8 +1,7 @@
 """The policies that a run recorded, read back whole and checked, or refused by name.
 
-Here alone is judged whether a run directory can serve `replay` and `export_policies`:
-whatever its files hold, what `read_recording` returns is sound. Where files lie in a
-run directory is the business of `metrics` and `snapshots`.
+Only this module judges whether a run directory can serve `replay` and `export`:
+whatever its files hold, what `read_recording` returns is sound.
 """
 
 import pathlib
@@ -36,7 +35,7 @@ class Recording(NamedTuple):
         losses: float64 [R, M], the average loss under each policy; -inf where unknown.
         steps: int [R], steps done when the round was over; increasing.
         ranges: name of the range table.
-        order: of `policies.ORDERS`.
+        order: of `policy_json.ORDERS`.
         fill: colour (red, green, blue) of moved-in pixels.
         config: the run's configuration; only what `setting` gives is checked.
         source: name of the run's policy source.

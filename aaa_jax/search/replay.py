@@ -3,8 +3,7 @@
 A run records every round's policies with their losses, range table, order and fill, and
 snapshots of its controller; `replay_source` trains something else with them, by
 progress: target epoch e of E_t uses source epoch floor(e * E_s / E_t). What is recorded
-is applied as it was, or refused. Reading it from a run directory is the business of
-`recordings`.
+is applied as it was, or refused.
 """
 
 import dataclasses
@@ -63,8 +62,9 @@ def replay_source(
             anew in every round from the controller as it was when the round began.
         ranges: the config's range table, for the check: the default leaves it to the
             recording, anything else must be what was recorded.
-        order: likewise.
-        fill: likewise; "alpha" must be given where it was recorded.
+        order: the config's order, checked in the same way.
+        fill: the config's fill, checked in the same way; "alpha" must be given where it
+            was recorded.
 
     Raises:
         ValueError: what is recorded is missing, or cannot be honoured.
@@ -104,9 +104,9 @@ def file_source(
     Args:
         path: of the file.
         num_policies: M; the file holds M policies, or one, which is then repeated.
-        ranges: as in `replay_source`, as the next two.
-        order: likewise.
-        fill: likewise.
+        ranges: as in `replay_source`.
+        order: as in `replay_source`.
+        fill: as in `replay_source`.
 
     Raises:
         ValueError: the file is missing or wrong, or cannot be honoured.

@@ -7,8 +7,7 @@ A training loop needs nothing else to run any row of Table 4 or column of Table 
     policies = source.sample(key, state, progress)      # at the start of a round
     state, info = source.update(state, policies, losses)    # at its end
 
-All three can be jitted. A new source is a function here and a row in `SOURCES`. How
-policies are applied, and when a round ends, does not belong here.
+All three can be jitted. A new source is a function here and a row in `SOURCES`.
 """
 
 import dataclasses

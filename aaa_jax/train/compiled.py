@@ -1,7 +1,4 @@
-"""The compiled functions of a run, over its devices, and the arrays it goes on from.
-
-Which functions run when is the loop's business (`train.py`).
-"""
+"""The compiled functions of a run, over its devices, and the arrays it goes on from."""
 
 import functools
 from collections.abc import Callable, Sequence

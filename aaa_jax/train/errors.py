@@ -1,8 +1,4 @@
-"""How a run ends before its time, and what its message says of going on.
-
-Signals are in `signals.py`, a process that hangs in `watchdog.py`; what is saved first
-is the loop's business.
-"""
+"""How a run fails, and what its message says of going on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

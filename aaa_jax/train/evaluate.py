@@ -1,7 +1,7 @@
 """Exact evaluation: every test image counts once, on any number of devices.
 
-The test split lives on the device, or is streamed to it, padded to whole batches with
-rows that count for nothing. Training does not belong here.
+The test split lives on the device or is streamed to it, padded to whole batches with
+rows that count for nothing.
 """
 
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ def eval_step(
         batch: int32 [], which batch.
         model: the target network, applied in evaluation mode.
         mean: of the dataset's channels, 0..1.
-        std: likewise.
+        std: of the dataset's channels, 0..1.
         axis_name: of the devices that share a batch; None: one device has all.
         num_devices: how many.
 
@@ -109,7 +109,7 @@ def eval_share(
         rows: uint8 [B, H, W, 3] and int32 [B], -1 where a row counts for nothing.
         model: the target network, applied in evaluation mode.
         mean: of the dataset's channels, 0..1.
-        std: likewise.
+        std: of the dataset's channels, 0..1.
         axis_name: of the devices that share a batch; None: one device has all.
     """
     images, labels = rows

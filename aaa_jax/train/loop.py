@@ -161,10 +161,7 @@ def train_and_evaluate(
         run.progress.message(
             records.beginning(experiment, config.data.name, used, mapping)
         )
-        with watchdog.pause():  # it compiles; what it computes is waited for below
-            fresh = init_run_state(experiment, run.root, splits.image_shape)
-        state = program.place(fresh)
-        watchdog.beat("the initial state")
+        state = _initial_state(run, splits.image_shape)
         state, said = resume.restore(state, checkpoints, directory, experiment)
         if said:
             progress.message(said)
@@ -183,6 +180,15 @@ def train_and_evaluate(
         )
         run.progress.message(records.ending(line, workdir, was_finished=not epochs))
         return line
+
+
+def _initial_state(run: Run, image_shape: tuple[int, ...]) -> RunState:
+    """The state before the first step, on the devices."""
+    with run.watchdog.pause():  # it compiles; what it computes is waited for below
+        fresh = init_run_state(run.experiment, run.root, image_shape)
+    state = run.program.place(fresh)
+    run.watchdog.beat("the initial state")
+    return state
 
 
 def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:

@@ -2,7 +2,7 @@
 
 A step is a function of (state, data, policies, root key): what it draws depends on the
 seed, the epoch, the step and the global row, never on a device. Nothing here maps over
-devices or reads a config; `train.py` does.
+devices: `compiled` does.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ from aaa_jax.search.sources import PolicySource
 
 # Streams of randomness: fold_in(root key, STREAM) begins every derived key.
 INIT_STREAM, DATA_STREAM, POLICY_STREAM, CONTROLLER_STREAM, STEP_STREAM = range(5)
-# The network's noise: fold_in(step key, this); `rows.py` folds in smaller numbers.
+# The network's noise: fold_in(step key, this); `pipeline` folds in smaller numbers.
 _NOISE = 100
 
 

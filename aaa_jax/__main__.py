@@ -1,0 +1,71 @@
+"""`python -m aaa_jax COMMAND …`, installed as `aaa-jax`: a table of commands.
+
+Training is `launch.py`. Exit codes: 0; 1 something failed; 2 the command cannot work.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+
+def _prepare(arguments: Sequence[str]) -> int:
+    """NAME: write a dataset as a TFDS folder, once."""
+    from aaa_jax.data.prepare import dataset
+
+    return dataset.main(list(arguments))
+
+
+def _probe(arguments: Sequence[str]) -> int:
+    """RUN: which (op, magnitude) pairs destroy the label."""
+    from aaa_jax.trained import probe
+
+    return probe.main(arguments)
+
+
+def _corruptions(arguments: Sequence[str]) -> int:
+    """RUN …: the error on corrupted test images."""
+    from aaa_jax.trained import corruptions
+
+    return corruptions.main(arguments)
+
+
+def _policies(arguments: Sequence[str]) -> int:
+    """RUN: the learned policies as JSON."""
+    from aaa_jax.search import export
+
+    return export.main(arguments)
+
+
+def _report(arguments: Sequence[str]) -> int:
+    """RUN …: a page, figures and tables from run directories."""
+    from aaa_jax.report.__main__ import main as report
+
+    return report(list(arguments))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "prepare": _prepare,
+    "probe": _probe,
+    "corruptions": _corruptions,
+    "policies": _policies,
+    "report": _report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 2 and the list of commands where there is no such."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in COMMANDS:
+        return COMMANDS[given[0]](given[1:])
+    is_help = given[:1] in (["--help"], ["-h"])
+    lines = [f"  {name:12} {made.__doc__}" for name, made in COMMANDS.items()]
+    if given and not is_help:
+        print(f"aaa-jax: there is no command {given[0]!r}", file=sys.stderr)
+    print(
+        "\n".join(["usage: aaa-jax COMMAND … (each has --help)", *lines]),
+        file=sys.stdout if is_help else sys.stderr,
+    )
+    return 0 if is_help else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
