@@ -5,8 +5,8 @@ probability; a policy is a tuple of chains of which every image draws one unifor
 Magnitudes are those of the range table that `sources` names with them.
 
 Sources: E. Cubuk et al., "AutoAugment" (arXiv:1805.09501); D. Ho et al., "Population
-Based Augmentation" (arXiv:1905.05393); E. Cubuk et al., "RandAugment" (arXiv:1909.13719); S. Müller and F. Hutter,
-"TrivialAugment" (arXiv:2103.10158).
+Based Augmentation" (arXiv:1905.05393); E. Cubuk et al., "RandAugment"
+(arXiv:1909.13719); S. Müller and F. Hutter, "TrivialAugment" (arXiv:2103.10158).
 """
 
 import itertools

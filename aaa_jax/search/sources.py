@@ -239,7 +239,8 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
         num_policies: M.
         num_chains: Q, the sub-policies of a policy.
     """
-    check_shape(num_policies, num_chains)
+    check_shape(num_policies, 1)
+    check_sizes(2**20, num_chains=num_chains)
     parts = published.pba_cifar()
     ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
     entries = _from_chains([entries for _, entries in parts], 1)  # [1, parts, 30]
