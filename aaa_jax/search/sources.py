@@ -77,17 +77,12 @@ def adversarial_source(
     check_sizes(
         controller.MOST_UNITS, hidden_size=hidden_size, embedding_size=embedding_size
     )
-    check_positive(
-        learning_rate=learning_rate,
-        temperature=temperature,
-        tanh_constant=tanh_constant,
-        kl_cap=kl_cap,
-    )
+    check_positive(learning_rate=learning_rate, temperature=temperature)
+    check_positive(tanh_constant=tanh_constant, kl_cap=kl_cap)
     check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
-    check(
-        entropy_target is None or 0 < entropy_target < 1,
-        f"entropy_target is {entropy_target}, must be None or in (0, 1)",
-    )
+    is_fraction = entropy_target is None or 0 < entropy_target < 1
+    target = f"entropy_target is {entropy_target}, must be None or in (0, 1)"
+    check(is_fraction, target)
     modes = objective.NORMALIZATIONS
     check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
     module = controller.Controller(
