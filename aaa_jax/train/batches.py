@@ -14,7 +14,7 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.experiments.build import EvaluationView, Experiment, Splits
+from aaa_jax.experiments.build import Experiment, Splits
 from aaa_jax.train import evaluate
 from aaa_jax.train.compiled import Info, Program
 from aaa_jax.train.step import Data, ResidentData, StreamedRows, TrainState
@@ -44,54 +44,36 @@ def make_feed(
     program: Program,
     run_devices: Sequence[jax.Device],
 ) -> Feed:
-    """The feed of a run's dataset, of the kind that its splits are."""
-    train, test = splits.train, splits.test
-    if isinstance(train, data.Dataset) and isinstance(test, data.Dataset):
-        return resident_feed(
-            program,
-            train,
-            test,
-            test_batch_size=experiment.evaluation_view.batch_size,
-            num_devices=len(run_devices),
-        )
-    assert isinstance(train, data.Stream)
-    assert isinstance(test, data.Stream)
-    return streamed_feed(
-        program,
-        train,
-        test,
-        experiment.stream,
-        layout=experiment.recipe.layout,
-        steps_per_epoch=experiment.recipe.steps_per_epoch,
-        view=experiment.evaluation_view,
-        run_devices=run_devices,
-    )
-
-
-def resident_feed(
-    program: Program,
-    train: data.Dataset,
-    test: data.Dataset,
-    *,
-    test_batch_size: int,
-    num_devices: int,
-) -> Feed:
-    """Both splits on the devices; only the epoch's order and a batch's number change.
+    """The feed of a run's dataset, of the kind that its splits are.
 
     Args:
-        program: compiled for resident data.
-        train: the train split.
-        test: the test split.
-        test_batch_size: images, over all devices.
-        num_devices: that share a batch.
+        experiment: what the config stands for.
+        splits: the dataset, opened.
+        program: compiled for this kind of splits.
+        run_devices: that share the rows, in order.
     """
+    if splits.is_streamed:
+        return _streamed_feed(experiment, splits, program, run_devices)
+    return _resident_feed(experiment, splits, program, run_devices)
+
+
+def _resident_feed(
+    experiment: Experiment,
+    splits: Splits,
+    program: Program,
+    run_devices: Sequence[jax.Device],
+) -> Feed:
+    """Both splits on the devices; only an epoch's order and a batch's number change."""
+    train, test = splits.train, splits.test
+    assert isinstance(train, data.Dataset)
+    assert isinstance(test, data.Dataset)
     resident = resident_data(program, train.images, train.labels)
     tested = program.place(
         evaluate.evaluation_data(
             test.images,
             test.labels,
-            batch_size=test_batch_size,
-            num_devices=num_devices,
+            batch_size=experiment.evaluation_view.batch_size,
+            num_devices=len(run_devices),
         )
     )
 
@@ -107,29 +89,18 @@ def resident_feed(
     return Feed(epoch, test_sums)
 
 
-def streamed_feed(
+def _streamed_feed(
+    experiment: Experiment,
+    splits: Splits,
     program: Program,
-    train: data.Stream,
-    test: data.Stream,
-    options: data.StreamOptions,
-    *,
-    layout: batch_layout.GroupLayout,
-    steps_per_epoch: int,
-    view: EvaluationView,
     run_devices: Sequence[jax.Device],
 ) -> Feed:
-    """Both splits streamed; this process makes the rows of its own devices only.
-
-    Args:
-        program: compiled for streamed data.
-        train: the train split.
-        test: the test split.
-        options: how records become rows.
-        layout: which image each row shows.
-        steps_per_epoch: T.
-        view: how the test split is cut and resized.
-        run_devices: that share the rows, in order.
-    """
+    """Both splits streamed; this process makes the rows of its own devices only."""
+    train, test = splits.train, splits.test
+    assert isinstance(train, data.Stream)
+    assert isinstance(test, data.Stream)
+    layout, view = experiment.recipe.layout, experiment.evaluation_view
+    steps_per_epoch = experiment.recipe.steps_per_epoch
     num_devices = len(run_devices)
     test_batch = -(-min(view.batch_size, test.num_images) // num_devices)
     rows = _own(run_devices, layout.num_rows // num_devices)
@@ -140,7 +111,7 @@ def streamed_feed(
         del root  # the loader's numbers come from the seed itself
         with data.train_batches(
             train,
-            options,
+            experiment.stream,
             image_of_row=image_of_row,
             rows=rows,
             batch_size=layout.num_images,
@@ -155,7 +126,7 @@ def streamed_feed(
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         with data.evaluation_batches(
             test,
-            options._replace(image_size=view.image_size),
+            experiment.stream._replace(image_size=view.image_size),
             batch_size=test_batch * num_devices,
             resize=view.resize,
             start=test_rows.start,

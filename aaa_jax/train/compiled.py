@@ -124,7 +124,13 @@ def compile_program(
         recipe=recipe,
         num_devices=num_devices,
     )
-    eval_step = _eval_step(experiment, num_devices, streamed)
+    eval_step = functools.partial(
+        evaluate.eval_step,
+        model=experiment.model,
+        mean=recipe.rows.mean,
+        std=recipe.rows.std,
+        num_devices=num_devices,
+    )
     return Program(
         sample=mapped(sample),
         step=mapped(train_step, donate=True, split=streamed),
@@ -136,20 +142,6 @@ def compile_program(
             devices.place_shares, devices=run_devices, mapping=mapping
         ),
     )
-
-
-def _eval_step(
-    experiment: Experiment, num_devices: int, streamed: bool
-) -> Callable[..., Info]:
-    """The sums of one test batch, streamed or of the resident split."""
-    tested: dict[str, Any] = {
-        "model": experiment.model,
-        "mean": experiment.recipe.rows.mean,
-        "std": experiment.recipe.rows.std,
-    }
-    if streamed:
-        return functools.partial(evaluate.eval_share, **tested)
-    return functools.partial(evaluate.eval_step, **tested, num_devices=num_devices)
 
 
 def init_run_state(

@@ -22,12 +22,12 @@ class EvaluationData(NamedTuple):
     """A test split cut in batches; padding rows carry the label -1.
 
     Attributes:
-        images: uint8 [batches, B, H, W, 3].
+        images: uint8 [batches, B, H, W, 3], of NumPy until they are placed.
         labels: int32 [batches, B].
     """
 
-    images: jax.Array | np.ndarray
-    labels: jax.Array | np.ndarray
+    images: Any
+    labels: Any
 
 
 def evaluation_data(
@@ -56,8 +56,8 @@ def evaluation_data(
 
 def eval_step(
     variables: Any,
-    data: EvaluationData,
-    batch: jax.Array,
+    data: EvaluationData | tuple[jax.Array, jax.Array],
+    batch: jax.Array | None = None,
     *,
     model: nn.Module,
     mean: tuple[float, float, float],
@@ -69,8 +69,9 @@ def eval_step(
 
     Args:
         variables: ``params`` and ``batch_stats`` of the target network.
-        data: the test split.
-        batch: int32 [], which batch.
+        data: the test split; or this device's share of a streamed batch, uint8
+            [B, H, W, 3] and int32 [B], -1 where a row counts for nothing.
+        batch: int32 [], which batch of the split; None: streamed.
         model: the target network, applied in evaluation mode.
         mean: of the dataset's channels, 0..1.
         std: of the dataset's channels, 0..1.
@@ -81,38 +82,14 @@ def eval_step(
         ``count``, ``top1``, ``top5`` int32 [] (images, and correct ones) and ``loss``
         float32 [] (summed cross-entropy).
     """
-    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-    share = data.labels.shape[1] // num_devices
-    first = device * share
-    rows = (
-        jax.lax.dynamic_slice_in_dim(data.images[batch], first, share),
-        jax.lax.dynamic_slice_in_dim(data.labels[batch], first, share),
-    )
-    return eval_share(
-        variables, rows, model=model, mean=mean, std=std, axis_name=axis_name
-    )
-
-
-def eval_share(
-    variables: Any,
-    rows: tuple[jax.Array, jax.Array],
-    *,
-    model: nn.Module,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    axis_name: str | None,
-) -> dict[str, jax.Array]:
-    """As `eval_step`, of the device's share of a batch that was streamed.
-
-    Args:
-        variables: ``params`` and ``batch_stats`` of the target network.
-        rows: uint8 [B, H, W, 3] and int32 [B], -1 where a row counts for nothing.
-        model: the target network, applied in evaluation mode.
-        mean: of the dataset's channels, 0..1.
-        std: of the dataset's channels, 0..1.
-        axis_name: of the devices that share a batch; None: one device has all.
-    """
-    images, labels = rows
+    images, labels = data
+    if batch is not None:
+        device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+        share = labels.shape[1] // num_devices
+        images, labels = (
+            jax.lax.dynamic_slice_in_dim(leaf[batch], device * share, share)
+            for leaf in data
+        )
     floats = standard.normalize(images, mean, std)
     logits: Any = model.apply(variables, floats, train=False)
     sums = batch_sums(logits, labels)
