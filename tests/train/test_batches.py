@@ -12,37 +12,23 @@ from aaa_jax.train.batches import make_feed
 from aaa_jax.train.compiled import compile_program, init_run_state
 from aaa_jax.train.resume import fingerprint
 from aaa_jax.workdir import run_directory
-from configs import digits
+from tests.support.small_runs import small_config
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
-# The digits, streamed: N = 8, M = 2, 5 steps an epoch, 2 epochs, a round of 3 steps.
+# The digits, streamed: 5 steps an epoch, 2 epochs, a round of 3 steps.
 STREAMED = {
-    "model.name": "tests.support.tiny:factory",
     "data.loader": "stream",
     "data.image_size": 32,
-    "data.num_train_images": 40,
     "data.num_threads": 2,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
-    "policies.num_policies": 2,
-    "policies.round_steps": 3,
     "epochs": 2,
     "checkpoint.every_steps": 2,
-    "evaluation.batch_size": 150,
-    "evaluation.every_epochs": 2,
     "evaluation.resize": 32,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
 }
 
 
 def _config(**changes):
-    config = digits.get_config()
-    with config.unlocked():
-        config.model.options = {}
-        config.update_from_flattened_dict(STREAMED | changes)
-    return config
+    return small_config(**STREAMED | changes)
 
 
 def _parts(count, mapping, **changes):

@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
-import time
 import types
 
 import jax
@@ -26,37 +23,22 @@ from aaa_jax.train.batches import resident_data
 from aaa_jax.train.compiled import compile_program, init_run_state
 from aaa_jax.workdir import checkpoints, run_directory
 from configs import arguments, digits
+from tests.support.small_runs import (
+    TINY,
+    finish,
+    small_config,
+    start,
+    wait_until_saved,
+)
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross
-# epochs and checkpoints fall inside both.
-TINY = {
-    "model.name": "tests.support.tiny:factory",
-    "data.num_train_images": 40,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
-    "policies.num_policies": 2,
-    "policies.round_steps": 3,
-    "epochs": 4,
-    "checkpoint.every_steps": 2,
-    "evaluation.batch_size": 150,
-    "evaluation.every_epochs": 2,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
-}
+EVERY_2_STEPS = {"checkpoint.every_steps": 2}
 
 
 def _config(argument: str = "ours", **changes):
-    config = digits.get_config(argument)
-    with config.unlocked():
-        config.model.options = {}
-        values = TINY | changes
-        if config.policies.num_policies == 1:
-            values.pop("policies.num_policies", None)
-        config.update_from_flattened_dict(values)
-    return config
+    return small_config(argument, **EVERY_2_STEPS | changes)
 
 
 def _final_state(config, workdir):
@@ -148,32 +130,6 @@ def test_a_run_resumed_in_an_epoch_and_a_round_equals_one_never_stopped(
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
-def _command(workdir, *more):
-    given = ["--config=configs/digits.py", f"--workdir={workdir}"]
-    values = [f"--config.{key}={value}" for key, value in TINY.items()]
-    return [sys.executable, "launch.py", *given, *values, *more]
-
-
-def _wait_for_checkpoint(process, workdir, step):
-    """Waits until a step of a running process is saved; the run is slowed for it."""
-    deadline = time.monotonic() + 240
-    while not (workdir / "checkpoints" / str(step)).exists():
-        assert process.poll() is None, "the run ended before it could be stopped"
-        assert time.monotonic() < deadline, "no checkpoint in four minutes"
-        time.sleep(0.01)
-
-
-def _start(workdir, *more):
-    return subprocess.Popen(
-        _command(workdir, "--config.model.options={}", *more),
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def test_kill_and_resume_equals_never_stopped(tmp_path):
     """SIGKILL, then SIGTERM, then to the end: the bytes of a run left alone.
 
@@ -181,16 +137,16 @@ def test_kill_and_resume_equals_never_stopped(tmp_path):
     """
     long = {"epochs": 8, "evaluation.every_epochs": 8}
     loop.train_and_evaluate(_config(**long), tmp_path / "alone")
-    more = [f"--config.{key}={value}" for key, value in long.items()]
-    process = _start(tmp_path / "stopped", *more)
-    _wait_for_checkpoint(process, tmp_path / "stopped", 8)
+    values = TINY | EVERY_2_STEPS | long
+    process = start(tmp_path / "stopped", values)
+    wait_until_saved(process, tmp_path / "stopped", 8)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    process = _start(tmp_path / "stopped", *more)
-    _wait_for_checkpoint(process, tmp_path / "stopped", 18)
+    process = start(tmp_path / "stopped", values)
+    wait_until_saved(process, tmp_path / "stopped", 18)
     process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, printed
+    printed, code = finish(process, 120)
+    assert code == 128 + signal.SIGTERM, printed
     assert "The same command goes on from there" in printed
     loop.train_and_evaluate(_config(**long), tmp_path / "stopped")
     for name in ("metrics.jsonl", "policies.jsonl"):

@@ -11,30 +11,20 @@ from aaa_jax.experiments import build, costs
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory, snapshots
 from configs import cifar10_wrn28x10, digits, imagenet_r50
+from tests.support.small_runs import small_config
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
 # N = 8, 5 steps an epoch; a round is an epoch, as in the paper.
-TINY = {
-    "model.name": "tests.support.tiny:factory",
-    "data.num_train_images": 40,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
+WHOLE_EPOCHS = {
     "policies.round_steps": 0,
-    "epochs": 4,
     "evaluation.batch_size": 600,
     "evaluation.every_epochs": 4,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
 }
 
 
 def _config(argument, **changes):
-    config = digits.get_config(argument)
-    with config.unlocked():
-        config.model.options = {}
-        config.update_from_flattened_dict(TINY | changes)
-    return config
+    return small_config(argument, **WHOLE_EPOCHS | changes)
 
 
 @pytest.fixture(scope="module")

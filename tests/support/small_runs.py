@@ -1,0 +1,88 @@
+"""Runs of the digits with a tiny network: their configs, and processes of them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import digits
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# N = 8, M = 2, 5 steps an epoch, 4 epochs, a round of 3 steps, so that rounds cross
+# epochs and checkpoints fall inside both.
+TINY = {
+    "model.name": "tests.support.tiny:factory",
+    "data.num_train_images": 40,
+    "batch_size": 8,
+    "batch_norm.group_size": 4,
+    "policies.num_policies": 2,
+    "policies.round_steps": 3,
+    "epochs": 4,
+    "evaluation.batch_size": 150,
+    "evaluation.every_epochs": 2,
+    "devices.num_devices": 1,
+    "compilation_cache": False,
+}
+
+
+def small_config(argument: str = "ours", **changes: Any) -> ConfigDict:
+    """`TINY` with changes; an argument's own M = 1 stays."""
+    config = digits.get_config(argument)
+    with config.unlocked():
+        config.model.options = {}
+        values = TINY | changes
+        if config.policies.num_policies == 1:
+            values.pop("policies.num_policies", None)
+        config.update_from_flattened_dict(values)
+    return config
+
+
+def start(
+    workdir: pathlib.Path,
+    values: Mapping[str, Any],
+    *more: str,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """A process of `launch.py` with these values of the digits' config."""
+    overrides = [f"--config.{key}={value}" for key, value in values.items()]
+    command = [sys.executable, "launch.py", "--config=configs/digits.py"]
+    command += [f"--workdir={workdir}", "--config.model.options={}", *overrides, *more]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def newest(workdir: pathlib.Path) -> int:
+    """The step of the newest complete checkpoint, 0 before the first."""
+    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    return max([int(name) for name in names if name.isdecimal()], default=0)
+
+
+def wait_until_saved(
+    process: subprocess.Popen, workdir: pathlib.Path, step: int
+) -> None:
+    """Waits until a step of a running process is saved."""
+    deadline = time.monotonic() + 300
+    while newest(workdir) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"step {step} is not saved in 5 minutes"
+        time.sleep(0.002)
+
+
+def finish(process: subprocess.Popen, seconds: float = 600) -> tuple[str, int]:
+    """What a process printed, and its exit code."""
+    try:
+        printed, _ = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return printed, process.returncode
