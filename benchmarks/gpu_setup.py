@@ -15,21 +15,24 @@ from pathlib import Path
 
 NO_DATA = "CIFAR-10 cannot be read, which gpu_table4.sh needs"
 NO_CORRUPTION = "no error under corruption"
-OPTIONAL = {  # package -> what lacks without it
+NO_ROW = "its row of the augmentation's table is left out"
+OPTIONAL = {  # package -> what it costs to be without
     "tensorflow_datasets": NO_DATA,
     "array_record": NO_DATA,
     "sklearn": "the digits cannot be prepared, which --tiny needs",
-    "tqdm": NO_DATA,
+    "tensorboardX": "no run can be trained: the parts epoch, dispatch; gpu_table4.sh",
+    "scipy": "no report, no error under corruption",
     "matplotlib": "no report",
     "skimage": NO_CORRUPTION,
     "torch": "PyTorch's rows are left out",
-    "torchvision": "its row of the augmentation's table is left out",
-    "kornia": "its row of the augmentation's table is left out",
-    "albumentations": "its row of the augmentation's table is left out",
+    "torchvision": NO_ROW,
+    "kornia": NO_ROW,
+    "albumentations": NO_ROW,
+    "tensorflow": "tf.data's row of the input pipeline's table is left out",
 }
 NEEDED = (
     *("jax", "flax", "optax", "chex", "dm_pix", "ml_collections", "orbax", "absl"),
-    *("etils", "tensorboardX", "scipy", "cv2", "PIL"),
+    *("etils", "cv2", "PIL", "tqdm"),
 )
 HINT = (
     "python3 -m venv .venv && .venv/bin/pip install -e '.[cuda13]' "
@@ -53,9 +56,9 @@ def main(command_line: Sequence[str] | None = None) -> int:
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")
     for name in ("jax", "jaxlib", "flax"):
         print(f"{name} {metadata.version(name)}")
-    for name, lacks in OPTIONAL.items():
+    for name, cost in OPTIONAL.items():
         is_here = util.find_spec(name) is not None
-        print(f"{name} {'is here' if is_here else f'missing: {lacks}'}")
+        print(f"{name} {'is here' if is_here else f'missing: {cost}'}")
     if options.require_gpu and devices[0].platform != "gpu":
         print(
             f"no GPU: JAX found {devices[0].platform} devices only. On a GPU machine: "

@@ -1,7 +1,7 @@
 """Pillow, OpenCV and albumentations as candidates: one image at a time, on the host.
 
-A maker raises ImportError where its library is not installed. Pillow's results are the
-definition of right; the others approximate them as their own functions do.
+Pillow's results are the definition of right; the others approximate them as their own
+functions do.
 """
 
 import functools
@@ -11,9 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from benchmarks.augment.work import (
     Apply,
+    Inputs,
     Library,
     Work,
     affine_matrix,
@@ -27,55 +29,50 @@ GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 def pillow(work: Work) -> Library:
     """Pillow, as AutoAugment's code and its ports call it."""
-    from PIL import Image
-
     return image_by_image(work, pillow_ops(), Image.fromarray, np.asarray)
 
 
 def pillow_ops() -> dict[str, Apply]:
-    """The ops by Pillow on PIL images: also the goldens of `parity.py`."""
-    from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+    """The ops by Pillow on PIL images: also the oracle of `parity.py`."""
 
     def affine(name: str) -> Apply:
-        def apply(
-            image: Any, value: float, center: Any, partner: Any, fill: Any
-        ) -> Any:
+        def apply(image: Image.Image, value: float, inputs: Inputs) -> Any:
             matrix = affine_matrix(name, value, image.height, image.width)
             return image.transform(
-                image.size, Image.Transform.AFFINE, matrix, fillcolor=fill
+                image.size, Image.Transform.AFFINE, matrix, fillcolor=inputs.fill
             )
 
         return apply
 
     def enhance(enhancer: Callable) -> Apply:
-        return lambda image, value, *_: enhancer(image).enhance(value)
+        return lambda image, value, _: enhancer(image).enhance(value)
 
-    def cutout(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
-        rows, columns = patch(value, center, image.height, image.width)
+    def cutout(image: Image.Image, value: float, inputs: Inputs) -> Any:
+        rows, columns = patch(value, inputs.center, image.height, image.width)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return image
         image = image.copy()
         box = (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
-        ImageDraw.Draw(image).rectangle(box, fill)
+        ImageDraw.Draw(image).rectangle(box, inputs.fill)
         return image
 
     return {
-        **{name: affine(name) for name in GEOMETRIC if name != "Rotate"},
-        "Rotate": lambda image, value, center, partner, fill: image.rotate(
-            value, fillcolor=fill
+        **{name: affine(name) for name in GEOMETRIC},
+        "Rotate": lambda image, value, inputs: image.rotate(
+            value, fillcolor=inputs.fill
         ),
         "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
         "Invert": lambda image, *_: ImageOps.invert(image),
         "Equalize": lambda image, *_: ImageOps.equalize(image),
-        "Solarize": lambda image, value, *_: ImageOps.solarize(image, value),
-        "Posterize": lambda image, value, *_: ImageOps.posterize(image, int(value)),
+        "Solarize": lambda image, value, _: ImageOps.solarize(image, value),
+        "Posterize": lambda image, value, _: ImageOps.posterize(image, int(value)),
         "Contrast": enhance(ImageEnhance.Contrast),
         "Color": enhance(ImageEnhance.Color),
         "Brightness": enhance(ImageEnhance.Brightness),
         "Sharpness": enhance(ImageEnhance.Sharpness),
         "Cutout": cutout,
-        "SamplePairing": lambda image, value, center, partner, fill: Image.blend(
-            image, partner, value
+        "SamplePairing": lambda image, value, inputs: Image.blend(
+            image, inputs.partner, value
         ),
         "Identity": lambda image, *_: image,
     }
@@ -84,7 +81,7 @@ def pillow_ops() -> dict[str, Apply]:
 def opencv(work: Work) -> Library:
     """OpenCV's functions on arrays, the quickest we know of for each op."""
     cv2.setNumThreads(1)
-    return image_by_image(work, opencv_ops(), lambda image: image, lambda image: image)
+    return image_by_image(work, opencv_ops())
 
 
 def opencv_ops() -> dict[str, Apply]:
@@ -92,14 +89,13 @@ def opencv_ops() -> dict[str, Apply]:
     ramp = np.arange(256)
 
     def affine(name: str) -> Apply:
-        def apply(
-            image: Any, value: float, center: Any, partner: Any, fill: Any
-        ) -> Any:
+        def apply(image: np.ndarray, value: float, inputs: Inputs) -> Any:
             height, width, _ = image.shape
             matrix = middle_coordinates(affine_matrix(name, value, height, width))
             flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-            size = (width, height)
-            return cv2.warpAffine(image, matrix, size, flags=flags, borderValue=fill)
+            return cv2.warpAffine(
+                image, matrix, (width, height), flags=flags, borderValue=inputs.fill
+            )
 
         return apply
 
@@ -111,7 +107,7 @@ def opencv_ops() -> dict[str, Apply]:
     def solarize_table(value: float) -> np.ndarray:
         return np.where(ramp < value, ramp, 255 - ramp).astype(np.uint8)
 
-    def auto_contrast(image: Any, *_: Any) -> Any:
+    def auto_contrast(image: np.ndarray, *_: Any) -> Any:
         extremes = [cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]
         low, high = np.array(extremes).T
         scale = 255 / np.maximum(high - low, 1)
@@ -119,27 +115,27 @@ def opencv_ops() -> dict[str, Apply]:
         table = np.where(high > low, table, ramp[:, None]).astype(np.uint8)
         return cv2.LUT(image, table[None])
 
-    def equalize(image: Any, *_: Any) -> Any:
+    def equalize(image: np.ndarray, *_: Any) -> Any:
         return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(image)])
 
-    def contrast(image: Any, value: float, *_: Any) -> Any:
+    def contrast(image: np.ndarray, value: float, _: Inputs) -> Any:
         mean = int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5)
         return cv2.LUT(image, blended_table(value, mean))
 
-    def color(image: Any, value: float, *_: Any) -> Any:
+    def color(image: np.ndarray, value: float, _: Inputs) -> Any:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         gray = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
         return cv2.addWeighted(image, value, gray, 1 - value, 0)
 
     kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
-    def sharpness(image: Any, value: float, *_: Any) -> Any:
+    def sharpness(image: np.ndarray, value: float, _: Inputs) -> Any:
         smooth = cv2.filter2D(image, -1, kernel)
         return cv2.addWeighted(image, value, smooth, 1 - value, 0)
 
-    def cutout(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
+    def cutout(image: np.ndarray, value: float, inputs: Inputs) -> Any:
         image = image.copy()
-        image[patch(value, center, *image.shape[:2])] = fill
+        image[patch(value, inputs.center, *image.shape[:2])] = inputs.fill
         return image
 
     return {
@@ -147,17 +143,17 @@ def opencv_ops() -> dict[str, Apply]:
         "AutoContrast": auto_contrast,
         "Invert": lambda image, *_: cv2.bitwise_not(image),
         "Equalize": equalize,
-        "Solarize": lambda image, value, *_: cv2.LUT(image, solarize_table(value)),
-        "Posterize": lambda image, value, *_: (
+        "Solarize": lambda image, value, _: cv2.LUT(image, solarize_table(value)),
+        "Posterize": lambda image, value, _: (
             image & np.uint8(255 << (8 - int(value)) & 255)
         ),
         "Contrast": contrast,
         "Color": color,
-        "Brightness": lambda image, value, *_: cv2.LUT(image, blended_table(value, 0)),
+        "Brightness": lambda image, value, _: cv2.LUT(image, blended_table(value, 0)),
         "Sharpness": sharpness,
         "Cutout": cutout,
-        "SamplePairing": lambda image, value, center, partner, fill: cv2.addWeighted(
-            image, 1 - value, partner, value, 0
+        "SamplePairing": lambda image, value, inputs: cv2.addWeighted(
+            image, 1 - value, inputs.partner, value, 0
         ),
         "Identity": lambda image, *_: image,
     }
@@ -171,18 +167,14 @@ def albumentations(work: Work) -> Library:
     make = _albumentations_transform(A, work.fill)
 
     def with_value(name: str) -> Apply:
-        def apply(
-            image: Any, value: float, center: Any, partner: Any, fill: Any
-        ) -> Any:
+        def apply(image: np.ndarray, value: float, _: Inputs) -> Any:
             transform = make(name, value)
             return image if transform is None else transform(image=image)["image"]
 
         return apply
 
-    ops = {name: with_value(name) for name in work.names} | {
-        "SamplePairing": opencv_ops()["SamplePairing"]
-    }
-    return image_by_image(work, ops, lambda image: image, lambda image: image)
+    ops = {name: with_value(name) for name in work.names}
+    return image_by_image(work, ops | {"SamplePairing": opencv_ops()["SamplePairing"]})
 
 
 def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:

@@ -1,22 +1,19 @@
-"""The augmentation's memory above its input and output, by the compiler's plan.
+"""How much memory does the augmentation need above its input and output?
 
     python -m benchmarks.augment.memory            driver vmap, the backend's compiler
     python -m benchmarks.augment.memory --h100     planned for one that is not here
     python -m benchmarks.augment.memory --quick    one small batch
 
-`augment.large_batch` under M = 8 policies of 5 sub-policies of 2 ops is compiled from
-shapes; nothing is run or allocated. Goal: temporaries at most 3 times the uint8 batch.
-Exit code 1 where they are more on an accelerator; on a CPU the driver `vmap` is not the
-one that is used. Writes a Markdown table to benchmarks/results/.
+By the compiler's plan: `augment.large_batch` under M = 8 policies of 5 sub-policies of
+2 ops is compiled from shapes; nothing is run or allocated. Goal: temporaries at most 3
+times the uint8 batch. Exit code 1 where they are more on an accelerator; on a CPU the
+driver `vmap` is not the one that is used. Writes JSON and a Markdown table to
+benchmarks/results/.
 """
 
-import argparse
-import contextlib
 import functools
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,16 +21,8 @@ import jax.numpy as jnp
 
 from aaa_jax.augment import large_batch
 from aaa_jax.augment.policies import Policies
-from benchmarks import absent_gpu as described
-from benchmarks.augment.__main__ import (
-    CHAIN_LENGTH,
-    NUM_POLICIES,
-    NUM_SUB_POLICIES,
-    ROOT,
-    machine,
-    versions,
-)
-from benchmarks.augment.page import provenance
+from benchmarks import measure, plans
+from benchmarks.augment.engine import CHAIN_LENGTH, NUM_POLICIES, NUM_SUB_POLICIES
 
 GOAL = 3.0  # times the uint8 batch
 SIZES = ((32, 1024), (32, 8192), (224, 128), (224, 1024))  # side, rows
@@ -56,29 +45,24 @@ class Plan(NamedTuple):
 
 def main(command_line: Sequence[str] | None = None) -> int:
     """Compile, print, write; 1 where the goal is missed on an accelerator."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measure.parser(__doc__)
     parser.add_argument("--driver", choices=("vmap", "map"), default="vmap")
     parser.add_argument("--h100", action="store_true", help="described, not present")
-    parser.add_argument("--quick", action="store_true", help="tiny, for tests")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(command_line)
+    record = measure.started("augment.memory", command_line)
     sizes = ((8, 16),) if options.quick else SIZES
-    device: Any = described.h100() if options.h100 else contextlib.nullcontext()
-    with device as sharding:
-        plans = [plan(side, rows, options.driver, sharding) for side, rows in sizes]
-    here = machine()
+    with plans.target(is_h100=options.h100) as sharding:
+        made = [plan(side, rows, options.driver, sharding) for side, rows in sizes]
+    record |= measure.place() | {"plans": made}
     if options.h100:
-        named = {
+        record["machine"] |= {
             "device": "NVIDIA H100, described to the compiler",
             "slug": "h100-plan",
         }
-        here = here | named
-    words = f"--driver={options.driver}" + " --h100" * options.h100
-    text = markdown(plans, words, here)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"augment_memory-{here['slug']}.md").write_text(text)
+    text = markdown(record)
+    measure.write(options.out, "augment_memory", record, text)
     print(text)
-    is_missed = any(p.times_batch > GOAL for p in plans)
+    is_missed = any(p.times_batch > GOAL for p in made)
     return int(is_missed and (options.h100 or jax.default_backend() != "cpu"))
 
 
@@ -94,42 +78,31 @@ def plan(
     )
     images = jax.ShapeDtypeStruct((num_rows // NUM_POLICIES, side, side, 3), jnp.uint8)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    call = functools.partial(large_batch.large_batch, driver=driver)
-    function = jax.jit(call, **described.on(sharding))
-    start = time.perf_counter()
-    compiled: Any = function.lower(key, images, policies).compile()
-    seconds = time.perf_counter() - start
+    function = functools.partial(large_batch.large_batch, driver=driver)
+    seconds, compiled = plans.compile_for(sharding, function, (key, images, policies))
     memory = compiled.memory_analysis()
-    return Plan(
-        side,
-        num_rows,
-        memory.output_size_in_bytes,
-        memory.temp_size_in_bytes,
-        seconds,
-    )
+    output, temporary = memory.output_size_in_bytes, memory.temp_size_in_bytes
+    return Plan(side, num_rows, output, temporary, seconds)
 
 
-def markdown(plans: Sequence[Plan], words: str, here: dict[str, str]) -> str:
+def markdown(record: dict[str, Any]) -> str:
     """The page."""
-    lines = [
-        "# Memory of the augmentation",
-        "",
-        f"Made by `python -m benchmarks.augment.memory {words}`; what is measured is "
-        "said there.",
-        "",
-        *provenance(here, versions()),
-        "",
-        "| side | rows | output, MiB | temporaries, MiB | × the uint8 batch | "
-        f"goal: {GOAL:g} × | compile, s |",
-        "| ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    heads = ["side", "rows", "output, MiB", "temporaries, MiB", "× the uint8 batch"]
+    heads += [f"goal: {GOAL:g} ×", "compile, s"]
+    rows = [
+        [
+            p.side,
+            p.num_rows,
+            f"{p.output / 2**20:.1f}",
+            f"{p.temporary / 2**20:.1f}",
+            f"{p.times_batch:.2f}",
+            "reached" if p.times_batch <= GOAL else "missed",
+            f"{p.seconds:.1f}",
+        ]
+        for p in record["plans"]
     ]
-    lines += [
-        f"| {p.side} | {p.num_rows} | {p.output / 2**20:.1f} | "
-        f"{p.temporary / 2**20:.1f} | {p.times_batch:.2f} | "
-        f"{'reached' if p.times_batch <= GOAL else 'missed'} | {p.seconds:.1f} |"
-        for p in plans
-    ]
-    return "\n".join(lines) + "\n"
+    lines = measure.head("Memory of the augmentation", record)
+    return measure.page([*lines, "", *measure.table(heads, rows)])
 
 
 if __name__ == "__main__":

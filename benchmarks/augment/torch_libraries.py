@@ -14,6 +14,7 @@ from benchmarks.augment.libraries import GEOMETRIC
 from benchmarks.augment.work import (
     Apply,
     Draws,
+    Inputs,
     Library,
     Work,
     affine_matrix,
@@ -29,10 +30,9 @@ def torchvision(work: Work) -> Library:
     import torch
 
     torch.set_num_threads(1)
-    ops = torchvision_ops(_import_torchvision())
     return image_by_image(
         work,
-        ops,
+        torchvision_ops(_import_torchvision()),
         lambda image: torch.from_numpy(image).permute(2, 0, 1).contiguous(),
         lambda image: image.permute(1, 2, 0).numpy(),
     )
@@ -61,55 +61,52 @@ def torchvision_ops(F: Any) -> dict[str, Apply]:
     import torch
 
     def shear(axis: int) -> Apply:
-        def apply(
-            image: Any, value: float, center: Any, partner: Any, fill: Any
-        ) -> Any:
+        def apply(image: Any, value: float, inputs: Inputs) -> Any:
             degrees = [0.0, 0.0]
             degrees[axis] = math.degrees(math.atan(value))
-            return F.affine(
-                image, 0.0, [0, 0], 1.0, degrees, fill=list(fill), center=[0, 0]
-            )
+            around = {"fill": list(inputs.fill), "center": [0, 0]}
+            return F.affine(image, 0.0, [0, 0], 1.0, degrees, **around)
 
         return apply
 
     def translate(axis: int) -> Apply:
-        def apply(
-            image: Any, value: float, center: Any, partner: Any, fill: Any
-        ) -> Any:
+        def apply(image: Any, value: float, inputs: Inputs) -> Any:
             pixels = [0, 0]
             pixels[axis] = -int(value)
-            return F.affine(image, 0.0, pixels, 1.0, [0.0, 0.0], fill=list(fill))
+            fill = list(inputs.fill)
+            return F.affine(image, 0.0, pixels, 1.0, [0.0, 0.0], fill=fill)
 
         return apply
 
-    def cutout(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
-        rows, columns = patch(value, center, *image.shape[1:])
-        color = torch.tensor(fill, dtype=torch.uint8)[:, None, None]
+    def cutout(image: Any, value: float, inputs: Inputs) -> Any:
+        rows, columns = patch(value, inputs.center, *image.shape[1:])
+        color = torch.tensor(inputs.fill, dtype=torch.uint8)[:, None, None]
         height, width = rows.stop - rows.start, columns.stop - columns.start
         return F.erase(image, rows.start, columns.start, height, width, color)
 
-    def pair(image: Any, value: float, center: Any, partner: Any, fill: Any) -> Any:
-        return torch.lerp(image.float(), partner.float(), value).to(torch.uint8)
+    def pair(image: Any, value: float, inputs: Inputs) -> Any:
+        mixed = torch.lerp(image.float(), inputs.partner.float(), value)
+        return mixed.to(torch.uint8)
 
     return {
         "ShearX": shear(0),
         "ShearY": shear(1),
         "TranslateX": translate(0),
         "TranslateY": translate(1),
-        "Rotate": lambda image, value, center, partner, fill: F.rotate(
-            image, value, fill=list(fill)
+        "Rotate": lambda image, value, inputs: F.rotate(
+            image, value, fill=list(inputs.fill)
         ),
         "AutoContrast": lambda image, *_: F.autocontrast(image),
         "Invert": lambda image, *_: F.invert(image),
         "Equalize": lambda image, *_: F.equalize(image),
-        "Solarize": lambda image, value, *_: (
+        "Solarize": lambda image, value, _: (
             image if value > 255 else F.solarize(image, value)
         ),
-        "Posterize": lambda image, value, *_: F.posterize(image, int(value)),
-        "Contrast": lambda image, value, *_: F.adjust_contrast(image, value),
-        "Color": lambda image, value, *_: F.adjust_saturation(image, value),
-        "Brightness": lambda image, value, *_: F.adjust_brightness(image, value),
-        "Sharpness": lambda image, value, *_: F.adjust_sharpness(image, value),
+        "Posterize": lambda image, value, _: F.posterize(image, int(value)),
+        "Contrast": lambda image, value, _: F.adjust_contrast(image, value),
+        "Color": lambda image, value, _: F.adjust_saturation(image, value),
+        "Brightness": lambda image, value, _: F.adjust_brightness(image, value),
+        "Sharpness": lambda image, value, _: F.adjust_sharpness(image, value),
         "Cutout": cutout,
         "SamplePairing": pair,
         "Identity": lambda image, *_: image,

@@ -2,8 +2,7 @@
 
 A mini-batch of N images under M policies of Q sub-policies of S ops: for each of the
 N M rows draw a sub-policy, signs, centres and partners, apply the ops one after the
-other, normalise to float32. Which library does it is the business of `libraries.py`,
-`torch_libraries.py` and `engine.py`.
+other, normalise to float32. `libraries.py`, `torch_libraries.py` and `engine.py` do it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,28 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+Matrix = tuple[float, float, float, float, float, float]
+
 
 class Work(NamedTuple):
-    """One mini-batch and the policies on it.
+    """One mini-batch and the policies on it."""
 
-    Attributes:
-        images: uint8 [N, H, W, 3].
-        names: of the ops, in the order of their numbers.
-        ops: int32 [M, Q, S].
-        magnitudes: int32 [M, Q, S].
-        values: double [ops, magnitudes, 2], an op's value for the signs + and -.
-        fill: colour of moved-in pixels and of the Cutout patch.
-        mean: of the normalisation, values from 0 to 1.
-        std: likewise.
-    """
-
-    images: np.ndarray
-    names: tuple[str, ...]
-    ops: np.ndarray
-    magnitudes: np.ndarray
-    values: np.ndarray
-    fill: tuple[int, int, int]
-    mean: tuple[float, float, float]
+    images: np.ndarray  # uint8 [N, H, W, 3]
+    names: tuple[str, ...]  # of the ops, in the order of their numbers
+    ops: np.ndarray  # int32 [M, Q, S]
+    magnitudes: np.ndarray  # int32 [M, Q, S]
+    values: np.ndarray  # double [ops, magnitudes, 2], for the signs + and -
+    fill: tuple[int, int, int]  # colour of moved-in pixels and of Cutout's patch
+    mean: tuple[float, float, float]  # of the normalisation, from 0 to 1
     std: tuple[float, float, float]
 
     @property
@@ -50,23 +40,36 @@ class Draws(NamedTuple):
     partner: np.ndarray
 
 
-# An op of a library on one image in the library's own form:
-# (image, value, center (row, column), partner, fill) -> image.
-Apply = Callable[[Any, float, Sequence[int], Any, tuple[int, int, int]], Any]
+class Inputs(NamedTuple):
+    """What some ops need besides an image and a value."""
+
+    center: Sequence[int]  # row and column of Cutout's patch
+    partner: Any  # SamplePairing's other image, in the library's form
+    fill: tuple[int, int, int]  # colour
+
+
+# An op of a library on one image in the library's own form.
+Apply = Callable[[Any, float, Inputs], Any]
 
 
 class Library(NamedTuple):
-    """A candidate that runs on the host.
+    """A candidate that runs on the host."""
 
-    Attributes:
-        augment: (draws, rows) -> the augmented rows in the library's own form.
-        finish: those -> float32 normalised, the end of what is timed.
-        pixels: those -> uint8 [rows, H, W, 3], to compare with Pillow.
-    """
-
+    # (draws, rows) -> the augmented rows in the library's own form.
     augment: Callable[[Draws, Sequence[int]], Any]
+    # Those -> float32 normalised, the end of what is timed.
     finish: Callable[[Any], Any]
+    # Those -> uint8 [rows, H, W, 3], to compare with Pillow.
     pixels: Callable[[Any], np.ndarray]
+
+
+def photographs(num_images: int, side: int) -> np.ndarray:
+    """Smooth noise with all 256 values: uint8 [n, side, side, 3]."""
+    random = np.random.default_rng(0)
+    coarse = random.normal(size=(num_images, side // 4, side // 4, 3))
+    smooth = np.kron(coarse, np.ones((1, 4, 4, 1)))
+    noisy = 128 + 50 * smooth + 15 * random.normal(size=smooth.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def draw(seed: int, work: Work) -> Draws:
@@ -85,9 +88,7 @@ def draw(seed: int, work: Work) -> Draws:
     )
 
 
-def steps_of_row(
-    work: Work, draws: Draws, row: int
-) -> list[tuple[str, float, Sequence[int], int]]:
+def steps_of_row(work: Work, draws: Draws, row: int) -> list[tuple[Any, ...]]:
     """(op, value, centre, partner) of each of the S ops of a row."""
     m, q = row // len(work.images), draws.sub_policy[row]
     steps = []
@@ -102,8 +103,8 @@ def steps_of_row(
 def image_by_image(
     work: Work,
     ops: Mapping[str, Apply],
-    load: Callable[[np.ndarray], Any],
-    store: Callable[[Any], np.ndarray],
+    load: Callable[[np.ndarray], Any] = lambda image: image,
+    store: Callable[[Any], np.ndarray] = lambda image: image,
 ) -> Library:
     """A library whose functions take one image: a loop over the rows.
 
@@ -122,7 +123,8 @@ def image_by_image(
         for place, row in enumerate(rows):
             image = images[row % len(images)]
             for name, value, center, partner in steps_of_row(work, draws, row):
-                image = ops[name](image, value, center, images[partner], work.fill)
+                inputs = Inputs(center, images[partner], work.fill)
+                image = ops[name](image, value, inputs)
             out[place] = store(image)
         return out
 
@@ -140,9 +142,7 @@ def image_by_image(
     return Library(augment, finish, lambda rows: rows)
 
 
-def affine_matrix(
-    name: str, value: float, height: int, width: int
-) -> tuple[float, float, float, float, float, float]:
+def affine_matrix(name: str, value: float, height: int, width: int) -> Matrix:
     """(a, b, c, d, e, f): output (x, y) comes from (a x + b y + c, d x + e y + f).
 
     In Pillow's coordinates, in which the first pixel's middle is (1/2, 1/2).
@@ -160,9 +160,7 @@ def affine_matrix(
     }[name]
 
 
-def middle_coordinates(
-    matrix: tuple[float, float, float, float, float, float],
-) -> np.ndarray:
+def middle_coordinates(matrix: Matrix) -> np.ndarray:
     """The same map [2, 3] where the first pixel's middle is (0, 0)."""
     a, b, c, d, e, f = matrix
     return np.array(

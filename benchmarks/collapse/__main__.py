@@ -13,15 +13,13 @@ a round. Three games:
   every round 2 % of the skill is forgotten.
 - `irreducible`: the same, but nothing is learned of the last op (it destroys labels).
 
-Writes `results/collapse-bandit.md` and `docs/images/collapse-bandit.png` (matplotlib).
+Writes `benchmarks/results/collapse-bandit.md` and `docs/images/collapse-bandit.png`.
 """
 
 import argparse
 import pathlib
-import platform
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,8 +31,8 @@ from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import collapse, controller
+from benchmarks import measure
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 NUM_POLICIES = 8
 NOISE = 0.01
 PLAIN: dict[str, Any] = {"entropy_weight": 1e-5, "learning_rate": 3.5e-4}
@@ -66,17 +64,11 @@ STYLES = ("-", "--", ":", "-.")
 
 
 class Game(NamedTuple):
-    """How the table answers; floats, so that one program plays every game.
+    """How the table answers; floats, so that one program plays every game."""
 
-    Attributes:
-        learning: share of a pair's gap in skill that a draw of it closes.
-        forgetting: share of the skill that a round takes.
-        last_op: 1: it is learned like the others; 0: never.
-    """
-
-    learning: float
-    forgetting: float
-    last_op: float
+    learning: float  # share of a pair's gap in skill that a draw of it closes
+    forgetting: float  # share of the skill that a round takes
+    last_op: float  # 1: it is learned like the others; 0: never
 
 
 GAMES = {
@@ -147,7 +139,7 @@ def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
     return play
 
 
-def measure(options: dict[str, Any], seeds: int, updates: int) -> dict[str, Arrays]:
+def play_games(options: dict[str, Any], seeds: int, updates: int) -> dict[str, Arrays]:
     """Game -> name -> [seeds, updates]; `entropy` joins both heads'."""
     games = Game(*(jnp.asarray(values) for values in zip(*GAMES.values(), strict=True)))
     of_seeds = jax.vmap(player(options, updates), in_axes=(None, 0))
@@ -162,7 +154,7 @@ def measure(options: dict[str, Any], seeds: int, updates: int) -> dict[str, Arra
 
 
 def states(arrays: Arrays) -> np.ndarray:
-    """The state of `diagnostics` in every update: int [seeds, updates], 0 is ok."""
+    """The state of `search/collapse` in every update: int [seeds, updates], 0 is ok."""
     keys = ("entropy", "top_op_share", "top_magnitude_share")
     found = np.zeros(arrays["entropy"].shape, int)
     for place in np.ndindex(found.shape):
@@ -185,13 +177,8 @@ def at(values: np.ndarray, update: int) -> float:
     return float(values[:, max(update - AVERAGED, 0) : update].mean())
 
 
-def row(name: str, arrays: Arrays) -> str:
-    """A controller's line of a game's table."""
-    updates = arrays["entropy"].shape[1]
-    entropies = [
-        f"{at(arrays['entropy'], update):.2f}" if update <= updates else ""
-        for update in SHOWN
-    ]
+def row(name: str, arrays: Arrays) -> list[str]:
+    """A controller's cells in a game's table."""
     reached = states(arrays)
     last = reached[:, -1]
     ends = ", ".join(
@@ -199,9 +186,9 @@ def row(name: str, arrays: Arrays) -> str:
         for place, state in enumerate(collapse.STATES)
         if np.any(last == place)
     )
-    cells = [
+    return [
         name,
-        *entropies,
+        *(f"{entropy:.2f}" for entropy in shown(arrays)),
         first_update(reached >= 1),
         first_update(reached >= 2),
         ends,
@@ -209,56 +196,49 @@ def row(name: str, arrays: Arrays) -> str:
         f"{arrays['ignorance'][:, -100:].mean():.3f}",
         f"{arrays['kl'].max():.3f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def page(played: dict[str, dict[str, Arrays]], seeds: int, updates: int) -> str:
+def shown(arrays: Arrays) -> list[float]:
+    """The entropy at the updates that are shown; NaN where the run is shorter."""
+    updates = arrays["entropy"].shape[1]
+    return [
+        at(arrays["entropy"], update) if update <= updates else np.nan
+        for update in SHOWN
+    ]
+
+
+def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
     """The Markdown page: a table per game, then the comparison with PAPER.md."""
-    shown = " | ".join(str(update) for update in SHOWN)
-    head = (
-        f"| controller | {shown} | narrowing at | collapsed at | states at the end | "
-        "loss | ignorance | largest KL |"
-    )
+    seeds = len(next(iter(played.values()))["table"]["entropy"])
     lines = [
-        "# Collapse in a bandit",
-        "",
-        f"Made by `python -m benchmarks.collapse --seeds={seeds} --updates={updates}`; "
-        "the games are described there.",
+        *measure.head("Collapse in a bandit", record),
         "",
         f"Entropy of both heads as a fraction of the maximum: mean over {seeds} seeds "
         f"and the {AVERAGED} updates that end with the one named. `narrowing at`: "
         "median over the seeds of the first update in that state or worse. Loss: what "
         "the controller maximises, mean of the last 100 updates. Ignorance: the mean "
-        "loss over all pairs of ops that can be learned, drawn or not, likewise. KL in "
-        "nats a policy and update.",
+        "loss over all pairs of ops that can be learned, drawn or not, over the same "
+        "updates. KL in nats a policy and update.",
     ]
+    heads = ["controller", *SHOWN, "narrowing at", "collapsed at"]
+    heads += ["states at the end", "loss", "ignorance", "largest KL"]
     for game in GAMES:
-        lines += ["", f"## {game}", "", head, "| --- " * head.count(" | ") + "| --- |"]
-        lines += [row(name, by_game[game]) for name, by_game in played.items()]
+        rows = [row(name, by_game[game]) for name, by_game in played.items()]
+        lines += ["", f"## {game}", "", *measure.table(heads, rows)]
     lines += ["", "## Against an independent simulation of `table`", ""]
-    lines += [f"| controller | {shown} |", "| --- " * (1 + len(SHOWN)) + "|"]
-    for name, reference in REFERENCE.items():
-        entropy = played[name]["table"]["entropy"]
-        cells = [
-            f"{at(entropy, update):.2f} ({'–' if expected is None else expected})"
-            if update <= updates
-            else ""
-            for update, expected in zip(SHOWN, reference, strict=True)
+    rows = [
+        [
+            name,
+            *(
+                f"{entropy:.2f} ({'–' if expected is None else expected})"
+                for entropy, expected in zip(
+                    shown(played[name]["table"]), reference, strict=True
+                )
+            ),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    device = jax.devices()[0].device_kind
-    lines += [
-        "",
-        f"{platform.machine()} {device}, jax {jax.__version__}, commit {commit}.",
+        for name, reference in REFERENCE.items()
     ]
-    return "\n".join(lines) + "\n"
+    return measure.page([*lines, *measure.table(["controller", *SHOWN], rows)])
 
 
 def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
@@ -291,18 +271,19 @@ def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
     pyplot.close(figure)
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=600)
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT)
-    options = parser.parse_args()
+    parser.add_argument("--output", type=pathlib.Path, default=measure.ROOT)
+    options = parser.parse_args(command_line)
+    record = measure.started("collapse", command_line) | measure.place()
     played = {}
     for name, restraints in CONTROLLERS.items():
         started = time.monotonic()
-        played[name] = measure(restraints, options.seeds, options.updates)
+        played[name] = play_games(restraints, options.seeds, options.updates)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    text = page(played, options.seeds, options.updates)
+    text = page(record, played)
     output = options.output / "benchmarks/results/collapse-bandit.md"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text)

@@ -1,6 +1,4 @@
-"""The PyTorch way of `epoch.py`: Pillow augments in DataLoader workers. No JAX here.
-
-    python -m benchmarks.epoch.torch_loop SETTING.json WORK.npz RESULT.json
+"""The PyTorch way of an epoch: Pillow augments in DataLoader workers. No JAX here.
 
 A dataset's item is an image's M instances, each with its own crop, flip, sub-policy of
 two Pillow ops and Cutout, as uint8: a quarter of the bytes of floats; the device
@@ -8,12 +6,9 @@ normalises. One worker for each core, pinned memory, copies that overlap. The co
 is left out, which costs PyTorch nothing; what a policy's instances lose is added up.
 """
 
-import json
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +16,8 @@ import torch
 from PIL import Image
 
 from benchmarks.augment import libraries
-from benchmarks.augment.work import Work, patch
-from benchmarks.train_step import torch_training
+from benchmarks.augment.work import Inputs, Work, patch
+from benchmarks.train_step import torch_step
 
 PADDING, CUTOUT = 4, 16
 PREFETCH = 2  # batches of each worker, PyTorch's default
@@ -31,127 +26,111 @@ PREFETCH = 2  # batches of each worker, PyTorch's default
 class Instances(torch.utils.data.Dataset):
     """Item i: uint8 [M, H, W, 3] and a label, image i under each of the M policies."""
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, work: Work) -> None:
-        self.images, self.labels, self.work = images, labels, work
+    def __init__(self, work: Work, labels: np.ndarray) -> None:
+        self.work, self.labels = work, labels
         self.ops = libraries.pillow_ops()
         self.random: np.random.Generator | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         if self.random is None:  # in each worker another one
             worker = torch.utils.data.get_worker_info()
             self.random = np.random.default_rng(worker.seed if worker else 0)
-        num_policies = len(self.work.ops)
-        out = np.empty((num_policies, *self.images.shape[1:]), np.uint8)
-        for m in range(num_policies):
-            out[m] = self._instance(self.images[index], m, self.random)
-        return out, int(self.labels[index])
+        instances = [
+            self._instance(self.work.images[index], m, self.random)
+            for m in range(len(self.work.ops))
+        ]
+        return np.stack(instances), int(self.labels[index])
 
     def _instance(
         self, image: np.ndarray, m: int, random: np.random.Generator
     ) -> np.ndarray:
         """Crop and flip, a sub-policy of policy m, Cutout."""
         height, width, _ = image.shape
-        fill, ops, magnitudes = self.work.fill, self.work.ops, self.work.magnitudes
+        work = self.work
         padded = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))
         y, x = random.integers(0, 2 * PADDING + 1, 2)
         cut = padded[y : y + height, x : x + width]
         if random.integers(2):
             cut = cut[:, ::-1]
         picture = Image.fromarray(np.ascontiguousarray(cut))
-        q = random.integers(ops.shape[1])
-        for op, magnitude in zip(ops[m, q], magnitudes[m, q], strict=True):
-            value = float(self.work.values[op, magnitude, random.integers(2)])
+        q = random.integers(work.ops.shape[1])
+        for op, magnitude in zip(work.ops[m, q], work.magnitudes[m, q], strict=True):
+            value = float(work.values[op, magnitude, random.integers(2)])
             center = random.integers(0, (height, width)).tolist()
-            partner = Image.fromarray(self.images[random.integers(len(self.images))])
-            apply = self.ops[self.work.names[op]]
-            picture = apply(picture, value, center, partner, fill)
+            partner = Image.fromarray(work.images[random.integers(len(work.images))])
+            inputs = Inputs(center, partner, work.fill)
+            picture = self.ops[work.names[op]](picture, value, inputs)
         out = np.array(picture)
         center = random.integers(0, (height, width)).tolist()
-        out[patch(CUTOUT, center, height, width)] = fill
+        out[patch(CUTOUT, center, height, width)] = work.fill
         return out
 
 
-def main(paths: Sequence[str]) -> None:
-    """Measure what SETTING says, write RESULT."""
-    setting_path, work_path, result_path = map(Path, paths)
-    setting = json.loads(setting_path.read_text())
-    result_path.write_text(json.dumps(measure(setting, load_work(work_path))))
+def measure_loop(
+    *, setting: dict[str, Any], work: Work, labels: np.ndarray, workers: int
+) -> dict[str, Any]:
+    """Seconds of a step in each epoch, of a step without a loader, of a batch alone.
 
-
-def load_work(path: Path) -> tuple[Work, np.ndarray]:
-    """What `epoch.save_work` wrote: the policies and all images, and the labels."""
-    with np.load(path) as arrays:
-        fields = {name: arrays[name] for name in arrays.files}
-    labels = fields.pop("labels")
-    for name in ("names", "fill", "mean", "std"):
-        fields[name] = tuple(fields[name].tolist())
-    return Work(**fields), labels
-
-
-def measure(setting: dict[str, Any], data: tuple[Work, np.ndarray]) -> dict[str, Any]:
-    """Seconds of a step in each epoch, of a step without, and of a batch alone."""
-    work, labels = data
-    steps, epochs, num_images = (
-        setting[name] for name in ("steps", "epochs", "batch_size")
-    )
-    workers = setting["workers"] or len(os.sched_getaffinity(0))
+    Args:
+        setting: of `presets.torch_setting`; also steps, epochs, batch_size.
+        work: all images, and the policies.
+        labels: of the images.
+        workers: processes of the loader; 0: one for each core.
+    """
+    steps, epochs = setting["steps"], setting["epochs"]
+    workers = workers or len(os.sched_getaffinity(0))
     waiting = workers * PREFETCH  # batches that are made ahead
-    dataset = Instances(work.images, labels, work)
-    is_cuda = torch.cuda.is_available()
-    total = (2 * waiting + (epochs + 1) * steps + 3) * num_images
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=num_images,
-        sampler=torch.utils.data.RandomSampler(dataset, True, total),
-        num_workers=workers,
-        prefetch_factor=PREFETCH,
-        pin_memory=is_cuda,
-        multiprocessing_context="fork",  # before any device is touched
-        drop_last=True,
+    batches = _batches(
+        Instances(work, labels),
+        setting["batch_size"],
+        2 * waiting + (epochs + 1) * steps + 3,
+        workers,
     )
-    batches = iter(loader)
-    _skip(batches, waiting)
-    alone = _timed(lambda: _skip(batches, steps)) / steps
-    training = torch_training.make_training(
-        setting["model"], setting["options"], setting
-    )
+    _timed(lambda: next(batches), waiting)
+    alone = _timed(lambda: next(batches), steps)
+    training = torch_step.make_training(setting)
     moments = _moments(work, training.device)
-    train = _training_loop(training, moments, batches)
-    started = time.perf_counter()
-    train(1)
-    first = time.perf_counter() - started
-    train(1 + waiting)  # those that were made during compilation
-    seconds = [_timed(lambda: train(steps)) / steps for _ in range(epochs)]
-    fixed = next(batches)
-    ready = _prepare(moments, fixed)
-    without = _timed(lambda: _repeat(training, ready, steps)) / steps
+    sums = torch.zeros((), device=training.device)
+
+    def step() -> None:
+        nonlocal sums
+        batch = next(batches)
+        losses = training.step(*_prepare(moments, batch))
+        sums = sums + losses.view(len(batch[1]), -1).mean(0)  # L_m of the round
+
+    first = _timed(step, 1, training.wait)
+    _timed(step, 1 + waiting, training.wait)  # were made during compilation
+    seconds = [_timed(step, steps, training.wait) for _ in range(epochs)]
+    ready = _prepare(moments, next(batches))
+    is_cuda = training.device.type == "cuda"
     return {
         "seconds": seconds,
         "first_s": first,
-        "step_s": without,
+        "step_s": _timed(lambda: training.step(*ready), steps, training.wait),
         "batch_s": alone,
         "workers": workers,
         "device": torch.cuda.get_device_name() if is_cuda else "cpu",
     }
 
 
-def _training_loop(
-    training: torch_training.Training, moments: torch.Tensor, batches: Iterator[Any]
-) -> Any:
-    sums = torch.zeros((), device=training.device)
-
-    def train(steps: int) -> None:
-        for _ in range(steps):
-            batch = next(batches)
-            losses = training.step(*_prepare(moments, batch))
-            nonlocal sums
-            sums = sums + losses.view(len(batch[1]), -1).mean(0)  # L_m of the round
-        training.wait()
-
-    return train
+def _batches(
+    dataset: Instances, num_images: int, number: int, workers: int
+) -> Iterator[Any]:
+    """So many batches from worker processes, which are started now."""
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_size=num_images,
+        sampler=torch.utils.data.RandomSampler(dataset, True, number * num_images),
+        num_workers=workers,
+        prefetch_factor=PREFETCH,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork",  # before any device is touched
+        drop_last=True,
+    )
+    return iter(loader)
 
 
 def _moments(work: Work, device: torch.device) -> torch.Tensor:
@@ -171,26 +150,12 @@ def _prepare(
     return images, labels
 
 
-def _repeat(
-    training: torch_training.Training,
-    ready: tuple[torch.Tensor, torch.Tensor],
-    steps: int,
-) -> None:
-    for _ in range(steps):
-        training.step(*ready)
-    training.wait()
-
-
-def _skip(batches: Iterator[Any], count: int) -> None:
-    for _ in range(count):
-        next(batches)
-
-
-def _timed(function: Any) -> float:
+def _timed(
+    function: Callable[[], Any], times: int, wait: Callable[[], None] = lambda: None
+) -> float:
+    """Seconds of a call, the mean over so many."""
     start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    for _ in range(times):
+        function()
+    wait()
+    return (time.perf_counter() - start) / times

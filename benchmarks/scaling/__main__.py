@@ -1,4 +1,4 @@
-"""What a step costs on D devices, on paper: from counts and from measured pieces.
+"""What does a step cost on D devices, on paper? From counts and measured pieces.
 
     python -m benchmarks.scaling            prints the tables
     python -m benchmarks.scaling --write    puts them into docs/scaling.md
@@ -14,30 +14,26 @@ import argparse
 import functools
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from aaa_jax.augment import batch_layout
-from benchmarks.input.__main__ import DEFAULT, loader_row
+from benchmarks import measure
+from benchmarks.input.page import DEFAULT, loader_row
 from benchmarks.train_step import flops, presets
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
+PAGE = measure.ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
 PRESETS = ("imagenet_r50", "imagenet_r200", "cifar10_wrn28x10")
 DEVICES = (8, 64, 512)
 FLOAT = 4  # bytes
-INPUT = Path(__file__).resolve().parent.parent / "results" / "input-cpu-amd-epyc.json"
+INPUT = measure.RESULTS / "input-cpu-amd-epyc.json"
 
 
 def decode_ms(resample: str) -> float:
-    """CPU milliseconds for an image with its M rows, the whole loader, on all cores.
-
-    Args:
-        resample: of `data.resample`.
-    """
+    """CPU milliseconds for an image with its M rows, the whole loader, on all cores."""
     record = json.loads(INPUT.read_text())
     row = loader_row(record, resample, int(record["machine"]["cores"]))
     assert row is not None, resample
@@ -45,51 +41,30 @@ def decode_ms(resample: str) -> float:
 
 
 class Site(NamedTuple):
-    """What a step runs on.
+    """What a step runs on."""
 
-    Attributes:
-        device: a row of `flops.PEAKS`, bfloat16.
-        utilization: least and most share of the peak that a step reaches; not measured.
-        devices_per_host: on one host, with one process.
-        cores_per_host: that decode.
-        decode_ms: CPU milliseconds for an image with its M rows; see `decode_ms`.
-        dispatch_us: host microseconds to start a step, for each array of its state.
-        link_gb: GB/s that a device can send to others of its host.
-        network_gb: GB/s that a device can send to other hosts.
-    """
-
-    device: str = "NVIDIA H100"
+    device: str = "NVIDIA H100"  # a row of `flops.PEAKS`, bfloat16
+    # Least and most share of the peak that a step reaches; not measured.
     utilization: tuple[float, float] = (0.3, 0.5)
-    devices_per_host: int = 8
-    cores_per_host: int = 64
+    devices_per_host: int = 8  # with one process
+    cores_per_host: int = 64  # that decode
     decode_ms: float = decode_ms(DEFAULT)
-    dispatch_us: float = 1.4
-    link_gb: float = 450.0
-    network_gb: float = 50.0
+    dispatch_us: float = 1.4  # of the host to start a step, for each array of the state
+    link_gb: float = 450.0  # GB/s that a device can send to others of its host
+    network_gb: float = 50.0  # GB/s that a device can send to other hosts
 
 
 class Work(NamedTuple):
-    """What a step of a preset has to do, on however many devices.
+    """What a step of a preset has to do, on however many devices."""
 
-    Attributes:
-        name: the preset.
-        num_images: N.
-        num_policies: M.
-        group_size: b, rows that share BatchNorm statistics.
-        row_flops: operations to train on one row.
-        reduced_bytes: what every device adds up with the others.
-        row_bytes: of a row on its way to the device; 0 where the dataset lives there.
-        leaves: arrays of the train state.
-    """
-
-    name: str
-    num_images: int
-    num_policies: int
-    group_size: int
-    row_flops: float
-    reduced_bytes: int
-    row_bytes: int
-    leaves: int
+    name: str  # of the preset
+    num_images: int  # N
+    num_policies: int  # M
+    group_size: int  # b, rows that share BatchNorm statistics
+    row_flops: float  # operations to train on one row
+    reduced_bytes: int  # what every device adds up with the others
+    row_bytes: int  # of a row on its way to the device; 0 where the data are resident
+    leaves: int  # arrays of the train state
 
     @property
     def num_rows(self) -> int:
@@ -98,33 +73,19 @@ class Work(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """A step on so many devices; seconds unless said otherwise.
+    """A step on so many devices; seconds unless said otherwise."""
 
-    Attributes:
-        devices: D.
-        hosts: that hold them.
-        group_size: the largest b up to the preset's that gives every device a group.
-        device_rows: rows of a device.
-        compute: most and least, by the utilisation.
-        all_reduce: of the gradients, not overlapped with anything.
-        dispatch: of the host, while the devices work.
-        decoded: images that a host decodes.
-        decode: CPU seconds of a host; 0 where nothing is streamed.
-        cores: of a host that keep up with the faster compute.
-        sent_bytes: to a device.
-    """
-
-    devices: int
+    devices: int  # D
     hosts: int
-    group_size: int
+    group_size: int  # the largest b up to the preset's that gives every device a group
     device_rows: int
-    compute: tuple[float, float]
-    all_reduce: float
-    dispatch: float
-    decoded: float
-    decode: float
-    cores: float
-    sent_bytes: float
+    compute: tuple[float, float]  # most and least, by the utilisation
+    all_reduce: float  # of the gradients, not overlapped with anything
+    dispatch: float  # of the host, while the devices work
+    decoded: int  # images that a host decodes
+    decode: float  # CPU seconds of a host; 0 where nothing is streamed
+    cores: float  # of a host that keep up with the faster compute
+    sent_bytes: float  # to a device
 
 
 @functools.cache
@@ -158,8 +119,9 @@ def cost(task: Work, devices: int, site: Site) -> Cost:
     rows = task.num_rows // devices
     peak = flops.peak(site.device, "bfloat16")
     assert peak is not None, site.device
-    whole = rows * task.row_flops / (peak * 1e12)
-    compute = (whole / site.utilization[0], whole / site.utilization[1])
+    slowest, fastest = (
+        rows * task.row_flops / (peak * 1e12) / share for share in site.utilization
+    )
     speed = (site.link_gb if hosts == 1 else site.network_gb) * 1e9
     all_reduce = 2 * (devices - 1) / devices * task.reduced_bytes / speed
     decoded = images_of_host(task, size, devices, hosts) if task.row_bytes else 0
@@ -169,62 +131,62 @@ def cost(task: Work, devices: int, site: Site) -> Cost:
         hosts=hosts,
         group_size=size,
         device_rows=rows,
-        compute=compute,
+        compute=(slowest, fastest),
         all_reduce=all_reduce,
         dispatch=task.leaves * site.dispatch_us / 1e6,
         decoded=decoded,
         decode=decode,
-        cores=decode / (compute[1] + all_reduce),
+        cores=decode / (fastest + all_reduce),
         sent_bytes=rows * task.row_bytes,
     )
 
 
 def largest_group(task: Work, devices: int) -> int:
-    """The largest b <= the preset's, N a multiple of it, that `groups` lets D share."""
+    """The largest b up to the preset's that divides N and gives D whole groups each."""
     for size in range(task.group_size, 0, -1):
-        if task.num_images % size:
-            continue
-        layout = batch_layout.group_layout(
-            task.num_images, task.num_policies, size, "mixed"
-        )
-        if (layout.num_rows // layout.rows_per_group) % devices == 0:
-            return size
+        if task.num_images % size == 0:
+            layout = _layout(task, size)
+            if layout.num_rows // layout.rows_per_group % devices == 0:
+                return size
     raise ValueError(f"{task.name}: {task.num_rows} rows are too few for {devices}")
 
 
 def images_of_host(task: Work, size: int, devices: int, hosts: int) -> int:
     """Distinct images among the rows of the first host's devices."""
-    layout = batch_layout.group_layout(
-        task.num_images, task.num_policies, size, "mixed"
-    )
-    share = task.num_rows // hosts
     assert devices % hosts == 0
-    return len(np.unique(np.asarray(batch_layout.image_of_row(layout))[:share]))
+    rows = np.asarray(batch_layout.image_of_row(_layout(task, size)))
+    return len(np.unique(rows[: task.num_rows // hosts]))
+
+
+def _layout(task: Work, size: int) -> batch_layout.GroupLayout:
+    numbers = task.num_images, task.num_policies, size
+    return batch_layout.group_layout(*numbers, "mixed")
 
 
 def table(task: Work, site: Site) -> str:
     """Markdown: a row per number of devices."""
     costs = [cost(task, devices, site) for devices in DEVICES]
     least, most = (round(100 * share) for share in site.utilization)
-    lines = [
+    heads = ["devices", "hosts", "b", "rows a device"]
+    heads += [f"compute, ms at {most}–{least} %", "all-reduce, ms"]
+    heads += ["images a host decodes", "cores it needs", "MB to a device"]
+    rows = []
+    for c in costs:
+        streamed = [c.decoded, f"{c.cores:.0f}", f"{c.sent_bytes / 1e6:.0f}"]
+        rows.append(
+            [
+                *(c.devices, c.hosts, c.group_size, c.device_rows),
+                f"{1e3 * c.compute[1]:.1f}–{1e3 * c.compute[0]:.1f}",
+                f"{1e3 * c.all_reduce:.2f}",
+                *(streamed if task.row_bytes else []),
+            ]
+        )
+    head = (
         f"**`{task.name}`**: N·M = {task.num_images}·{task.num_policies} rows, "
         f"{task.row_flops / 1e9:.1f} GFLOP each; {task.reduced_bytes / 1e6:.0f} MB to "
-        f"add up; a host takes about {1e3 * costs[0].dispatch:.1f} ms to start a step.",
-        "",
-        f"| devices | hosts | b | rows a device | compute, ms at {most}–{least} % | "
-        "all-reduce, ms | images a host decodes | cores it needs | MB to a device |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for c in costs:
-        sent = f"{c.sent_bytes / 1e6:.0f}" if task.row_bytes else "–"
-        decoded = f"{c.decoded}" if task.row_bytes else "–"
-        cores = f"{c.cores:.0f}" if task.row_bytes else "–"
-        lines.append(
-            f"| {c.devices} | {c.hosts} | {c.group_size} | {c.device_rows} | "
-            f"{1e3 * c.compute[1]:.1f}–{1e3 * c.compute[0]:.1f} | "
-            f"{1e3 * c.all_reduce:.2f} | {decoded} | {cores} | {sent} |"
-        )
-    return "\n".join(lines) + "\n"
+        f"add up; a host takes about {1e3 * costs[0].dispatch:.1f} ms to start a step."
+    )
+    return measure.page([head, "", *measure.table(heads, rows, texts=0)])
 
 
 def page_tables(site: Site) -> str:
@@ -234,30 +196,21 @@ def page_tables(site: Site) -> str:
 
 def main(command_line: Sequence[str] | None = None) -> None:
     """Prints the tables, or writes them into the page."""
-    options = _parse(command_line)
-    given = {name: getattr(options, name) for name in _options()}
+    defaults = Site()._asdict()
+    defaults.pop("utilization")  # a range
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--write", action="store_true", help="into docs/scaling.md")
+    given = vars(parser.parse_args(command_line))
+    is_written = given.pop("write")
     tables = page_tables(Site(**given))
-    if not options.write:
+    if not is_written:
         print(tables)
         return
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
-
-
-def _options() -> dict[str, Any]:
-    """What can be told on the command line: `Site` but for the range."""
-    defaults = Site()._asdict()
-    defaults.pop("utilization")
-    return defaults
-
-
-def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in _options().items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
-    parser.add_argument("--write", action="store_true", help="into docs/scaling.md")
-    return parser.parse_args(command_line)
 
 
 if __name__ == "__main__":

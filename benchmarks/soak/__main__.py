@@ -1,105 +1,112 @@
-"""Soak: thousands of steps with everything switched on; memory and step time constant?
+"""Do memory and step time stay constant over thousands of steps?
 
     python -m benchmarks.soak --steps=3000
+    python -m benchmarks.soak --tiny --steps=3000     a network of one convolution
 
 One process trains the digits preset (real data, 300 images, Wide-ResNet-10-1, the
-controller) or, with --tiny, a network of one convolution, with a checkpoint every few
-steps, an evaluation every epoch, the watchdog and the progress line. After each step
-its resident memory and the time are noted; the page compares quarters: the first one,
-in which programs are compiled and allocators settle, stands apart.
+controller) with everything switched on: a checkpoint every few steps, an evaluation
+every epoch, the watchdog, the progress line. Its resident memory is noted every second,
+the time of the steps is that of the run's `timing.jsonl`. Prints a table of quarters:
+the first one, in which programs are compiled and allocators settle, stands apart.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
-import platform
 import sys
 import tempfile
-import time
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import jax
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from aaa_jax.runtime import progress  # noqa: E402
-from aaa_jax.train import loop  # noqa: E402
-from configs import digits  # noqa: E402
+from aaa_jax.train import loop
+from aaa_jax.workdir import run_directory
+from benchmarks import measure
+from configs import digits
 
 
-def main() -> int:
+def main(command_line: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
     parser.add_argument("--every_steps", type=int, default=5, help="a checkpoint")
     parser.add_argument("--tiny", action="store_true", help="one convolution")
     parser.add_argument("--workdir", default="", help="default: a temporary one")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        noted = soak(_config(given), given.workdir or temporary)
-    print(report(noted, given))
+    options = parser.parse_args(command_line)
+    record = measure.started("soak", command_line)
+    with tempfile.TemporaryDirectory() as temporary, noted_memory() as memory:
+        workdir = options.workdir or temporary
+        try:
+            loop.train_and_evaluate(_config(options), workdir)
+        except loop.RunInterrupted as error:
+            print(error)  # what was noted until then is reported
+        epochs = run_directory.read_lines(workdir, "timing")
+    print(report(record | measure.place(), epochs, np.asarray(memory)))
     return 0
 
 
-def soak(config, workdir: str) -> np.ndarray:
-    """Trains; per step the seconds since the start and resident MiB, [steps, 2]."""
-    noted: list[tuple[float, float]] = []
-    shown = progress.Progress.update
+@contextlib.contextmanager
+def noted_memory() -> Iterator[list[float]]:
+    """Resident MiB of this process every second, as long as the context lasts."""
+    noted, is_over = [_resident_mib()], threading.Event()
 
-    def update(self, step: int, **values: float | None) -> None:
-        shown(self, step, **values)
-        noted.append((time.monotonic(), _resident_mib()))
+    def note() -> None:
+        while not is_over.wait(1.0):
+            noted.append(_resident_mib())
 
-    progress.Progress.update = update
-    try:
-        loop.train_and_evaluate(config, workdir)
-    except loop.RunInterrupted as error:
-        print(error)  # what was noted until then is reported
-    finally:
-        progress.Progress.update = shown
-    return np.asarray(noted)
+    thread = threading.Thread(target=note)
+    thread.start()
+    yield noted
+    is_over.set()
+    thread.join()
 
 
-def report(noted: np.ndarray, given: argparse.Namespace) -> str:
-    """A table of the quarters, with what it ran on."""
-    seconds = np.diff(noted[:, 0])
+def report(
+    record: dict[str, Any], epochs: Sequence[dict[str, Any]], memory: np.ndarray
+) -> str:
+    """A table of the quarters of the run, with what it ran on.
+
+    Args:
+        record: how it was made.
+        epochs: lines of `timing.jsonl`.
+        memory: MiB [seconds], as noted.
+    """
+    taken = np.array([1000 * e["train_seconds"] / e["steps"] for e in epochs])
+    quarters = zip(np.array_split(memory, 4), np.array_split(taken, 4), strict=True)
     rows = [
-        f"`python -m benchmarks.soak {' '.join(sys.argv[1:])}`: {len(noted)} steps, a "
-        f"checkpoint every {given.every_steps}; {platform.processor() or 'CPU'}, "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; Python "
-        f"{platform.python_version()}, jax {jax.__version__}",
-        "",
-        "| quarter | resident memory at its end, MiB | median step, ms | mean, ms |",
-        "| --- | --- | --- | --- |",
+        [number, f"{mib[-1]:.0f}", f"{np.median(ms):.1f}", f"{ms.mean():.1f}"]
+        for number, (mib, ms) in enumerate(quarters, start=1)
     ]
-    for quarter in range(4):
-        begin, end = (len(seconds) * k // 4 for k in (quarter, quarter + 1))
-        taken = 1000 * seconds[begin:end]
-        rows.append(
-            f"| {quarter + 1} | {noted[end - 1, 1]:.0f} | {np.median(taken):.1f} | "
-            f"{taken.mean():.1f} |"
-        )
-    half = noted[len(noted) // 2 :]
-    steps = np.arange(len(half))
-    slope = np.polyfit(steps, half[:, 1], 1)[0]
-    rows += [
-        "",
-        f"Memory over the second half: {1000 * slope:+.2f} MiB per 1000 steps (least "
-        f"squares), from {half[:, 1].min():.0f} to {half[:, 1].max():.0f} MiB.",
-    ]
-    return "\n".join(rows)
+    heads = ["quarter", "resident memory at its end, MiB"]
+    heads += ["ms a step, median of the epochs", "mean"]
+    steps = sum(e["steps"] for e in epochs)
+    begin = len(memory) // 2
+    half = memory[begin:]
+    slope = np.polyfit(np.linspace(0, steps, len(memory))[begin:], half, 1)[0]
+    return measure.page(
+        [
+            *measure.head("Soak", record, f"{steps} steps in {len(epochs)} epochs"),
+            "",
+            *measure.table(heads, rows),
+            "",
+            f"Memory over the second half: {1000 * slope:+.2f} MiB per 1000 steps "
+            f"(least squares), from {half.min():.0f} to {half.max():.0f} MiB.",
+        ]
+    )
 
 
-def _config(given: argparse.Namespace):
+def _config(options: argparse.Namespace) -> Any:
     config = digits.get_config()
-    if given.tiny:
+    if options.tiny:
         config.model.name = "tests.support.tiny:factory"
         with config.unlocked():
             config.model.options = {}
-    config.max_steps = given.steps
-    config.epochs = -(-given.steps // (300 // config.batch_size))
+    config.max_steps = options.steps
+    config.epochs = -(-options.steps // (300 // config.batch_size))
     config.evaluation.every_epochs = 1
-    config.checkpoint.every_steps = given.every_steps
+    config.checkpoint.every_steps = options.every_steps
     config.devices.num_devices = 1
     config.devices.hang_seconds = 600.0
     config.log.every_seconds = 60.0

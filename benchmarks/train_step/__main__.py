@@ -1,4 +1,4 @@
-"""Images per second of the training step, this project's and PyTorch's, in one run.
+"""How many images per second does a training step take, this project's and PyTorch's?
 
     python -m benchmarks.train_step            every network, bfloat16 and float32
     python -m benchmarks.train_step --quick    tiny networks, few steps: does it run?
@@ -7,107 +7,59 @@ Per network and type: the whole AAA step on synthetic images (gather, augment wi
 random policies, forward, backward, clipping, update, averages), the same in two passes
 of accumulation, the step of the network alone, and that of the same network in PyTorch
 (channels last, autocast, torch.compile). Candidates take turns, a turn is some steps; a
-number is the median of the turns. Each network has a process of its own.
-Writes JSON and a Markdown table to benchmarks/results/.
+number is the median of the turns. Each network has a process of its own, with an empty
+compilation cache. Writes JSON and a Markdown table to benchmarks/results/.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from importlib import util
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
+from benchmarks import measure
+from benchmarks.train_step.candidates import (
+    AAA,
+    ALONE,
+    CANDIDATES,
+    TORCH,
+    measure_network,
+)
+from benchmarks.train_step.presets import NETWORKS
 
-from benchmarks.augment.__main__ import ROOT, machine, versions
-from benchmarks.train_step.page import markdown
-
-# Name -> preset, and rows of a step that leave room for a second framework in 80 GB.
-NETWORKS = {
-    "wrn40x2": ("cifar10_wrn40x2", 1024),
-    "wrn28x10": ("cifar10_wrn28x10", 1024),
-    "shake26_2x32d": ("cifar10_shake26_2x32d", 1024),
-    "shake26_2x96d": ("cifar10_shake26_2x96d", 1024),
-    "shake26_2x112d": ("cifar10_shake26_2x112d", 1024),
-    "pyramidnet": ("cifar10_pyramidnet", 256),
-    "r50": ("imagenet_r50", 512),
-    "r50d": ("imagenet_r50d", 512),
-    "r200": ("imagenet_r200", 256),
-}
-TINY = {  # options of --quick
-    "wide_resnet": {"depth": 10, "width": 1},
-    "shake_shake": {"depth": 8, "width": 4},
-    "pyramidnet": {"depth": 11, "widening": 6},
-    "resnet": {"depth": 14, "width": 4},
-}
 QUICK = ("wrn28x10", "shake26_2x32d")  # of --quick, unless --networks says more
 DTYPES = ("bfloat16", "float32")
-AAA, ACCUMULATED, ALONE, TORCH = (
-    *("AAA step", "AAA step, 2 passes", "network's step alone", "PyTorch, network's"),
+COLUMNS = (
+    *("candidate", "images/s", "× PyTorch", "TFLOP/s", "of the peak"),
+    *("compile, s", "with cache, s", "memory, GiB"),
 )
-CANDIDATES = {"aaa": AAA, "accumulated": ACCUMULATED, "alone": ALONE, "torch": TORCH}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
     """Start one process per network, collect, write."""
     options = _parse(command_line)
-    if options.worker:
-        options.out.write_text(json.dumps(measure(**json.loads(options.worker))))
-        return
-    words = sys.argv[1:] if command_line is None else command_line
-    record: dict[str, Any] = {
-        "command": " ".join(["python -m benchmarks.train_step", *words]),
-        "load_average": os.getloadavg()[0],
-        "networks": [],
-    }
+    record = measure.started("train_step", command_line) | {"networks": []}
     for network in options.networks:
         result = _in_own_process(network, options)
-        record |= {key: result.pop(key) for key in ("machine", "versions")}
-        record["networks"] += result["tables"]
-        _write(record, options)  # a run that is cut short leaves what it has
-    print(markdown(record))
-
-
-def _write(record: dict[str, Any], options: argparse.Namespace) -> None:
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{options.name}-{record['machine']['slug']}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    path.with_suffix(".md").write_text(markdown(record))
+        record["networks"] += result.pop("tables")
+        record |= result
+        text = markdown(record)  # a run that is cut short leaves what it has
+        measure.write(options.out, options.name, record, text)
+    print(text)
 
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
-    def names(known: Sequence[str]) -> Any:
-        def split(text: str) -> list[str]:
-            chosen = text.split(",")
-            if unknown := [name for name in chosen if name not in known]:
-                raise argparse.ArgumentTypeError(
-                    f"{', '.join(unknown)}: use {', '.join(known)}"
-                )
-            return chosen
-
-        return split
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", type=names(tuple(NETWORKS)), default=None)
-    parser.add_argument("--dtypes", type=names(DTYPES), default=None)
+    parser = measure.parser(__doc__)
+    parser.add_argument("--networks", type=measure.some_of(NETWORKS))
+    parser.add_argument("--dtypes", type=measure.some_of(DTYPES))
     parser.add_argument(
-        "--candidates", type=names(tuple(CANDIDATES)), default=list(CANDIDATES)
+        "--candidates", type=measure.some_of(CANDIDATES), default=list(CANDIDATES)
     )
     parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
     parser.add_argument("--steps", type=int, default=20, help="of a turn")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="tiny, for tests")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--no-torch-compile", action="store_true")
     parser.add_argument("--name", default="train_step", help="of the files")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(command_line)
     if options.rows % 16:
         parser.error(f"--rows {options.rows}: a multiple of 16 (M = 8, two passes)")
@@ -121,174 +73,82 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _in_own_process(network: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Run `measure` with an empty compilation cache, and memory taken as needed."""
-    setting = {
-        "network": network,
-        "dtypes": options.dtypes,
-        "rows": options.rows,
-        "steps": options.steps,
-        "turns": options.turns,
-        "is_quick": options.quick,
-        "chosen": [CANDIDATES[name] for name in options.candidates],
-        "compile_torch": not (options.no_torch_compile or options.quick),
-    }
+    """`measure_network` with an empty compilation cache, and memory taken as needed."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
+        environment = {
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled",
+            "JAX_COMPILATION_CACHE_DIR": folder,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        out = Path(folder) / "result.json"
-        worker = ["--worker", json.dumps(setting), f"--out={out}"]
-        command = [sys.executable, "-m", "benchmarks.train_step", *worker]
-        subprocess.run(command, env=environment, check=True)
-        return json.loads(out.read_text())
+        return measure.in_own_process(
+            measure_network,
+            environment,
+            network=network,
+            dtypes=options.dtypes,
+            rows=options.rows,
+            steps=options.steps,
+            turns=options.turns,
+            chosen=[CANDIDATES[name] for name in options.candidates],
+            is_quick=options.quick,
+            is_torch_compiled=not (options.no_torch_compile or options.quick),
+        )
 
 
-def measure(
-    *,
-    network: str,
-    dtypes: list[str],
-    rows: int,
-    steps: int,
-    turns: int,
-    is_quick: bool,
-    chosen: list[str],
-    compile_torch: bool,
-) -> dict[str, Any]:
-    """One network in this process, in each of the types."""
-    from benchmarks.train_step import jax_steps as step_jax
-
-    tables = []
-    for dtype in dtypes:
-        config, spec = make_config(network, dtype, rows, is_quick)
-        candidates, absent = _candidates(config, spec, chosen, compile_torch)
-        seconds = _take_turns(candidates, steps, turns)
-        num_rows = config.batch_size * config.policies.num_policies
-        table = _facts(network, config, spec, num_rows) | step_jax.device_peak()
-        table["rows"] = [
-            _row(candidate, seconds[candidate.name], num_rows, table)
-            for candidate in candidates
-        ] + [{"name": name, "why": why} for name, why in absent.items()]
-        tables.append(table)
-    return {"machine": machine(), "versions": versions(), "tables": tables}
+def markdown(record: dict[str, Any]) -> str:
+    """Device, versions, command, then one table per network and type."""
+    lines = measure.head(
+        "Speed of the training step",
+        record,
+        "TFLOP/s: operations of convolutions and matrix products counted by formula, "
+        "without recomputation and augmentation (`benchmarks/train_step/flops.py`)",
+        "memory: of our programs by XLA's plan, of PyTorch the allocator's peak",
+        "BatchNorm: groups of b rows in ours, all rows in PyTorch's",
+    )
+    for table in record["networks"]:
+        lines += ["", *_section(table)]
+    return measure.page(lines)
 
 
-def make_config(network: str, dtype: str, rows: int, is_quick: bool) -> Any:
-    """The preset's config for so many rows, and its dataset's description."""
-    from benchmarks.train_step import presets
-
-    preset, usual_rows = NETWORKS[network]
-    config = presets.get_config(preset, "random")
-    config.model.dtype = dtype
-    config.batch_size = (rows or usual_rows) // config.policies.num_policies
-    config.batch_norm.group_size = min(config.batch_norm.group_size, config.batch_size)
-    config.num_passes = 1
-    config.epochs = max(config.epochs, 100)
-    spec = presets.describe(config)
-    if is_quick:
-        config.model.options = TINY[config.model.name]
-        spec = spec._replace(image_size=32, num_classes=10)
-    return config, spec
-
-
-def _candidates(
-    config: Any, spec: Any, chosen: Sequence[str], compile_torch: bool
-) -> tuple[list[Any], dict[str, str]]:
-    """Those that run, and the others with the reason."""
-    from benchmarks.train_step import jax_steps as step_jax
-
-    twice = config.copy_and_resolve_references()
-    twice.num_passes = 2
-    made = {
-        AAA: lambda: step_jax.aaa_step(AAA, config, spec),
-        ACCUMULATED: lambda: step_jax.aaa_step(ACCUMULATED, twice, spec),
-        ALONE: lambda: step_jax.network_step(ALONE, config, spec),
-        TORCH: lambda: _torch_step(config, spec, compile_torch),
-    }
-    absent = {name: "left out" for name in made if name not in chosen}
-    if TORCH in chosen and util.find_spec("torch") is None:
-        absent[TORCH] = "not installed"
-    found = []
-    for name in [name for name in made if name not in absent]:
-        try:
-            candidate = made[name]()
-            candidate.run(1)
-            candidate.release()
-        except Exception as error:  # out of memory, no compiler, ...: a row says so
-            absent[name] = f"{type(error).__name__}: {str(error)[:100]}"
-        else:
-            found.append(candidate)
-    return found, absent
+def _section(table: dict[str, Any]) -> Iterable[str]:
+    options = ", ".join(f"{key} {value}" for key, value in table["options"].items())
+    speeds = {row["name"]: row.get("images_per_s") for row in table["rows"]}
+    yield (
+        f"## {table['network']} ({options}), {table['dtype']}, {table['num_rows']} "
+        f"rows of {table['side']} px, b = {table['group_size']}"
+    )
+    yield ""
+    rows = [_cells(row, speeds.get(TORCH), table) for row in table["rows"]]
+    yield from measure.table(COLUMNS, rows)
+    if speeds.get(AAA) and speeds.get(ALONE):
+        share = 100 * (1 - speeds[AAA] / speeds[ALONE])
+        yield ""
+        yield f"Augmentation and averages: {share:.1f} % of the AAA step."
+    if "jax_peak_bytes" in table:
+        peak = table["jax_peak_bytes"] / 2**30
+        yield ""
+        yield f"JAX's peak on the device so far: {peak:.1f} GiB."
 
 
-def _torch_step(config: Any, spec: Any, compile_torch: bool) -> Any:
-    from benchmarks.train_step import torch_step as step_torch
-
-    setting = {
-        "num_rows": config.batch_size * config.policies.num_policies,
-        "side": spec.image_size,
-        "num_classes": spec.num_classes,
-        "dtype": config.model.dtype,
-        "compile": compile_torch,
-        "learning_rate": config.optimizer.learning_rate,
-        "weight_decay": config.optimizer.weight_decay,
-        "clip_norm": config.optimizer.clip_norm,
-    }
-    options = config.model.options.to_dict()
-    return step_torch.network_step(TORCH, config.model.name, options, setting)
-
-
-def _take_turns(
-    candidates: Sequence[Any], steps: int, turns: int
-) -> dict[str, list[float]]:
-    """Seconds of a step in each turn; a step before each is not counted."""
-    seconds: dict[str, list[float]] = {c.name: [] for c in candidates}
-    for _ in range(turns):
-        for candidate in candidates:
-            candidate.run(1)
-            start = time.perf_counter()
-            candidate.run(steps)
-            seconds[candidate.name].append((time.perf_counter() - start) / steps)
-            candidate.release()
-    return seconds
-
-
-def _facts(network: str, config: Any, spec: Any, num_rows: int) -> dict[str, Any]:
-    """What holds for every candidate of a table."""
-    import jax
-
-    from aaa_jax.experiments.build import build_model
-    from benchmarks.train_step import flops
-
-    model = build_model(config, spec.num_classes)
-    device = jax.devices()[0]
-    return {
-        "network": network,
-        "dtype": config.model.dtype,
-        "num_rows": num_rows,
-        "side": spec.image_size,
-        "group_size": config.batch_norm.group_size,
-        "options": config.model.options.to_dict(),
-        "flops_per_row": flops.training_flops(model, spec.image_size),
-        "peak_tflops": flops.peak(device.device_kind, config.model.dtype),
-    }
-
-
-def _row(
-    candidate: Any, seconds: list[float], num_rows: int, table: dict[str, Any]
-) -> dict[str, Any]:
-    speeds = [num_rows / s for s in seconds]
-    speed = float(np.median(speeds))
-    return {
-        "name": candidate.name,
-        "images_per_s": speed,
-        "slowest": min(speeds),
-        "fastest": max(speeds),
-        "tflops": speed * table["flops_per_row"] / 1e12,
-        **candidate.facts,
-    }
+def _cells(
+    row: dict[str, Any], torch: float | None, table: dict[str, Any]
+) -> list[str]:
+    if "why" in row:
+        return [row["name"], row["why"]]
+    speed, peak = row["images_per_s"], table["peak_tflops"]
+    return [
+        row["name"],
+        f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}",
+        f"{speed / torch:.2f}" if torch else "–",
+        f"{row['tflops']:.3g}",
+        f"{100 * row['tflops'] / peak:.1f} %" if peak else "–",
+        *(
+            f"{row[key] / unit:.2f}" if key in row else "–"
+            for key, unit in (
+                *(("compile_cold_s", 1), ("compile_warm_s", 1)),
+                ("memory_bytes", 2**30),
+            )
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ XLA's own count leaves out convolutions that a library does, as on GPUs.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -26,7 +27,7 @@ PEAKS: dict[str, tuple[float, float | None]] = {
     "TPU v6 lite": (918.0, None),
 }
 
-# Device kind -> bytes of memory read or written in a second, likewise.
+# Device kind -> bytes of memory read or written in a second, from the data sheets.
 BANDWIDTHS: dict[str, float] = {
     "NVIDIA B200": 8.0e12,
     "NVIDIA H200": 4.8e12,
@@ -47,8 +48,8 @@ def training_flops(network: nn.Module, side: int) -> float:
     """Operations of a training pass for one image: convolutions and matrix products.
 
     Forward, gradient of the inputs, gradient of the weights: three times the forward
-    pass, but for the first layer, whose input needs no gradient. A multiply and an add
-    are two. Recomputation is not counted.
+    pass, except for the first layer, whose input needs no gradient. A multiply and an
+    add are two. Recomputation is not counted.
     """
     layers = forward_flops(network, side)
     return 3.0 * sum(layers) - layers[0]
@@ -56,54 +57,46 @@ def training_flops(network: nn.Module, side: int) -> float:
 
 def forward_flops(network: nn.Module, side: int) -> list[float]:
     """Operations of each convolution and matrix product for one image, in order."""
-    images = jnp.zeros((1, side, side, 3), jnp.float32)
-
-    def forward() -> jax.Array:
-        key = jax.random.key(0)
-        return network.init_with_output(key, images, train=False)[0]
-
-    return _of_jaxpr(jax.make_jaxpr(forward)().jaxpr)
+    counts = []
+    for equation in _forward_pass(network, side):
+        size = equation.outvars[0].aval.size
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            numbers = equation.params["dimension_numbers"].rhs_spec
+            counts.append(2.0 * math.prod(kernel) / kernel[numbers[0]] * size)
+        elif equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            counts.append(2.0 * math.prod(shape[axis] for axis in contracted) * size)
+    return counts
 
 
 def activation_elements(network: nn.Module, side: int) -> float:
     """Values that the convolutions of a forward pass put out for one image."""
+    return float(
+        sum(
+            equation.outvars[0].aval.size
+            for equation in _forward_pass(network, side)
+            if equation.primitive.name == "conv_general_dilated"
+        )
+    )
+
+
+def _forward_pass(network: nn.Module, side: int) -> Iterator[Any]:
+    """The equations of a forward pass on one image."""
     images = jnp.zeros((1, side, side, 3), jnp.float32)
 
     def forward() -> jax.Array:
         return network.init_with_output(jax.random.key(0), images, train=False)[0]
 
-    def outputs(jaxpr: Any) -> float:
-        count = 0.0
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "conv_general_dilated":
-                count += equation.outvars[0].aval.size
-            count += sum(outputs(inner) for inner in _inner(equation))
-        return count
-
-    return outputs(jax.make_jaxpr(forward)().jaxpr)
+    return _equations(jax.make_jaxpr(forward)().jaxpr)
 
 
-def _inner(equation: Any) -> list[Any]:
-    """The jaxprs within an equation."""
-    leaves = jax.tree.leaves(
-        list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")
-    )
-    return [leaf.jaxpr for leaf in leaves if hasattr(leaf, "jaxpr")]
-
-
-def _of_jaxpr(jaxpr: Any) -> list[float]:
-    counts = []
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations, also those of the jaxprs within them."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            numbers = equation.params["dimension_numbers"].rhs_spec
-            per_output = math.prod(kernel) / kernel[numbers[0]]
-            counts.append(2.0 * per_output * equation.outvars[0].aval.size)
-        elif equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            depth = math.prod(shape[axis] for axis in contracted)
-            counts.append(2.0 * depth * equation.outvars[0].aval.size)
-        for inner in _inner(equation):
-            counts += _of_jaxpr(inner)
-    return counts
+        yield equation
+        parameters = list(equation.params.values())
+        for leaf in jax.tree.leaves(parameters, is_leaf=lambda p: hasattr(p, "jaxpr")):
+            if hasattr(leaf, "jaxpr"):
+                yield from _equations(leaf.jaxpr)

@@ -1,35 +1,24 @@
-"""Memory of a preset's whole training step on one device, by the compiler's plan.
+"""How much memory does a preset's whole training step need on one device?
 
     python -m benchmarks.train_step.memory_plan cifar10_wrn28x10 cifar10_pyramidnet:4
     python -m benchmarks.train_step.memory_plan imagenet_r50:32:remat --h100
 
-PRESET:PASSES:remat, where passes and remat are as in `config.num_passes` and
-`config.model.options.remat`; without them as the preset has it. Compiled from shapes at
-full size for the default device, or with --h100 for one that is described
-(`described.py`): nothing is run or allocated. Prints the rows of `docs/memory.md`.
+By the compiler's plan. PRESET:PASSES:remat, where passes and remat are as in
+`config.num_passes` and `config.model.options.remat`; without them as the preset has it.
+Compiled from shapes at full size for the default device, or with --h100 for one that is
+described (`plans.py`): nothing is run or allocated. Prints rows of `docs/memory.md`.
 """
 
 import argparse
-import contextlib
 import sys
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
-from benchmarks import absent_gpu as described
+from benchmarks import measure, plans
 from benchmarks.train_step import presets
 
-
-class Plan(NamedTuple):
-    """Bytes on the device, and seconds to compile."""
-
-    arguments: int
-    temporary: int
-    total: int
-    seconds: float
+HEADS = ("preset", "rows in a pass", "passes", "remat", "GiB", "compile, s")
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
@@ -41,12 +30,15 @@ def main(command_line: Sequence[str] | None = None) -> int:
         configs = {text: read(text) for text in options.presets}
     except ValueError as error:
         parser.error(str(error))
-    device: Any = described.h100() if options.h100 else contextlib.nullcontext()
-    print("| preset | rows in a pass | passes | remat | GiB | compile, s |")
-    print("| --- | ---: | ---: | --- | ---: | ---: |")
-    with device as sharding:
+    print("\n".join(measure.table(HEADS, [])))
+    with plans.target(is_h100=options.h100) as sharding:
         for text, config in configs.items():
-            print(row(text.split(":")[0], config, plan(config, sharding)), flush=True)
+            made = presets.full_step(config)
+            seconds, compiled = plans.compile_for(
+                sharding, made.call, made.shapes(), donate_argnums=0
+            )
+            num_bytes = plans.planned_bytes(compiled)
+            print(row(text.split(":")[0], config, num_bytes, seconds), flush=True)
     return 0
 
 
@@ -72,31 +64,18 @@ def read(text: str) -> ConfigDict:
     return config
 
 
-def plan(config: ConfigDict, sharding: jax.sharding.Sharding | None) -> Plan:
-    """What the compiler needs for a step of the config."""
-    made = presets.full_step(config)
-    function = jax.jit(made.call, donate_argnums=0, **described.on(sharding))
-    start = time.perf_counter()
-    compiled: Any = function.lower(*made.shapes()).compile()
-    seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    return Plan(
-        memory.argument_size_in_bytes,
-        memory.temp_size_in_bytes,
-        presets.planned_bytes(compiled),
-        seconds,
-    )
-
-
-def row(name: str, config: ConfigDict, made: Plan) -> str:
+def row(name: str, config: ConfigDict, num_bytes: int, seconds: float) -> str:
     """One line of the table."""
-    remat = "yes" if config.model.options.get("remat", False) else ""
-    rows, passes = _num_rows(config) // config.num_passes, config.num_passes
-    gibibytes = made.total / 2**30
-    return (
-        f"| `{name}` | {rows} | {passes} | {remat} | {gibibytes:.1f} | "
-        f"{made.seconds:.0f} |"
-    )
+    is_remat = config.model.options.get("remat", False)
+    cells = [
+        f"`{name}`",
+        _num_rows(config) // config.num_passes,
+        config.num_passes,
+        "yes" if is_remat else "",
+        f"{num_bytes / 2**30:.1f}",
+        f"{seconds:.0f}",
+    ]
+    return measure.table(HEADS, [cells])[-1]
 
 
 def _num_rows(config: ConfigDict) -> int:

@@ -1,4 +1,7 @@
-"""The training step of a preset: its shapes at full size, or something to run."""
+"""The training step of a preset: its shapes at full size, or something to run.
+
+Also the networks that benchmarks time, each with its preset and rows.
+"""
 
 import functools
 import importlib
@@ -16,13 +19,26 @@ from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import step
 
 NOT_PRESETS = ("__init__", "arguments", "default", "table", *TABLES)
-PRESETS = tuple(
-    sorted(
-        path.stem
-        for path in (Path(__file__).resolve().parents[2] / "configs").glob("*.py")
-        if path.stem not in NOT_PRESETS
-    )
-)
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PRESETS = tuple(sorted({path.stem for path in CONFIGS.glob("*.py")} - {*NOT_PRESETS}))
+# Name -> preset, and rows of a step that leave room for a second framework in 80 GB.
+NETWORKS = {
+    "wrn40x2": ("cifar10_wrn40x2", 1024),
+    "wrn28x10": ("cifar10_wrn28x10", 1024),
+    "shake26_2x32d": ("cifar10_shake26_2x32d", 1024),
+    "shake26_2x96d": ("cifar10_shake26_2x96d", 1024),
+    "shake26_2x112d": ("cifar10_shake26_2x112d", 1024),
+    "pyramidnet": ("cifar10_pyramidnet", 256),
+    "r50": ("imagenet_r50", 512),
+    "r50d": ("imagenet_r50d", 512),
+    "r200": ("imagenet_r200", 256),
+}
+TINY = {  # options of --quick
+    "wide_resnet": {"depth": 10, "width": 1},
+    "shake_shake": {"depth": 8, "width": 4},
+    "pyramidnet": {"depth": 11, "widening": 6},
+    "resnet": {"depth": 14, "width": 4},
+}
 NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
 IMAGENET = data.DatasetSpec(
     name="imagenet2012",
@@ -36,16 +52,10 @@ IMAGENET = data.DatasetSpec(
 
 
 class PresetStep(NamedTuple):
-    """A training step and what it is called with, on one device.
-
-    Attributes:
-        call: `step.train_step` of the experiment.
-        make_arguments: a fresh (train state, data, policies, root key).
-        experiment: what the config stands for.
-    """
+    """A training step and what it is called with, on one device."""
 
     call: Callable[..., tuple[step.TrainState, dict[str, jax.Array]]]
-    make_arguments: Callable[[], tuple[Any, ...]]
+    make_arguments: Callable[[], tuple[Any, ...]]  # state, data, policies, root key
     experiment: Experiment
 
     def shapes(self) -> tuple[Any, ...]:
@@ -63,6 +73,41 @@ def describe(config: ConfigDict) -> data.DatasetSpec:
     return data.DATASETS.get(config.data.name, IMAGENET)
 
 
+def network_config(
+    network: str, dtype: str, rows: int = 0, *, is_quick: bool = False
+) -> tuple[ConfigDict, data.DatasetSpec]:
+    """A network's config for so many rows (0: its own), and its dataset's description.
+
+    One pass, random policies; tiny if `is_quick`.
+    """
+    preset, usual_rows = NETWORKS[network]
+    config = get_config(preset, "random")
+    config.model.dtype = dtype
+    config.batch_size = (rows or usual_rows) // config.policies.num_policies
+    config.batch_norm.group_size = min(config.batch_norm.group_size, config.batch_size)
+    config.num_passes = 1
+    config.epochs = max(config.epochs, 100)
+    spec = describe(config)
+    if is_quick:
+        config.model.options = TINY[config.model.name]
+        spec = spec._replace(image_size=32, num_classes=10)
+    return config, spec
+
+
+def torch_setting(
+    config: ConfigDict, spec: data.DatasetSpec, *, is_compiled: bool
+) -> dict[str, Any]:
+    """What `torch_step.make_training` needs to train the network of a config."""
+    names = ("learning_rate", "weight_decay", "clip_norm")
+    return {
+        "model": config.model.name,
+        "options": config.model.options.to_dict(),
+        "num_classes": spec.num_classes,
+        "dtype": config.model.dtype,
+        "compile": is_compiled,
+    } | {name: config.optimizer[name] for name in names}
+
+
 def full_step(config: ConfigDict) -> PresetStep:
     """The step of a config at full size, as an accelerator runs it.
 
@@ -74,17 +119,6 @@ def full_step(config: ConfigDict) -> PresetStep:
     made = make_step(config, spec, num_images, resident)
     recipe = made.experiment.recipe._replace(unroll=False)
     return made._replace(call=functools.partial(made.call, recipe=recipe))
-
-
-def planned_bytes(compiled: Any) -> int:
-    """What a compiled program has on the device, by the compiler's plan."""
-    memory = compiled.memory_analysis()
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
 
 
 def make_step(

@@ -1,26 +1,24 @@
-"""Where the time of the AAA step goes: kernels by `jax.profiler`, memory by the plan.
+"""Where does the time of the AAA step go? Kernels by `jax.profiler`, planned memory.
 
     python -m benchmarks.train_step.profile --networks=wrn28x10,r50
     python -m benchmarks.train_step.profile --quick
 
 Three steps of a network in bfloat16 are traced, after one that is not. The page has the
 kernels that take most, by what they are, and the compiled program's memory; the traces
-(for TensorBoard or Perfetto) and the optimised HLO lie beside it, in profile/.
+(for TensorBoard or Perfetto) and the optimised HLO lie beside it, in profile/. Writes
+JSON and Markdown tables to benchmarks/results/.
 """
 
-import argparse
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from benchmarks.augment.__main__ import ROOT, machine, versions
-from benchmarks.augment.page import provenance
-from benchmarks.train_step import presets
-from benchmarks.train_step.__main__ import NETWORKS, make_config
+from benchmarks import measure, plans
+from benchmarks.train_step import jax_steps, presets
 
 STEPS = 3
 MOST = 25  # kernels that are named
@@ -33,42 +31,29 @@ KINDS = {  # what a kernel is, by its name; the first that fits
 
 def main(command_line: Sequence[str] | None = None) -> None:
     """Trace each network, write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default="wrn28x10")
+    parser = measure.parser(__doc__)
+    names = measure.some_of(presets.NETWORKS)
+    parser.add_argument("--networks", type=names, default=["wrn28x10"])
     parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
-    parser.add_argument("--quick", action="store_true", help="tiny, for tests")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(command_line)
-    networks = options.networks.split(",")
-    if unknown := set(networks) - set(NETWORKS):
-        known = ", ".join(NETWORKS)
-        parser.error(f"--networks {', '.join(sorted(unknown))}: use {known}")
-    here = machine()
-    lines = [
-        "# Where the time of a training step goes",
-        "",
-        "Made by `python -m benchmarks.train_step.profile "
-        f"--networks={options.networks}`.",
-        "",
-        *provenance(here, versions()),
+    record = measure.started("train_step.profile", command_line) | measure.place()
+    rows = 16 if options.quick else options.rows
+    record["networks"] = [
+        profile(name, options.out / "profile" / name, rows, is_quick=options.quick)
+        for name in options.networks
     ]
-    for network in networks:
-        folder = options.out / "profile" / network
-        lines += ["", *profile(network, folder, options.rows, options.quick)]
-    text = "\n".join(lines) + "\n"
-    (options.out / f"profile-{here['slug']}.md").write_text(text)
+    text = markdown(record)
+    measure.write(options.out, "profile", record, text)
     print(text)
 
 
-def profile(network: str, folder: Path, rows: int, is_quick: bool) -> list[str]:
-    """A network's section; its trace and HLO go into the folder."""
+def profile(network: str, folder: Path, rows: int, *, is_quick: bool) -> dict[str, Any]:
+    """A network's kernels and plan; its trace and HLO go into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "float32" if is_quick else "bfloat16"
-    config, spec = make_config(network, dtype, 16 if is_quick else rows, is_quick)
-    num_images = 4 * config.batch_size
-    made = presets.make_step(config, spec, num_images, num_images)
-    state, *rest = jax.jit(made.make_arguments)()
-    compiled = jax.jit(made.call, donate_argnums=0).lower(state, *rest).compile()
+    config, spec = presets.network_config(network, dtype, rows, is_quick=is_quick)
+    step, (state, *rest) = jax_steps.aaa_step(config, spec)
+    _, compiled = plans.compile_for(None, step, (state, *rest), donate_argnums=0)
     (folder / "step.hlo.txt").write_text(compiled.as_text())
     state, info = compiled(state, *rest)
     jax.block_until_ready(info)
@@ -77,20 +62,24 @@ def profile(network: str, folder: Path, rows: int, is_quick: bool) -> list[str]:
             state, info = compiled(state, *rest)
         jax.block_until_ready((state, info))
     newest = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    kernels = kernel_seconds(jax.profiler.ProfileData.from_file(str(newest)))
     num_rows = config.batch_size * config.policies.num_policies
-    return [
-        f"## {network}, {dtype}, {num_rows} rows of {spec.image_size} px",
-        "",
-        _memory(compiled.memory_analysis()),
-        "",
-        *tables(kernels, STEPS),
-    ]
+    plan = compiled.memory_analysis()
+    return {
+        "title": f"{network}, {dtype}, {num_rows} rows of {spec.image_size} px",
+        "kernels": kernel_seconds(jax.profiler.ProfileData.from_file(str(newest))),
+        "memory": {
+            "arguments": plan.argument_size_in_bytes,
+            "output": plan.output_size_in_bytes,
+            "of it in the arguments' place": plan.alias_size_in_bytes,
+            "temporaries": plan.temp_size_in_bytes,
+            "code": plan.generated_code_size_in_bytes,
+        },
+    }
 
 
 def kernel_seconds(trace: Any) -> dict[str, float]:
     """Seconds of each kernel on the GPUs; of each operation of XLA's on a CPU."""
-    seconds: dict[str, float] = defaultdict(float)
+    seconds: Counter[str] = Counter()
     planes = list(trace.planes)
     on_gpu = [plane for plane in planes if plane.name.startswith("/device:GPU")]
     for plane in on_gpu or planes:
@@ -103,6 +92,17 @@ def kernel_seconds(trace: Any) -> dict[str, float]:
     return dict(seconds)
 
 
+def markdown(record: dict[str, Any]) -> str:
+    """The page."""
+    lines = measure.head("Where the time of a training step goes", record)
+    for made in record["networks"]:
+        sizes = [f"{name} {n / 2**30:.3f}" for name, n in made["memory"].items()]
+        lines += ["", f"## {made['title']}", ""]
+        lines += [f"Memory in GiB by XLA's plan: {', '.join(sizes)}.", ""]
+        lines += tables(made["kernels"], STEPS)
+    return measure.page(lines)
+
+
 def kind(name: str) -> str:
     """What a kernel is, by its name: a key of `KINDS`, or "others"."""
     for label, pattern in KINDS.items():
@@ -111,47 +111,27 @@ def kind(name: str) -> str:
     return "others"
 
 
-def tables(kernels: dict[str, float], steps: int) -> list[str]:
+def tables(kernels: Mapping[str, float], steps: int) -> Iterable[str]:
     """Milliseconds of a step by kind, then by kernel."""
     total = sum(kernels.values()) or float("nan")
-    kinds: dict[str, float] = defaultdict(float)
+    kinds: Counter[str] = Counter()
     for name, seconds in kernels.items():
         kinds[kind(name)] += seconds
-
-    def rows(values: dict[str, float]) -> list[str]:
-        ordered = sorted(values.items(), key=lambda item: -item[1])[:MOST]
-        return [
-            f"| {name.replace('|', '/')[:90]} | {1e3 * seconds / steps:.3f} | "
-            f"{100 * seconds / total:.1f} % |"
-            for name, seconds in ordered
-        ]
-
-    head = "| ms a step | share |", "| --- | ---: | ---: |"
-    return [
+    yield (
         f"{len(kernels)} kernels, {1e3 * total / steps:.2f} ms a step in all, "
-        "counted one after the other.",
-        "",
-        f"| kind {head[0]}",
-        head[1],
-        *rows(kinds),
-        "",
-        f"| kernel {head[0]}",
-        head[1],
-        *rows(kernels),
-    ]
-
-
-def _memory(plan: Any) -> str:
-    """The compiled program's plan in a line."""
-    parts = {
-        "arguments": plan.argument_size_in_bytes,
-        "output": plan.output_size_in_bytes,
-        "of it in the arguments' place": plan.alias_size_in_bytes,
-        "temporaries": plan.temp_size_in_bytes,
-        "code": plan.generated_code_size_in_bytes,
-    }
-    sizes = ", ".join(f"{name} {size / 2**30:.3f}" for name, size in parts.items())
-    return f"Memory in GiB by XLA's plan: {sizes}."
+        "counted one after the other."
+    )
+    for what, values in (("kind", kinds), ("kernel", Counter(kernels))):
+        rows = [
+            [
+                name.replace("|", "/")[:90],
+                f"{1e3 * seconds / steps:.3f}",
+                f"{100 * seconds / total:.1f} %",
+            ]
+            for name, seconds in values.most_common(MOST)
+        ]
+        yield ""
+        yield from measure.table([what, "ms a step", "share"], rows)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,28 @@
 """The benchmarks run and report all rows; what they compare with is right."""
 
 import json
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aaa_jax.augment.ops import OPS, coefficients
+from aaa_jax.augment.ops import coefficients
 from benchmarks.augment import __main__ as augment
-from benchmarks.augment import engine, libraries, parity, work
-from benchmarks.augment import page as report
+from benchmarks.augment import candidates, engine, libraries, memory, parity, work
+from tests.support.benchmark_records import PLACE
 
 INSTALLED = ("Pillow", "OpenCV")
 
 
 @pytest.fixture(scope="module")
 def small():
-    return augment.make_work(16, 32)
+    return engine.make_work(16, 32)
 
 
 @pytest.mark.parametrize(
     "only",
     [
-        pytest.param(augment.CANDIDATES, marks=pytest.mark.slow, id="all"),
+        pytest.param(candidates.CANDIDATES, marks=pytest.mark.slow, id="all"),
         pytest.param(("this engine (map)", "Pillow"), id="two"),
     ],
 )
@@ -35,10 +34,10 @@ def test_the_quick_run_writes_a_row_for_every_candidate(only, tmp_path, capsys):
     setting = record["settings"]["one"]
     assert setting["cores"] == 1
     rows = {row["name"]: row for row in setting["sizes"]["8"]["candidates"]}
-    assert set(rows) == {*only, *augment.LACKING}
-    for name in {*augment.ENGINE, augment.NAIVE, *INSTALLED} & {*only}:
+    assert set(rows) == {*only, *candidates.LACKING}
+    for name in {*candidates.DRIVERS, candidates.NAIVE, *INSTALLED} & {*only}:
         assert 0 < rows[name]["slowest"] <= rows[name]["images_per_s"]
-    for name in {*augment.ENGINE, augment.NAIVE, "Pillow"} & {*only}:
+    for name in {*candidates.DRIVERS, candidates.NAIVE, "Pillow"} & {*only}:
         assert rows[name]["equal"] == 1
     table = path.with_suffix(".md").read_text()
     assert table in capsys.readouterr().out
@@ -47,14 +46,15 @@ def test_the_quick_run_writes_a_row_for_every_candidate(only, tmp_path, capsys):
 
 
 @pytest.mark.slow  # a process and its compilation for each core
-def test_a_process_per_core_does_the_same_work(tmp_path):
-    only = f"{augment.PER_CORE},Pillow"
+def test_on_all_cores_the_work_is_shared_out(tmp_path):
+    only = "this engine (map),Pillow"
     augment.main(["--quick", "--cores=all", f"--only={only}", f"--out={tmp_path}"])
     (path,) = tmp_path.glob("augment-*.json")
-    size = json.loads(path.read_text())["settings"]["all"]["sizes"]["8"]
-    rows = {row["name"]: row for row in size["candidates"]}
-    assert rows[augment.PER_CORE]["equal"] == 1
-    assert rows[augment.PER_CORE]["images_per_s"] > 0
+    setting = json.loads(path.read_text())["settings"]["all"]
+    assert setting["devices"] > 1 or setting["cores"] == 1
+    for row in setting["sizes"]["8"]["candidates"][:2]:
+        assert row["equal"] == 1
+        assert row["images_per_s"] > 0
 
 
 def test_an_unknown_candidate_is_refused(capsys):
@@ -73,9 +73,7 @@ def test_ratios_are_to_pillow_in_the_same_setting():
         ],
     }
     setting = {"cores": 1, "devices": 1, "clock": "seconds", "sizes": {"32": size}}
-    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "abc"}
-    record = {"machine": here, "versions": {"jax": "9"}, "load_average": 0.0}
-    lines = report.markdown(record | {"settings": {"one": setting}}).splitlines()
+    lines = augment.markdown(PLACE | {"settings": {"one": setting}}).splitlines()
     assert "| fast | 3,000 | 2.00 | 50.0 % |" in lines
     assert "| Pillow | 1,500 | 1.00 | 100.0 % |" in lines
     assert "| gone | not installed | – | – |" in lines
@@ -85,7 +83,7 @@ def test_draws_are_in_range_and_no_image_is_its_own_partner(small):
     draws = work.draw(3, small)
     num_images = len(small.images)
     assert set(np.unique(draws.sign)) == {-1, 1}
-    assert set(np.unique(draws.sub_policy)) <= set(range(augment.NUM_SUB_POLICIES))
+    assert set(np.unique(draws.sub_policy)) <= set(range(engine.NUM_SUB_POLICIES))
     assert draws.center.min() >= 0
     assert draws.center.max() < 16
     assert set(np.unique(draws.partner)) <= set(range(num_images))
@@ -114,10 +112,10 @@ def test_opencv_is_close_to_pillow_where_it_claims_to_do_the_same():
     pillow, opencv = libraries.pillow_ops(), libraries.opencv_ops()
     for name in set(pillow) - {"Equalize"}:
         value = values.get(name, 0.23 if name.startswith("Shear") else 1.4)
-        rest = ((5, 7), partner, (1, 2, 3))
-        ours = opencv[name](image, value, *rest).astype(int)
-        rest = ((5, 7), Image.fromarray(partner), (1, 2, 3))
-        theirs = np.asarray(pillow[name](Image.fromarray(image), value, *rest))
+        inputs = work.Inputs((5, 7), partner, (1, 2, 3))
+        ours = opencv[name](image, value, inputs).astype(int)
+        inputs = inputs._replace(partner=Image.fromarray(partner))
+        theirs = np.asarray(pillow[name](Image.fromarray(image), value, inputs))
         assert (np.abs(ours - theirs) > 3).mean() < 0.02, name
 
 
@@ -134,44 +132,46 @@ def test_affine_matrices_are_those_of_the_engine():
 
 
 def test_parity_holds_here_and_a_wrong_value_is_noticed(tmp_path, monkeypatch):
-    assert parity.main(["--quick", f"--out={tmp_path}"]) == 0
+    command = ["--quick", f"--out={tmp_path}"]
+    assert parity.main(command) == 0
     (path,) = tmp_path.glob("parity-*.md")
-    # 17 ops, 10 magnitudes, 2 signs, by check sum and by Pillow; 16 chains; 3 paths.
-    total = f"{3 * (2 * 340 + 16):,}"
-    assert (
-        f"**{total} of {total} comparisons: equal in every value**" in path.read_text()
-    )
+    # 17 ops, 10 magnitudes, 2 signs; 16 chains; 3 paths.
+    total = f"{3 * (340 + 16):,}"
+    verdict = "**{0} of {0} comparisons: equal in every value**"
+    assert verdict.format(total) in path.read_text()
 
     # What was found before a stop stays.
-    results = [parity.Result("first", 2, {"map": 2, "vmap": 2, "ops.py": 2})]
-
     def stopped(*, is_quick):
-        yield from results
+        yield parity.Result("first", 2, {"map": 2, "vmap": 2, "ops.py": 2})
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
         patch.setattr(parity, "compare", stopped)
-        parity.main([f"--out={tmp_path}"])
-    assert "**6 of 6 comparisons: equal in every value** (stopped" in path.read_text()
+        parity.main(command)
+    assert f"{verdict.format(6)} (stopped before" in path.read_text()
 
-    made = parity.golden_image()[None].repeat(340, 0)
-    monkeypatch.setattr(parity, "apply", lambda case, path: made)
-    (result,) = parity.golden_results(["monotone"])
-    assert all(equal < result.num_rows for equal in result.equal.values())
+    right = parity.by_pillow
+
+    def wrong(case, ranges):
+        images = right(case, ranges)
+        images[7, 3, 2, 1] ^= 1
+        return images
+
+    monkeypatch.setattr(parity, "by_pillow", wrong)
+    assert parity.main(command) == 1
+    assert "| monotone, 32 x 32 | 340 | 339 | 339 | 339 |" in path.read_text()
 
 
-def test_every_op_has_check_sums_or_is_the_identity():
-    text = (augment.ROOT / "benchmarks/augment/goldens.json").read_text()
-    for table, lines in json.loads(text)["tables"].items():
-        names = {line.split()[0] for line in lines}
-        assert names == {op.name for op in OPS} - {"Identity"}, table
-    image = parity.golden_image()
-    assert json.loads(text)["input"] == f"{zlib.crc32(image.tobytes()):08x}"
-    # The formula by hand, at one place.
-    assert image[2, 3, 1] == 20 + (27 + 20 + 7 * 2 * 6 + 22 + 40) % 200
+def test_the_plan_of_the_augmentations_memory():
+    plan = memory.plan(8, 16, "map")
+    assert plan.output == 16 * 8 * 8 * 3
+    assert plan.temporary > 0
+    made = [plan._replace(temporary=times * plan.output) for times in (3, 4)]
+    page = memory.markdown(PLACE | {"plans": made})
+    assert "| 3.00 | reached |" in page
+    assert "| 4.00 | missed |" in page
 
 
 def test_a_training_step_is_timed_and_a_bandwidth_measured():
-    options = {"depth": 10, "width": 1}
-    assert engine.step_seconds("wide_resnet", options, 4, 8, repeats=1) > 0
+    assert candidates.step_seconds("wrn28x10", 16, 1, is_quick=True) > 0
     assert engine.copy_bandwidth(2**20) > 0

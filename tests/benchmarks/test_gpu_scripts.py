@@ -6,7 +6,6 @@ with a stand-in for Python, so that a whole table takes a second.
 
 import importlib
 import os
-import pathlib
 import shlex
 import signal
 import stat
@@ -14,18 +13,14 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from aaa_jax.experiments import build, table_cells
-from benchmarks import gpu_setup
-from benchmarks.augment import memory as augment_memory
-from benchmarks.epoch import __main__ as epoch
-from benchmarks.train_step import profile as profile_step
+from benchmarks import gpu_setup, measure
 from configs import table
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SPEED, TABLE = (ROOT / "benchmarks" / f"gpu_{name}.sh" for name in ("speed", "table4"))
+FOLDER = measure.ROOT / "benchmarks"
+SPEED, TABLE = (FOLDER / f"gpu_{name}.sh" for name in ("speed", "table4"))
 
 
 def _run(script, *words, **environment):
@@ -61,39 +56,29 @@ def test_the_scripts_are_sound_bash(script):
 @pytest.mark.parametrize("words", [(), ("--tiny",)])
 def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
     """Each is called as listed, and stopped where it would begin to work."""
+    monkeypatch.setattr(measure, "started", _begin)
     commands = _listed(*words)
     assert {"parity", "memory", "augment", "epoch", "input"} < commands.keys()
     assert "--made_up=400" in commands["input"]
     for module, *flags in commands.values():
-        entry = _module(module)
         assert "--out=benchmarks/results" in flags
-        assert ("--quick" in flags) == bool(words) or module.endswith("gpu_setup")
-        if hasattr(entry, "_parse"):
-            options = entry._parse(flags)
-            assert options.out == pathlib.Path("benchmarks/results")
-            continue
-        monkeypatch.setattr(entry, "machine", _stop, raising=False)
-        for name in ("plan", "golden_results", "kernel_seconds"):
-            if hasattr(entry, name):
-                monkeypatch.setattr(entry, name, _stop)
-        if module.endswith("gpu_setup"):
+        is_setup = module == "benchmarks.gpu_setup"
+        assert ("--quick" in flags) == bool(words) or is_setup
+        is_folder = (measure.ROOT / module.replace(".", "/")).is_dir()
+        name = f"{module}.__main__" if is_folder else module
+        entry = importlib.import_module(name)
+        if is_setup:
             assert entry.main(flags) == 0
             continue
         with pytest.raises(_Begun):
             entry.main(flags)
 
 
-def _module(name):
-    """What `python -m` runs."""
-    is_folder = (ROOT / name.replace(".", "/")).is_dir()
-    return importlib.import_module(f"{name}.__main__" if is_folder else name)
-
-
 class _Begun(Exception):
     pass
 
 
-def _stop(*_, **__):
+def _begin(*_):
     raise _Begun
 
 
@@ -162,7 +147,7 @@ def test_a_part_that_fails_does_not_keep_the_next_from_running(stand_in):
 def test_the_setup_names_what_reports_and_corruptions_need(capsys):
     assert gpu_setup.main([]) == 0
     printed = capsys.readouterr().out
-    for package in ("matplotlib", "sklearn", "tqdm", "skimage"):
+    for package in ("matplotlib", "sklearn", "skimage"):
         assert f"\n{package} is here\n" in printed
 
 
@@ -170,130 +155,6 @@ def test_what_is_missing_is_named(monkeypatch, capsys):
     monkeypatch.setattr(gpu_setup.util, "find_spec", lambda name: None)
     assert gpu_setup.main([]) == 2
     assert "missing packages: jax, flax" in capsys.readouterr().err
-
-
-# What only these scripts start.
-
-
-def test_the_plan_of_the_augmentations_memory():
-    plan = augment_memory.plan(8, 16, "map")
-    assert plan.output == 16 * 8 * 8 * 3
-    assert plan.temporary > 0
-    made = [plan._replace(temporary=times * plan.output) for times in (3, 4)]
-    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "x"}
-    page = augment_memory.markdown(made, "vmap", here)
-    assert "| 3.00 | reached |" in page
-    assert "| 4.00 | missed |" in page
-
-
-def test_a_kernel_is_what_its_name_says():
-    names = {
-        "sm90_xmma_fprop_implicit_gemm_bf16": "convolutions and matrix products",
-        "input_reduce_fusion_12": "fusions of XLA",
-        "MemcpyD2D": "copies",
-        "ncclDevKernel": "others",
-    }
-    assert {name: profile_step.kind(name) for name in names} == names
-    lines = profile_step.tables({"loop_fusion": 0.003, "MemcpyD2D": 0.001}, steps=2)
-    assert "| fusions of XLA | 1.500 | 75.0 % |" in lines
-    assert "| MemcpyD2D | 0.500 | 25.0 % |" in lines
-
-
-def test_what_an_epoch_cannot_be_asked_is_refused(capsys):
-    for wrong, message in [
-        ("--networks=r50", "r50: use wrn40x2"),
-        ("--candidates=jit", "such as jit:2"),
-        ("--candidates=vmap:2", "such as jit:2"),
-    ]:
-        with pytest.raises(SystemExit):
-            epoch.main([wrong])
-        assert message in capsys.readouterr().err
-
-
-def test_the_page_of_an_epoch_compares_medians():
-    rows = [
-        {"name": "jit:2", "devices": 1, "seconds": [0.01, 0.02, 0.01], "first_s": 30.0}
-        | {"controller_s": 0.005},
-        {"name": "pmap:2", "devices": 3, "why": "groups do not divide"},
-        {"name": "torch", "seconds": [0.04, 0.04, 0.05], "first_s": 60.0}
-        | {"workers": 16, "device": "gpu", "step_s": 0.03, "batch_s": 0.02},
-    ]
-    table = {"network": "wrn", "num_rows": 1000, "dtype": "bfloat16", "rows": rows}
-    table |= {"images": "noise"}
-    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "x"}
-    record = {"command": "python", "machine": here, "versions": {"jax": "1"}}
-    page = epoch.markdown(record | {"load_average": 0.0, "networks": [table]})
-    assert (
-        "| ours, jit, 1 device(s), 2 steps ahead | 100,000 | 10.0 (10.0–20.0) | 3.9 | "
-        "4.00 | 30.0 |" in page
-    )
-    assert "| PyTorch, Pillow, 16 workers | 25,000 | 40.0 (40.0–50.0) |" in page
-    assert "3 device(s), 2 steps ahead | groups do not divide |" in page
-    assert "(50,000 images/s)" in page
-    assert "controller update take 5.0 ms" in page
-
-
-@pytest.fixture
-def epoch_torch():
-    pytest.importorskip(
-        "torch",
-        reason="PyTorch is not installed: pip install -r requirements-oracles.txt",
-    )
-    from benchmarks.epoch import torch_loop as epoch_torch
-
-    return epoch_torch
-
-
-def test_pytorchs_instances_are_standard_augmentation_of_pillow(tmp_path, epoch_torch):
-    """Under Identity an instance is a crop of the padded image, but for Cutout."""
-    splits = epoch.make_splits(6, "")
-    epoch.save_work(tmp_path / "work.npz", splits)
-    work, labels = epoch_torch.load_work(tmp_path / "work.npz")
-    assert np.array_equal(work.images, splits.train.images)
-    identity = work.names.index("Identity")
-    work = work._replace(ops=np.full_like(work.ops, identity))
-    instances, label = epoch_torch.Instances(work.images, labels, work)[4]
-    assert label == labels[4]
-    assert instances.shape == (8, 32, 32, 3)
-    pads = ((4, 4), (4, 4), (0, 0))
-    padded = np.pad(work.images[4], pads).astype(int)
-    for instance in instances:
-        covered = (instance == work.fill).all(-1).mean()
-        assert 0.05 < covered < 0.27  # 16 x 16 of 32 x 32, or less at an edge
-        agreements = [
-            (cut == instance).all(-1).mean()
-            for y in range(9)
-            for x in range(9)
-            for crop in [padded[y : y + 32, x : x + 32]]
-            for cut in (crop, crop[:, ::-1])
-        ]
-        assert max(agreements) == pytest.approx(1 - covered, abs=0.01)
-
-
-def test_pytorchs_rows_are_normalised_and_lie_channels_last(tmp_path, epoch_torch):
-    import torch
-
-    epoch.save_work(tmp_path / "work.npz", epoch.make_splits(3, ""))
-    work, _ = epoch_torch.load_work(tmp_path / "work.npz")
-    instances = np.random.default_rng(0).integers(0, 256, (3, 8, 5, 5, 3), np.uint8)
-    moments = epoch_torch._moments(work, torch.device("cpu"))
-    batch = torch.from_numpy(instances), torch.tensor([7, 2, 5])
-    images, labels = epoch_torch._prepare(moments, batch)
-    assert labels.tolist() == [7] * 8 + [2] * 8 + [5] * 8
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    rows = instances.reshape(24, 5, 5, 3) / 255
-    expected = (rows - np.array(work.mean)) / np.array(work.std)
-    np.testing.assert_allclose(images.permute(0, 2, 3, 1), expected, atol=1e-5)
-
-
-@pytest.mark.slow  # a minute of compilation
-def test_an_epoch_is_measured_from_end_to_end(tmp_path, epoch_torch):
-    words = ("--quick", "--networks=wrn40x2", "--candidates=jit:1,pmap:2,torch")
-    epoch.main([*words, f"--out={tmp_path}"])
-    [page] = tmp_path.glob("epoch-*.md")
-    text = page.read_text()
-    assert "| ours, jit, 1 device(s), 1 steps ahead |" in text
-    assert "failed" not in text
 
 
 @pytest.mark.slow

@@ -7,7 +7,10 @@ from PIL import Image
 
 from aaa_jax import data
 from aaa_jax.data import crops
+from benchmarks import measure
 from benchmarks.input import __main__ as input_benchmark
+from benchmarks.input.page import markdown
+from tests.support.benchmark_records import PLACE
 from tests.support.tfds_folders import write_pictures
 
 
@@ -57,10 +60,7 @@ def test_the_goal_is_judged_by_the_cpu_seconds_of_each_resampling(speed, word):
     row |= {"images_per_cpu_s": speed}
     alone = row | {"threads": 1, "images_per_cpu_s": 999}
     bilinear = row | {"name": "this loader, bilinear", "images_per_cpu_s": 500}
-    record = {
-        "machine": {"device": "d", "cpu": "c", "cores": 2, "os": "o", "commit": "x"},
-        "versions": {"jax": "1"},
-        "load_average": 0.0,
+    record = PLACE | {
         "name": "tiny train",
         "num_images": 5,
         "num_policies": 8,
@@ -68,7 +68,7 @@ def test_the_goal_is_judged_by_the_cpu_seconds_of_each_resampling(speed, word):
         "candidates": [alone, row, bilinear, {"name": "other", "why": "not here"}],
         "parts": {"decode": 1.0, "8 crops, area": 3.0, "8 crops, bilinear": 1.0},
     }
-    page = input_benchmark.markdown(record)
+    page = markdown(record)
     *_, area, of_bilinear = page.splitlines()
     assert area == f"- area (the default): {2 * speed}, {word}"
     assert of_bilinear == "- bilinear: 1000, reached"
@@ -78,6 +78,6 @@ def test_the_goal_is_judged_by_the_cpu_seconds_of_each_resampling(speed, word):
 
 
 def test_the_committed_page_is_that_of_its_record():
-    for path in (input_benchmark.ROOT / "benchmarks" / "results").glob("input-*.json"):
+    for path in measure.RESULTS.glob("input-*.json"):
         page = path.with_suffix(".md").read_text()
-        assert page == input_benchmark.markdown(json.loads(path.read_text()))
+        assert page == markdown(json.loads(path.read_text()))

@@ -9,11 +9,13 @@ import jax
 import pytest
 
 from aaa_jax import models
+from benchmarks import measure
 from benchmarks.train_step import __main__ as train_step
-from benchmarks.train_step import floors, flops, presets
-from benchmarks.train_step import page as step_report
+from benchmarks.train_step import floors, flops, presets, profile
+from benchmarks.train_step.candidates import AAA, ACCUMULATED, ALONE, TORCH
+from tests.support.benchmark_records import PLACE
 
-OURS = (train_step.AAA, train_step.ACCUMULATED, train_step.ALONE)
+OURS = (AAA, ACCUMULATED, ALONE)
 
 
 @pytest.mark.slow
@@ -26,12 +28,12 @@ def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
     assert [table["network"] for table in tables] == ["wrn28x10"]
     for table in tables:
         rows = {row["name"]: row for row in table["rows"]}
-        assert set(rows) == {*OURS, train_step.TORCH}
+        assert set(rows) == {*OURS, TORCH}
         for row in (rows[name] for name in OURS):
             assert 0 < row["slowest"] <= row["images_per_s"] <= row["fastest"]
             assert 0 < row["compile_warm_s"] < row["compile_cold_s"]
             assert row["memory_bytes"] > 0
-        assert rows[train_step.TORCH]["why"] == "left out"
+        assert rows[TORCH]["why"] == "left out"
     page = path.with_suffix(".md").read_text()
     assert page in capsys.readouterr().out
     assert "--quick --no-torch" in page
@@ -47,7 +49,7 @@ def test_pytorch_runs_side_by_side(tmp_path):
     tables = json.loads(path.read_text())["networks"]
     assert [table["network"] for table in tables] == list(train_step.QUICK)
     for table in tables:
-        (row,) = [r for r in table["rows"] if r["name"] == train_step.TORCH]
+        (row,) = [r for r in table["rows"] if r["name"] == TORCH]
         assert row["images_per_s"] > 0
 
 
@@ -63,7 +65,7 @@ def test_a_network_or_a_size_that_cannot_be_is_refused(capsys):
 
 
 def test_every_preset_of_the_benchmark_exists_and_all_of_table_7_are_there():
-    timed = {preset for preset, _ in train_step.NETWORKS.values()}
+    timed = {preset for preset, _ in presets.NETWORKS.values()}
     on_cifar100 = {name for name in presets.PRESETS if name.startswith("cifar100")}
     others = on_cifar100 | {"cifar10_short", "digits"}
     assert timed == set(presets.PRESETS) - others
@@ -132,33 +134,36 @@ def test_the_page_gives_ratios_shares_and_reasons():
         "peak_tflops": 200.0,
         "jax_peak_bytes": 3 * 2**30,
         "rows": [
-            {"name": train_step.AAA, "images_per_s": 900.0, "tflops": 90.0},
-            {"name": train_step.ALONE, "images_per_s": 1000.0, "tflops": 100.0},
-            {"name": train_step.TORCH, "images_per_s": 500.0, "tflops": 50.0},
-            {"name": train_step.ACCUMULATED, "why": "out of memory"},
+            {"name": AAA, "images_per_s": 900.0, "tflops": 90.0},
+            {"name": ALONE, "images_per_s": 1000.0, "tflops": 100.0},
+            {"name": TORCH, "images_per_s": 500.0, "tflops": 50.0},
+            {"name": ACCUMULATED, "why": "out of memory"},
         ],
     }
-    here = {"device": "d", "cpu": "c", "cores": "1", "os": "o", "commit": "abc"}
-    page = step_report.markdown(
-        {
-            "command": "python",
-            "machine": here,
-            "versions": {"jax": "9"},
-            "load_average": 0.0,
-            "networks": [table],
-        }
-    )
-    assert f"| {train_step.AAA} | 900 | 1.80 | 90 | 45.0 % | – | – | – |" in page
-    assert (
-        f"| {train_step.ACCUMULATED} | out of memory | – | – | – | – | – | – |" in page
-    )
-    assert "- augmentation and averages: 10.0 % of the AAA step" in page
-    assert "- JAX's peak on the device so far: 3.0 GiB" in page
+    page = train_step.markdown(PLACE | {"networks": [table]})
+    assert f"| {AAA} | 900 | 1.80 | 90 | 45.0 % | – | – | – |" in page
+    assert f"| {ACCUMULATED} | out of memory | – | – | – | – | – | – |" in page
+    assert "Augmentation and averages: 10.0 % of the AAA step." in page
+    assert "JAX's peak on the device so far: 3.0 GiB." in page
 
 
 def test_pytorch_is_imported_by_its_own_candidate_only():
-    names = "benchmarks.train_step.__main__, benchmarks.train_step.jax_steps"
+    names = "benchmarks.train_step.__main__, benchmarks.epoch.our_loop"
     code = f"import sys, {names}; print(*sys.modules)"
     command = [sys.executable, "-c", code]
-    loaded = subprocess.check_output(command, text=True, cwd=train_step.ROOT).split()
+    loaded = subprocess.check_output(command, text=True, cwd=measure.ROOT).split()
     assert "torch" not in loaded
+
+
+def test_a_kernel_is_what_its_name_says():
+    names = {
+        "sm90_xmma_fprop_implicit_gemm_bf16": "convolutions and matrix products",
+        "input_reduce_fusion_12": "fusions of XLA",
+        "MemcpyD2D": "copies",
+        "ncclDevKernel": "others",
+    }
+    assert {name: profile.kind(name) for name in names} == names
+    kernels = {"loop_fusion": 0.003, "MemcpyD2D": 0.001}
+    lines = list(profile.tables(kernels, steps=2))
+    assert "| fusions of XLA | 1.500 | 75.0 % |" in lines
+    assert "| MemcpyD2D | 0.500 | 25.0 % |" in lines

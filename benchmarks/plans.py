@@ -1,0 +1,102 @@
+"""What XLA's compiler plans for a program: seconds and memory, nothing is run.
+
+Also for a GPU that is not here, from its description: without cuDNN's workspaces and
+autotuning, which need the device. That takes JAX's CUDA plugin
+(`pip install 'jax[cuda12]'`), no GPU.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import jax
+from jax.experimental import topologies
+
+# The description of NVIDIA's H100 SXM as XLA's `hlo_opt --gpu_specs` takes it, from the
+# data sheet and the driver's answers.
+H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: 84978434048
+  shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 }
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+runtime_version { major: 12 minor: 9 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+
+
+@contextlib.contextmanager
+def target(*, is_h100: bool) -> Iterator[jax.sharding.Sharding | None]:
+    """Where programs are compiled for: None for the default device, or an H100.
+
+    Within the latter, code that asks for the backend hears of a GPU. What is compiled
+    for it cannot be called.
+
+    Raises:
+        SystemExit: JAX's CUDA plugin is not installed.
+    """
+    if not is_h100:
+        yield None
+        return
+    try:
+        device = topologies.get_topology_desc(
+            "h100", platform="cuda", target_config=H100, topology="1x1x1"
+        ).devices[0]
+    except RuntimeError as error:
+        raise SystemExit(
+            f"no compiler for CUDA: pip install 'jax[cuda12]', a GPU is not needed "
+            f"({error})"
+        ) from error
+    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        yield jax.sharding.SingleDeviceSharding(device)
+
+
+def compile_for(
+    sharding: jax.sharding.Sharding | None,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    **options: Any,
+) -> tuple[float, Any]:
+    """Seconds to trace, lower and compile, and the program.
+
+    Args:
+        sharding: of `target`.
+        function: what is jitted.
+        arguments: arrays, or their shapes.
+        **options: of `jax.jit`.
+    """
+    if sharding is not None:
+        options |= {"in_shardings": sharding, "out_shardings": sharding}
+    start = time.perf_counter()
+    compiled = jax.jit(function, **options).lower(*arguments).compile()
+    return time.perf_counter() - start, compiled
+
+
+def planned_bytes(compiled: Any) -> int:
+    """What a compiled program has on the device, by the compiler's plan."""
+    memory = compiled.memory_analysis()
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )

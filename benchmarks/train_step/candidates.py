@@ -1,0 +1,149 @@
+"""Times the steps of one network in one process, in each of the types.
+
+Candidates take turns; a turn is some steps, with one before it that is not counted.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from importlib import util
+from typing import Any, NamedTuple
+
+import jax
+
+from aaa_jax.experiments.build import build_model
+from benchmarks import measure, plans
+from benchmarks.train_step import flops, jax_steps, presets
+
+AAA, ACCUMULATED, ALONE, TORCH = (
+    *("AAA step", "AAA step, 2 passes", "network's step alone", "PyTorch, network's"),
+)
+CANDIDATES = {"aaa": AAA, "accumulated": ACCUMULATED, "alone": ALONE, "torch": TORCH}
+
+
+class Candidate(NamedTuple):
+    """Something to time."""
+
+    run: Callable[[int], None]  # does so many steps and waits for them
+    facts: dict[str, float]  # compile_cold_s, compile_warm_s, memory_bytes, if known
+    release: Callable[[], None] = lambda: None  # gives back memory that it keeps
+
+
+def measure_network(
+    *,
+    network: str,
+    dtypes: Sequence[str],
+    rows: int,
+    steps: int,
+    turns: int,
+    chosen: Sequence[str],
+    is_quick: bool,
+    is_torch_compiled: bool,
+) -> dict[str, Any]:
+    """A table for each type."""
+    tables = []
+    for dtype in dtypes:
+        config, spec = presets.network_config(network, dtype, rows, is_quick=is_quick)
+        candidates, absent = _candidates(config, spec, chosen, is_torch_compiled)
+        seconds = _take_turns(candidates, steps, turns)
+        table = {"network": network} | _facts(config, spec) | _device_peak()
+        measured = []
+        for name, candidate in candidates.items():
+            speeds = measure.speeds(table["num_rows"], seconds[name])
+            tflops = speeds["images_per_s"] * table["flops_per_row"] / 1e12
+            measured.append({"name": name, "tflops": tflops} | speeds | candidate.facts)
+        missing = [{"name": name, "why": why} for name, why in absent.items()]
+        tables.append(table | {"rows": measured + missing})
+    return measure.place() | {"tables": tables}
+
+
+def _candidates(
+    config: Any, spec: Any, chosen: Sequence[str], is_torch_compiled: bool
+) -> tuple[dict[str, Candidate], dict[str, str]]:
+    """Those that run, and why the others do not."""
+    twice = config.copy_and_resolve_references()
+    twice.num_passes = 2
+    made = {
+        AAA: lambda: _ours(jax_steps.aaa_step(config, spec)),
+        ACCUMULATED: lambda: _ours(jax_steps.aaa_step(twice, spec)),
+        ALONE: lambda: _ours(jax_steps.network_step(config, spec)),
+        TORCH: lambda: _torch(config, spec, is_torch_compiled),
+    }
+    absent = {name: "left out" for name in made if name not in chosen}
+    if TORCH in chosen and util.find_spec("torch") is None:
+        absent[TORCH] = "not installed"
+    found = {}
+    for name in [name for name in made if name not in absent]:
+        try:
+            candidate = made[name]()
+            candidate.run(1)
+            candidate.release()
+        except Exception as error:  # out of memory, no compiler, ...: a row says so
+            absent[name] = f"{type(error).__name__}: {str(error)[:100]}"
+        else:
+            found[name] = candidate
+    return found, absent
+
+
+def _ours(made: jax_steps.Step) -> Candidate:
+    """Compiled twice: with an empty persistent cache, and from what that left there."""
+    function, arguments = made
+    cold, _ = plans.compile_for(None, function, arguments, donate_argnums=0)
+    jax.clear_caches()
+    warm, compiled = plans.compile_for(None, function, arguments, donate_argnums=0)
+    state, *rest = arguments
+
+    def run(steps: int) -> None:
+        nonlocal state
+        for _ in range(steps):
+            state, result = compiled(state, *rest)
+        jax.block_until_ready((state, result))
+
+    memory = float(plans.planned_bytes(compiled))
+    facts = {"compile_cold_s": cold, "compile_warm_s": warm, "memory_bytes": memory}
+    return Candidate(run, facts)
+
+
+def _torch(config: Any, spec: Any, is_compiled: bool) -> Candidate:
+    from benchmarks.train_step import torch_step  # PyTorch is optional
+
+    setting = presets.torch_setting(config, spec, is_compiled=is_compiled)
+    num_rows = config.batch_size * config.policies.num_policies
+    return Candidate(*torch_step.network_step(setting, num_rows, spec.image_size))
+
+
+def _take_turns(
+    candidates: dict[str, Candidate], steps: int, turns: int
+) -> dict[str, list[float]]:
+    """Seconds of a step in each turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(turns):
+        for name, candidate in candidates.items():
+            candidate.run(1)
+            start = time.perf_counter()
+            candidate.run(steps)
+            seconds[name].append((time.perf_counter() - start) / steps)
+            candidate.release()
+    return seconds
+
+
+def _facts(config: Any, spec: Any) -> dict[str, Any]:
+    """What holds for every candidate of a table."""
+    model = build_model(config, spec.num_classes)
+    kind = jax.devices()[0].device_kind
+    return {
+        "dtype": config.model.dtype,
+        "num_rows": config.batch_size * config.policies.num_policies,
+        "side": spec.image_size,
+        "group_size": config.batch_norm.group_size,
+        "options": config.model.options.to_dict(),
+        "flops_per_row": flops.training_flops(model, spec.image_size),
+        "peak_tflops": flops.peak(kind, config.model.dtype),
+    }
+
+
+def _device_peak() -> dict[str, float]:
+    """The most memory of the device that JAX has used so far, where it tells."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" not in stats:
+        return {}
+    return {"jax_peak_bytes": float(stats["peak_bytes_in_use"])}

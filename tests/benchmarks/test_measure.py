@@ -1,0 +1,63 @@
+"""What all benchmarks share, and what an incomplete machine lacks."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import gpu_setup, measure
+from tests.support.benchmark_records import PLACE
+
+
+def test_a_process_of_its_own_keeps_the_environment_and_the_import_path(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "found_there.py").write_text("def answer(question): return question")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "kept")
+    there = importlib.import_module("found_there")
+    assert measure.in_own_process(there.answer, {}, question=42) == 42
+    for name, value in (("PYTHONPATH", "kept"), ("SET", "set")):
+        assert measure.in_own_process(os.getenv, {"SET": "set"}, key=name) == value
+    assert "SET" not in os.environ
+    with pytest.raises(TypeError):
+        measure.in_own_process(there.answer, {})
+
+
+def test_a_row_that_is_too_short_ends_in_dashes():
+    assert measure.table(["name", "a", "b"], [["x", 1, 2], ["y", "gone"]]) == [
+        "| name | a | b |",
+        "| --- | ---: | ---: |",
+        "| x | 1 | 2 |",
+        "| y | gone | – |",
+    ]
+
+
+def test_a_page_says_how_it_was_made_and_on_what():
+    page = "\n".join(measure.head("Title", PLACE, "a fact"))
+    assert "# Title\n\nMade by `python -m benchmarks.some --quick`;" in page
+    assert "- device: d; host: c, 1 cores, o; commit abc\n- versions: jax 9\n" in page
+    assert page.endswith("- a fact")
+
+
+# Imports all benchmarks that can do without the packages that are named.
+WITHOUT = """
+import importlib, pathlib, sys
+
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing)
+for path in sorted(pathlib.Path("benchmarks").glob("**/*.py")):
+    if not path.name.startswith("torch_"):
+        importlib.import_module(".".join(path.with_suffix("").parts))
+"""
+
+
+def test_no_benchmark_needs_an_optional_package_to_start():
+    command = [sys.executable, "-c", WITHOUT, *gpu_setup.OPTIONAL]
+    subprocess.run(command, cwd=measure.ROOT, check=True)
