@@ -51,15 +51,15 @@ class CorruptedSets(NamedTuple):
         sides: corruption -> the longer side, in pixels, at which it was applied.
         left_out: corruption -> why there is no set of it.
         published: the name of the published sets; empty: they are made here.
-        images: takes names, and gives name, severity and uint8 [n, H, W, 3] one after
-            another, all severities of a name in order.
+        images: takes names, and gives each name with its images uint8 [n, H, W, 3] five
+            times, from the mildest severity to the strongest.
     """
 
     labels: np.ndarray
     sides: dict[str, int]
     left_out: dict[str, str]
     published: str
-    images: Callable[[Iterable[str]], Iterator[tuple[str, int, np.ndarray]]]
+    images: Callable[[Iterable[str]], Iterator[tuple[str, np.ndarray]]]
 
 
 class Task(NamedTuple):
@@ -145,7 +145,7 @@ def corrupt(task: Task) -> np.ndarray:
 
 def _make_images(
     images: np.ndarray, names: Iterable[str], *, frost: Sequence[str], processes: int
-) -> Iterator[tuple[str, int, np.ndarray]]:
+) -> Iterator[tuple[str, np.ndarray]]:
     """`CorruptedSets.images` of clean images uint8 [n, H, W, 3]."""
     starts = range(0, len(images), CHUNK)
     pairs = list(itertools.product(names, SEVERITIES))
@@ -165,9 +165,8 @@ def _make_images(
                 initargs=(1,),
             )
             results = stack.enter_context(pool).map(corrupt, tasks)
-        for name, severity in pairs:
-            parts = [next(results) for _ in starts]
-            yield name, severity, np.concatenate(parts)
+        for name, _ in pairs:
+            yield name, np.concatenate([next(results) for _ in starts])
 
 
 def read_sets(
@@ -212,9 +211,9 @@ def read_sets(
     if num_images is not None and num_images < count:
         rows = data.stratified_subset(labels, num_images, seed=0)
 
-    def images(names: Iterable[str]) -> Iterator[tuple[str, int, np.ndarray]]:
+    def images(names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         for name, severity in itertools.product(names, SEVERITIES):
-            yield name, severity, arrays[name][rows + (severity - 1) * count]
+            yield name, arrays[name][rows + (severity - 1) * count]
 
     return CorruptedSets(
         labels=labels[rows],

@@ -22,6 +22,7 @@ is stopped goes on there.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -73,18 +74,16 @@ def evaluate_runs(
         name: [place for place, of_run in enumerate(errors) if name not in of_run]
         for name in sets.sides
     }
-    found: list[list[float]] = []  # [severities so far][runs that lack the corruption]
-    for name, severity, images in sets.images([n for n in lacking if lacking[n]]):
-        found.append([measures[place](images, sets.labels) for place in lacking[name]])
-        if severity != SEVERITIES[-1]:
-            continue
-        for place, values in zip(lacking[name], zip(*found, strict=True), strict=True):
+    names = [name for name in lacking if lacking[name]]
+    for name, images in itertools.groupby(sets.images(names), key=lambda pair: pair[0]):
+        places = lacking[name]
+        rows = [[measures[p](each, sets.labels) for p in places] for _, each in images]
+        for place, values in zip(places, zip(*rows, strict=True), strict=True):
             errors[place][name] = list(values)
             keep(place, errors[place])
-        found = []
-        first = lacking[name][0]
-        shown = " ".join(f"{value:.1f}" for value in errors[first][name])
-        say(f"{name}: {shown} %{f' ({runs[first].path})' if len(runs) > 1 else ''}")
+        shown = " ".join(f"{value:.1f}" for value in errors[places[0]][name])
+        of_run = f" ({runs[places[0]].path})" if len(runs) > 1 else ""
+        say(f"{name}: {shown} %{of_run}")
     return [
         _record(run, sets, of_run)
         | {"clean_error": measure(clean.images, clean.labels)}

@@ -26,9 +26,9 @@ def quick_sets(split, *, published=""):
     sets = corrupted_images.make_sets(split, None, 1)
 
     def images(names):
-        for name, severity, corrupted in sets.images(names):
+        for name, corrupted in sets.images(names):
             made.append(name)
-            yield name, severity, corrupted
+            yield name, corrupted
 
     sides = {name: sets.sides[name] for name in QUICK}
     return sets._replace(sides=sides, images=images, published=published), made
@@ -55,7 +55,7 @@ def test_errors_are_those_that_numpy_counts():
     for run, result in zip(runs, results, strict=True):
         errors = [
             100 * np.mean(numpy_answers(run, images) != labels)
-            for _, _, images in sets.images(QUICK)
+            for _, images in sets.images(QUICK)
         ]
         expected = dict(zip(QUICK, np.reshape(errors, (-1, 5)), strict=True))
         assert list(result["errors"]) == list(QUICK)
