@@ -79,6 +79,9 @@ def test_fourteen_are_made_everywhere_and_frost_where_its_pictures_are(frost):
     assert at_224 == set(corrupted_images.AT_224)
     *_, (name, images) = whole.images(["frost"])
     paths = [str(frost / picture) for picture in corrupted_images.FROST]
+    photographs = corrupted_images.read_frost(paths, 224)
+    for path, photograph in zip(paths[:3], photographs, strict=False):
+        np.testing.assert_array_equal(photograph, np.asarray(Image.open(path)))
     expected = corrupted_images.corrupt(task("frost", 5, frost=paths))
     assert name == "frost"
     np.testing.assert_array_equal(images, expected)

@@ -14,6 +14,7 @@ from aaa_jax.trained import probe
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import checkpoints, run_directory
 from configs import digits
+from tests.oracles import by_hand
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -58,6 +59,30 @@ def test_the_network_has_the_test_error_that_the_run_logged(run):
     assert 100 * (1 - int(right) / 599) == line["test_error"]
     assert loaded.ranges == "monotone10"
     assert loaded.fill == (78, 78, 78)
+
+
+@pytest.mark.parametrize(
+    ("fill", "color"), [("black", (0, 0, 0)), ("alpha", (78, 78, 78))]
+)
+def test_moved_in_pixels_have_the_configs_color_or_the_mean(fill, color, run, tmp_path):
+    workdir = _copied(run, tmp_path)
+    config = json.loads((workdir / "config.json").read_text())
+    config["policies"]["fill"] = fill
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert trained.load(workdir).fill == color
+
+
+def test_images_that_fill_up_a_batch_are_not_counted(monkeypatch):
+    monkeypatch.setattr(trained, "BATCH_SIZE", 10)
+    network, split = by_hand.make_run("monotone"), by_hand.make_split()
+    layer = network.variables["params"]["Dense_0"]
+    black = int(by_hand.numpy_answers(network, np.zeros((1, 32, 32, 3)))[0])
+    # Black, with which the batch is filled up, becomes class 0.
+    layer["kernel"] = np.roll(layer["kernel"], -black, axis=1)
+    answers = by_hand.numpy_answers(network, split.images)
+    count = trained.make_counter(network)
+    assert count(split.images, answers) == by_hand.COUNT
+    assert count(split.images, answers + 1) == 0
 
 
 def test_a_subset_is_stratified_and_always_the_same(run):
