@@ -27,7 +27,7 @@ from aaa_jax.data.examples import (
     parse_record,
 )
 from aaa_jax.data.record_files import open_records
-from aaa_jax.data.tfds_folder import PREFIX, data_folder, find_prepared, open_prepared
+from aaa_jax.data.tfds_folder import open_prepared
 
 DECODE_CHUNK = 512  # images a thread decodes at a time
 
@@ -212,13 +212,9 @@ def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.n
 
 def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
     """The read-only TFDS builder of a dataset, which is prepared first if need be."""
-    folder = data_folder(data_dir)
-    path = find_prepared(name, folder)
-    if path is None or name.startswith(PREFIX):
-        from aaa_jax.data.prepare.dataset import prepare_dataset
+    from aaa_jax.data.prepare.preparers import prepare_dataset
 
-        path = prepare_dataset(name, data_dir=folder)
-    return open_prepared(path)
+    return open_prepared(prepare_dataset(name, data_dir=data_dir))
 
 
 def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:

@@ -6,12 +6,9 @@ is not used: it imports the dataset's code, insists on that code's version, and 
 a missing folder with messages about file formats.
 """
 
-import contextlib
 import hashlib
-import io
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +50,7 @@ def find_prepared(name: str, folder: Path) -> Path | None:
     if name.startswith(PREFIX):
         base, version = folder_name(name), ""
     try:
-        found = [path for path in (folder / base).iterdir() if _is_prepared(path)]
+        found = [path for path in (folder / base).iterdir() if is_prepared(path)]
     except OSError:  # not there, or not a folder
         return None
     if version:
@@ -73,38 +70,21 @@ def open_prepared(path: Path) -> Any:
     """The read-only `tfds.core.DatasetBuilder` of a prepared folder."""
     import tensorflow_datasets as tfds
 
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(min(verbosity, logging.WARNING))  # not all that it reads
     try:
-        with quiet_tfds():
-            return tfds.builder_from_directory(path)
+        return tfds.builder_from_directory(path)
     except Exception as error:  # TFDS raises whatever its JSON readers raise
         raise DatasetError(
             f"{path} has TFDS's files but TFDS cannot read them ({error}): delete the "
             "folder and prepare the dataset again"
         ) from error
-
-
-def write_prepared(builder: Any) -> None:
-    """Let a builder write its folder, quietly."""
-    with quiet_tfds(), contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
-
-
-@contextlib.contextmanager
-def quiet_tfds() -> Iterator[None]:
-    """Keep TFDS's progress bars and remarks off the terminal; warnings remain."""
-    import tensorflow_datasets as tfds
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(min(verbosity, logging.WARNING))
-    tfds.disable_progress_bar()
-    try:
-        yield
     finally:
-        tfds.enable_progress_bar()
         logging.set_verbosity(verbosity)
 
 
-def _is_prepared(path: Path) -> bool:
+def is_prepared(path: Path) -> bool:
+    """Whether a folder VERSION is whole: TFDS's two JSON files are there."""
     return VERSION.fullmatch(path.name) is not None and all(
         (path / file).is_file() for file in METADATA
     )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from aaa_jax import data
-from aaa_jax.data.prepare import dataset, tfds_writer
+from aaa_jax.data.prepare import preparers, tfds_writer
 
 SEEDS = np.random.default_rng(0).integers(40, 216, (4, 5, 3), np.uint8)
 # A smooth picture, so that JPEG changes it little.
@@ -122,7 +122,7 @@ def test_every_image_streams(source, stored):
 def test_it_is_prepared_once_and_a_change_is_said(tmp_path, caplog):
     make(tmp_path / "in")
     name = f"folder:{tmp_path / 'in'}"
-    assert dataset.main([name, f"--data_dir={tmp_path}"]) == 0
+    assert preparers.main([name, f"--data-dir={tmp_path}"]) == 0
     (path,) = tmp_path.glob("folder_in_*/1.0.0")
     before = (path / "dataset_info.json").stat().st_mtime_ns
     data.open_stream(name, "train", data_dir=tmp_path)
@@ -146,7 +146,7 @@ def test_two_at_once_write_it_once(tmp_path, monkeypatch):
     name = f"folder:{tmp_path / 'in'}"
     with ThreadPoolExecutor(2) as pool:
         both = [
-            pool.submit(dataset.prepare_dataset, name, data_dir=tmp_path)
+            pool.submit(preparers.prepare_dataset, name, data_dir=tmp_path)
             for _ in range(2)
         ]
         paths = {future.result() for future in both}
@@ -214,5 +214,5 @@ def test_a_folder_that_is_not_of_the_form_is_refused(tmp_path, damage, message):
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
-    assert dataset.main([f"folder:{tmp_path}/none", f"--data_dir={tmp_path}"]) == 2
+    assert preparers.main([f"folder:{tmp_path}/none", f"--data-dir={tmp_path}"]) == 2
     assert f"there is no folder {tmp_path}/none" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from aaa_jax import data
 from aaa_jax.data import decode
-from aaa_jax.data.prepare import dataset, imagenet
+from aaa_jax.data.prepare import imagenet, preparers
 from tests.support.tfds_folders import RGB, jpeg, png
 
 CLASSES = ["n01", "n02", "n03"]
@@ -198,8 +198,8 @@ def test_parts_of_other_archives_are_not_gone_on_with(
 
 def test_what_is_missing_is_said_with_the_command(archive, tmp_path, capsys):
     (archive / imagenet.VALIDATION).unlink()
-    status = dataset.main(
-        ["imagenet2012", f"--data_dir={tmp_path}", f"--archive={archive}"]
+    status = preparers.main(
+        ["imagenet2012", f"--data-dir={tmp_path}", f"--archive={archive}"]
     )
     error = capsys.readouterr().err
     assert status == 2

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from aaa_jax import data
 from aaa_jax.data.load import channel_statistics
-from aaa_jax.data.prepare.dataset import PREPARERS
+from aaa_jax.data.prepare.preparers import PREPARERS
 from aaa_jax.data.tfds_folder import data_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -2,6 +2,6 @@
 
 import sys
 
-from aaa_jax.data.prepare.dataset import main
+from aaa_jax.data.prepare.preparers import main
 
 sys.exit(main())

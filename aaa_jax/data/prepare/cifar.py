@@ -1,34 +1,43 @@
 """CIFAR-10 and CIFAR-100 from their original archives to TFDS folders.
 
-The stock TFDS builders are used as they are, except where they call TensorFlow: the
-archive is read and the PNG bytes are made here. Names, versions, features, ids, keys,
-and hence the order of the records, are the stock ones: any TFDS reads the folder.
-The binary archives are read (not the pickled ones, which can run code).
+Names, versions, features, ids and the order of the records are those of the stock TFDS
+builders, so that any TFDS reads the folder. The binary archives are read, not the
+pickled ones, which can run code.
 """
 
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tensorflow_datasets.image_classification import cifar
-from tqdm import tqdm
 
 from aaa_jax.data.errors import DatasetError
 from aaa_jax.data.prepare.download import check_sha256, download
-from aaa_jax.data.tfds_folder import write_prepared
+from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
 
 SIZE = 32
 
 
 class Archive(NamedTuple):
-    """An original file, as TFDS's `url_checksums` states it."""
+    """An original file, and what is in it.
+
+    Attributes:
+        url: where it is, as TFDS's `url_checksums` states it.
+        sha256: of the file.
+        size: of the file, in bytes.
+        folder: in the archive, that of the other files.
+        class_names: feature of a label -> the file of its class names; a record begins
+            with its labels in this order.
+        splits: split -> the files of its records.
+    """
 
     url: str
     sha256: str
     size: int
+    folder: str
+    class_names: dict[str, str]
+    splits: dict[str, list[str]]
 
 
 ARCHIVES: dict[str, Archive] = {
@@ -36,80 +45,29 @@ ARCHIVES: dict[str, Archive] = {
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         size=170052171,
+        folder="cifar-10-batches-bin",
+        class_names={"label": "batches.meta.txt"},
+        splits={
+            "train": [f"data_batch_{k}.bin" for k in range(1, 6)],
+            "test": ["test_batch.bin"],
+        },
     ),
     "cifar100": Archive(
         url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         size=168513733,
+        folder="cifar-100-binary",
+        class_names={
+            "coarse_label": "coarse_label_names.txt",
+            "label": "fine_label_names.txt",
+        },
+        splits={"train": ["train.bin"], "test": ["test.bin"]},
     ),
 }
 
 
-class _FromArchive:
-    """What the two builders replace in the stock ones."""
-
-    __module__ = cifar.__name__  # the module that the folder's JSON names
-    archive: Path
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        stock: Any = self
-        plan = stock._cifar_info
-        with tarfile.open(self.archive) as tar:
-            for key, file in zip(plan.label_keys, plan.label_files, strict=True):
-                text = _member(tar, plan.prefix + file).decode()
-                stock.info.features[key].names = [n for n in text.split("\n") if n]
-            train = [_member(tar, plan.prefix + file) for file in plan.train_files]
-            test = [_member(tar, plan.prefix + file) for file in plan.test_files]
-        return {
-            "train": stock._generate_examples("train_", train),
-            "test": stock._generate_examples("test_", test),
-        }
-
-    def _generate_examples(
-        self, prefix: str, batches: list[bytes]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        stock: Any = self
-        keys = stock._cifar_info.label_keys
-        labels, images = _unpack(b"".join(batches), len(keys))
-        records = zip(labels, images, strict=True)
-        bar = tqdm(
-            records,
-            total=len(images),
-            desc=f"writing {stock.name} {prefix.rstrip('_')}",
-            unit="image",
-            disable=None,
-            leave=False,
-        )
-        for index, (numbers, rgb) in enumerate(bar):
-            record: dict[str, Any] = dict(zip(keys, numbers.tolist(), strict=True))
-            record["id"] = f"{prefix}{index:05d}"
-            record["image"] = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
-            yield index, record
-
-
-class Cifar10(  # type: ignore[call-arg]  # the keyword is TFDS's own
-    _FromArchive, cifar.Cifar10, skip_registration=True
-):
-    """The stock builder of "cifar10", fed from a local archive."""
-
-    __module__ = cifar.__name__
-    name = "cifar10"
-
-
-class Cifar100(  # type: ignore[call-arg]  # the keyword is TFDS's own
-    _FromArchive, cifar.Cifar100, skip_registration=True
-):
-    """The stock builder of "cifar100", fed from a local archive."""
-
-    __module__ = cifar.__name__
-    name = "cifar100"
-
-
-BUILDERS = {"cifar10": Cifar10, "cifar100": Cifar100}
-
-
-def prepare_cifar(name: str, folder: Path, archive: Path | None) -> None:
-    """Write "cifar10" or "cifar100" under `folder`.
+def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
+    """Writes "cifar10" or "cifar100" under `folder`.
 
     Args:
         name: a key of ARCHIVES.
@@ -122,18 +80,50 @@ def prepare_cifar(name: str, folder: Path, archive: Path | None) -> None:
         download(source.url, archive, sha256=source.sha256, size=source.size)
     else:
         check_sha256(archive, source.sha256, source=str(archive))
-    builder = BUILDERS[name](data_dir=folder, file_format="array_record")
-    builder.archive = archive
-    write_prepared(builder)
+    encoded: list[bytes] = []
+    splits: dict[str, list[Item]] = {}
+    with tarfile.open(archive) as tar:
+        class_names = {
+            feature: _read(tar, source, file).decode().split()
+            for feature, file in source.class_names.items()
+        }
+        for split, files in source.splits.items():
+            content = b"".join(_read(tar, source, file) for file in files)
+            labels, images = _unpack(content, len(class_names))
+            splits[split] = []
+            for i, (numbers, rgb) in enumerate(zip(labels, images, strict=True)):
+                png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+                item = Item(
+                    name=f"{split}_{i:05d}",
+                    labels=tuple(numbers.tolist()),
+                    source=archive,
+                    offset=len(encoded),
+                    size=len(png),
+                )
+                splits[split].append(item)
+                encoded.append(png)
+    plan = Plan(
+        name=name,
+        version="3.0.2",
+        description=f"{name}: small images, https://www.cs.toronto.edu/~kriz/cifar.html",
+        labels=class_names,
+        name_feature="id",
+        splits=splits,
+        image_size=SIZE,
+        module="tensorflow_datasets.image_classification.cifar",
+        key=lambda image: str(int(image.rpartition("_")[2])),
+    )
+    return write_dataset(folder, plan, lambda item: encoded[item.offset])
 
 
-def _member(tar: tarfile.TarFile, name: str) -> bytes:
+def _read(tar: tarfile.TarFile, source: Archive, name: str) -> bytes:
+    path = f"{source.folder}/{name}"
     try:
-        file = tar.extractfile(name)
+        file = tar.extractfile(path)
     except KeyError:
         file = None
     if file is None:
-        raise DatasetError(f"the archive {tar.name!s} has no file {name}")
+        raise DatasetError(f"the archive {tar.name!s} has no file {path}")
     return file.read()
 
 

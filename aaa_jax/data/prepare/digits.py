@@ -14,73 +14,50 @@ for training. Images of one person are in both, since the source does not say wh
 are: the error on these test images is that of known hands.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow_datasets as tfds
 
-from aaa_jax.data.tfds_folder import write_prepared
+from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
 
 SCALE = 4
 INK = 16  # the source's white
 SPLIT_SEED = 0
 
 
-class Digits(  # type: ignore[call-arg]  # the keyword is TFDS's own
-    tfds.core.GeneratorBasedBuilder, skip_registration=True
-):
-    """The TFDS builder of "digits"."""
+def prepare_digits(folder: Path) -> Path:
+    """Writes "digits" under `folder`."""
+    from sklearn.datasets import load_digits
 
-    name = "digits"
-    VERSION = tfds.core.Version("1.0.0")
+    images, labels = load_digits(return_X_y=True)
+    grey = upscale(images.reshape(-1, 8, 8).astype(np.int64))
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    encoded = [cv2.imencode(".png", image)[1].tobytes() for image in rgb]
+    test = test_places(labels)
+    places = {"train": np.setdiff1d(np.arange(len(labels)), test), "test": test}
 
-    def _info(self) -> Any:
-        features = {
-            "id": tfds.features.Text(),
-            "image": tfds.features.Image(shape=(32, 32, 3), encoding_format="png"),
-            "label": tfds.features.ClassLabel(names=[str(k) for k in range(10)]),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features),
-            supervised_keys=("image", "label"),
-            homepage="https://doi.org/10.24432/C50P49",
+    def item(place: int) -> Item:
+        return Item(
+            name=f"digit_{place:04d}",
+            labels=(int(labels[place]),),
+            source=Path("scikit-learn"),
+            offset=place,
+            size=len(encoded[place]),
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-        images = upscale(images.reshape(-1, 8, 8).astype(np.int64))
-        test = test_places(labels)
-        train = np.setdiff1d(np.arange(len(labels)), test)
-        return {
-            "train": self._generate_examples(images, labels, train),
-            "test": self._generate_examples(images, labels, test),
-        }
-
-    def _generate_examples(
-        self, images: np.ndarray, labels: np.ndarray, places: np.ndarray
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        for i in places:
-            rgb = np.repeat(images[i][..., None], 3, axis=-1)
-            yield (
-                int(i),
-                {
-                    "id": f"digit_{i:04d}",
-                    "image": cv2.imencode(".png", rgb)[1].tobytes(),
-                    "label": int(labels[i]),
-                },
-            )
-
-
-def prepare_digits(folder: Path) -> None:
-    """Write the dataset under `folder`."""
-    write_prepared(Digits(data_dir=folder, file_format="array_record"))
+    plan = Plan(
+        name="digits",
+        version="1.0.0",
+        description="The digits of scikit-learn, https://doi.org/10.24432/C50P49",
+        labels={"label": [str(k) for k in range(10)]},
+        name_feature="id",
+        splits={split: [item(int(i)) for i in some] for split, some in places.items()},
+        encoding="png",
+        image_size=rgb.shape[1],
+        key=lambda name: str(int(name.rpartition("_")[2])),
+    )
+    return write_dataset(folder, plan, lambda item: encoded[item.offset])
 
 
 def upscale(images: np.ndarray) -> np.ndarray:

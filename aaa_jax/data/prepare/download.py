@@ -5,7 +5,6 @@ name only when its checksum is right.
 """
 
 import hashlib
-import os
 import queue
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from aaa_jax.data.errors import DownloadFailed
+from aaa_jax.data.prepare.whole_file import whole_file
 
 ANSWER_SECONDS = 5.0
 STALL_SECONDS = 30.0
@@ -40,14 +40,10 @@ def download(url: str, path: Path, *, sha256: str, size: int) -> None:
         return
     response = _open(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        print(f"downloading {url} ({size / 2**20:.0f} MiB)", file=sys.stderr)
+    print(f"downloading {url} ({size / 2**20:.0f} MiB)", file=sys.stderr)
+    with whole_file(path) as partial:
         _receive(response, url, partial, size)
         check_sha256(partial, sha256, source=url)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -35,7 +35,7 @@ SUFFIXES = {
 STATE = "source.json"
 
 
-def prepare_folder(name: str, folder: Path) -> None:
+def prepare_folder(name: str, folder: Path) -> Path:
     """Writes the dataset of a folder of images under `folder`, or goes on with it.
 
     Args:
@@ -55,16 +55,15 @@ def prepare_folder(name: str, folder: Path) -> None:
     plan = Plan(
         name=folder_name(name),
         version="1.0.0",
-        module="",
         description=f"The folder of images {source}.",
-        class_names=class_names,
-        key_feature="file_name",
-        encoding="",
+        labels={"label": class_names},
+        name_feature="file_name",
         splits=items,
     )
     state = _state(source, splits.values())
     path = write_dataset(folder, plan, _read)
     (path / STATE).write_text(json.dumps(state))
+    return path
 
 
 def warn_if_changed(path: Path) -> None:
@@ -137,7 +136,7 @@ def _items(path: Path, class_names: list[str], other: list[Path]) -> list[Item]:
                 other.append(file)
                 continue
             key = file.relative_to(path).as_posix()
-            items.append(Item(key, label, file, 0, file.stat().st_size))
+            items.append(Item(key, (label,), file, 0, file.stat().st_size))
         if len(items) == before:
             raise DatasetError(
                 f"the class {path / class_name} has no images (files that end in "

@@ -54,7 +54,7 @@ def ilsvrc2012() -> Release:
 
 def prepare_imagenet(
     folder: Path, archive: Path | None, release: Release | None = None
-) -> None:
+) -> Path:
     """Writes "imagenet2012" under `folder`, or goes on with it.
 
     Args:
@@ -75,7 +75,7 @@ def prepare_imagenet(
                 f"{archive}. ImageNet may not be handed on: register at "
                 "https://image-net.org/download-images, put the training and the "
                 "validation images (tasks 1 and 2) into one folder, and run\n    "
-                f"python -m aaa_jax.data.prepare imagenet2012 --data_dir={folder} "
+                f"python -m aaa_jax.data.prepare imagenet2012 --data-dir={folder} "
                 "--archive=THAT_FOLDER"
             )
     release = release or ilsvrc2012()
@@ -86,19 +86,19 @@ def prepare_imagenet(
     plan = Plan(
         name="imagenet2012",
         version="5.1.0",
-        module=MODULE,
         description="ILSVRC 2012, train and validation images with their labels.",
-        class_names=release.class_names,
-        key_feature="file_name",
-        encoding="jpeg",
+        labels={"label": release.class_names},
+        name_feature="file_name",
         splits=splits,
+        encoding="jpeg",
+        module=MODULE,
     )
     files = {
         path: os.open(path, os.O_RDONLY)
         for path in (archive / TRAIN, archive / VALIDATION)
     }
     try:
-        write_dataset(
+        return write_dataset(
             folder,
             plan,
             lambda item: mend(os.pread(files[item.source], item.size, item.offset)),
@@ -147,9 +147,8 @@ def _train_items(path: Path, release: Release) -> list[Item]:
             with _open(path, tar.extractfile(member)) as inner:
                 for image in _files(inner, path):
                     offset = member.offset_data + image.offset_data
-                    items.append(
-                        Item(image.name, labels[class_name], path, offset, image.size)
-                    )
+                    label = (labels[class_name],)
+                    items.append(Item(image.name, label, path, offset, image.size))
                     bar.update()
     _check_number(path, len(items), release.num_train)
     return items
@@ -163,7 +162,7 @@ def _validation_items(path: Path, release: Release) -> list[Item]:
     _check_number(path, len(members), len(release.validation_labels))
     pairs = zip(members, release.validation_labels, strict=True)
     return [
-        Item(member.name, labels[name], path, member.offset_data, member.size)
+        Item(member.name, (labels[name],), path, member.offset_data, member.size)
         for member, name in pairs
     ]
 

@@ -1,10 +1,9 @@
-"""Writing a large dataset as TFDS would, shard by shard, so that it can be resumed.
+"""Writes a dataset as TFDS would, shard by shard, so that it can be resumed.
 
 Records, their order and the names of the files are those that TFDS's own writer makes:
 sorted by the hash of (split, key), cut into even shards of array_record. A shard gets
 its name when it is whole; a killed run goes on with those that are there. The folder
-gets its name, `VERSION`, when everything is. Where images come from does not belong
-here.
+gets its name, `VERSION`, when everything is.
 """
 
 import contextlib
@@ -21,8 +20,10 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from aaa_jax.data.errors import DatasetError
+from aaa_jax.data.prepare.whole_file import whole_file
+from aaa_jax.data.tfds_folder import is_prepared
 
-BYTES_AROUND_AN_IMAGE = 100  # of a record: names of features, label, file name
+BYTES_AROUND_AN_IMAGE = 100  # of a record: names of features, label, name
 READING_THREADS = 8
 MOST_NAMED = 20  # bad files in one message
 FEATURES = "tensorflow_datasets.core.features."
@@ -32,15 +33,15 @@ class Item(NamedTuple):
     """An image that is to become a record.
 
     Attributes:
-        key: its name, unique in its split.
-        label: its class.
+        name: unique in its split.
+        labels: its class, one for each of the plan's `labels`.
         source: which file it lies in.
-        offset: where in it, in bytes.
-        size: how long, in bytes.
+        offset: where in it; what the number means is known to `read`.
+        size: length of the encoded image in bytes, nearly.
     """
 
-    key: str
-    label: int
+    name: str
+    labels: tuple[int, ...]
     source: Path
     offset: int
     size: int
@@ -52,22 +53,30 @@ class Plan(NamedTuple):
     Attributes:
         name: as TFDS spells it.
         version: such as "1.0.0".
-        module: of the TFDS builder of that name, "" if there is none.
         description: one line.
-        class_names: one a class.
-        key_feature: the feature that holds an image's key.
-        encoding: "jpeg", "png", or "" where images are encoded in several ways.
+        labels: features that hold a class -> their class names; "label" is one.
+        name_feature: the feature that holds an image's name.
         splits: split -> its images, in any order.
+        encoding: "jpeg", "png", or "" where images are encoded in several ways.
+        image_size: height and width of all images; 0 if they differ.
+        module: of the TFDS builder of that name, "" if there is none.
+        key: name of an image -> what TFDS hashes to shuffle the images.
     """
 
     name: str
     version: str
-    module: str
     description: str
-    class_names: Sequence[str]
-    key_feature: str
-    encoding: str
+    labels: Mapping[str, Sequence[str]]
+    name_feature: str
     splits: Mapping[str, Sequence[Item]]
+    encoding: str = ""
+    image_size: int = 0
+    module: str = ""
+    key: Callable[[str], str] = str
+
+
+class BadImages(Exception):
+    """A list of images that cannot be stored, each with what is wrong with it."""
 
 
 def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Path:
@@ -87,8 +96,12 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
     """
     final = folder / plan.name / plan.version
     with _alone(folder / plan.name):
-        if final.is_dir():  # another process was faster
+        if is_prepared(final):  # another process was faster
             return final
+        if final.exists():
+            raise DatasetError(
+                f"{final} is in the way and not a whole dataset: delete it"
+            )
         unfinished = _unfinished_folder(final, plan)
         splits = []
         bad: list[str] = []
@@ -112,15 +125,18 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             print(f"waiting for another process that writes {folder}", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
         yield
 
 
 def _unfinished_folder(final: Path, plan: Plan) -> Path:
     """Where the dataset grows; emptied if it holds parts of another plan."""
-    digest = hashlib.sha256(repr((plan.class_names, plan.key_feature)).encode())
+    digest = hashlib.sha256(repr((plan.labels, plan.name_feature)).encode())
     for split, items in plan.splits.items():
         for item in items:
-            digest.update(f"{split} {item.key} {item.label} {item.size}\n".encode())
+            line = f"{split} {item.name} {item.labels} {item.size}\n"
+            digest.update(line.encode())
     unfinished = final.with_name(f"{final.name}.unfinished")
     kept = unfinished / "plan.txt"
     if unfinished.is_dir() and not (
@@ -130,6 +146,8 @@ def _unfinished_folder(final: Path, plan: Plan) -> Path:
         shutil.rmtree(unfinished)
     unfinished.mkdir(exist_ok=True)
     kept.write_text(digest.hexdigest())
+    for partial in unfinished.glob("*.part"):  # of a process that was killed
+        partial.unlink()
     return unfinished
 
 
@@ -146,7 +164,7 @@ def _write_split(
     from tensorflow_datasets.core.utils import shard_utils
 
     hasher = hashing.Hasher(split)
-    order = sorted(items, key=lambda item: hasher.hash_key(item.key))
+    order = sorted(items, key=lambda item: hasher.hash_key(plan.key(item.name)))
     total = sum(item.size + BYTES_AROUND_AN_IMAGE for item in items)
     num_shards = shard_utils.ShardConfig().get_number_shards(total, len(items))
     ends = shard_utils.get_shard_boundaries(len(items), num_shards)
@@ -162,8 +180,11 @@ def _write_split(
         for path, start, end in zip(paths, starts, ends, strict=True):
             if path.is_file():
                 bar.update(end - start)
-            else:
-                _write_shard(path, plan, order[start:end], read, pool, bar, bad)
+                continue
+            try:
+                _write_shard(path, plan, order[start:end], read, pool, bar)
+            except BadImages as error:
+                bad += error.args[0]
     return {
         "name": split,
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
@@ -179,30 +200,28 @@ def _write_shard(
     read: Callable[[Item], bytes],
     pool: ThreadPoolExecutor,
     bar: Any,
-    bad: list[str],
 ) -> None:
+    """Writes a shard, or raises BadImages after all have been read."""
     from array_record.python import array_record_module
 
     def record(item: Item) -> bytes | str:
         try:
             return _serialize(plan, item, read(item))
         except ValueError as error:
-            return f"{item.key} of {item.source}: {error}"
+            return f"{item.name} of {item.source}: {error}"
 
-    num_bad = len(bad)
-    partial = path.with_name(f"{path.name}.part")
-    writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
-    for result in pool.map(record, items):
-        if isinstance(result, str):
-            bad.append(result)
-        else:
-            writer.write(result)
-        bar.update()
-    writer.close()
-    if len(bad) == num_bad:
-        partial.rename(path)
-    else:
-        partial.unlink()
+    bad = []
+    with whole_file(path) as partial:
+        writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+        for result in pool.map(record, items):
+            if isinstance(result, str):
+                bad.append(result)
+            else:
+                writer.write(result)
+            bar.update()
+        writer.close()
+        if bad:
+            raise BadImages(bad)
 
 
 def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:
@@ -210,14 +229,15 @@ def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:
 
     example = tf_example_pb2.Example()
     feature = example.features.feature
-    feature[plan.key_feature].bytes_list.value.append(item.key.encode())
+    feature[plan.name_feature].bytes_list.value.append(item.name.encode())
     feature["image"].bytes_list.value.append(encoded)
-    feature["label"].int64_list.value.append(item.label)
+    for name, label in zip(plan.labels, item.labels, strict=True):
+        feature[name].int64_list.value.append(label)
     return example.SerializeToString(deterministic=True)
 
 
 def _write_metadata(folder: Path, plan: Plan, splits: list[dict[str, Any]]) -> None:
-    """TFDS's three files, as `DatasetInfo.write_to_directory` writes them."""
+    """TFDS's files, as `DatasetInfo.write_to_directory` writes them."""
     keys = [{"featureKey": "image"}, {"featureKey": "label"}]
     info = {
         "name": plan.name,
@@ -229,21 +249,21 @@ def _write_metadata(folder: Path, plan: Plan, splits: list[dict[str, Any]]) -> N
     }
     if plan.module:
         info["moduleName"] = plan.module
-    image = {"dtype": "uint8", "shape": {"dimensions": ["-1", "-1", "3"]}}
+    side = str(plan.image_size or -1)
+    image = {"dtype": "uint8", "shape": {"dimensions": [side, side, "3"]}}
     if plan.encoding:
         image["encodingFormat"] = plan.encoding
-    number = str(len(plan.class_names))
     features = {
-        plan.key_feature: _feature("text_feature.Text", text={}),
+        plan.name_feature: _feature("text_feature.Text", text={}),
         "image": _feature("image_feature.Image", image=image),
-        "label": _feature(
-            "class_label_feature.ClassLabel", classLabel={"numClasses": number}
-        ),
     }
+    for name, class_names in plan.labels.items():
+        number = {"numClasses": str(len(class_names))}
+        features[name] = _feature("class_label_feature.ClassLabel", classLabel=number)
+        (folder / f"{name}.labels.txt").write_text("\n".join(class_names) + "\n")
     together = _feature(
         "features_dict.FeaturesDict", featuresDict={"features": features}
     )
-    (folder / "label.labels.txt").write_text("\n".join(plan.class_names) + "\n")
     (folder / "features.json").write_text(json.dumps(together, indent=4))
     (folder / "dataset_info.json").write_text(json.dumps(info, indent=2))
 

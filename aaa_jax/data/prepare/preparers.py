@@ -1,10 +1,10 @@
-"""Writing a dataset that is not on this machine yet, once.
+"""Writes a dataset that is not on this machine yet, once.
 
-    python -m aaa_jax.data.prepare NAME [--data_dir=FOLDER] [--archive=PATH]
+    python -m aaa_jax.data.prepare NAME [--data-dir=FOLDER] [--archive=PATH]
 
 NAME is a row of PREPARERS, or `folder:PATH` for a folder of images. The dataset's
 folder appears under its name by one rename at the end: a run that was killed leaves
-nothing that counts, and of two at once one wins and both go on.
+nothing that counts as a dataset, and of two at once the second waits for the first.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from aaa_jax.data.prepare.imagenet import prepare_imagenet
 from aaa_jax.data.tfds_folder import PREFIX, data_folder, find_prepared
 
 # Each takes the folder of all datasets, and the original archive or None.
-PREPARERS: dict[str, Callable[[Path, Path | None], None]] = {
+PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
     "digits": lambda folder, archive: prepare_digits(folder),
     "cifar10": lambda folder, archive: prepare_cifar("cifar10", folder, archive),
     "cifar100": lambda folder, archive: prepare_cifar("cifar100", folder, archive),
@@ -41,7 +41,7 @@ def prepare_dataset(
     Args:
         name: a key of PREPARERS, "folder:PATH", or the name of anything that is
             prepared already.
-        data_dir: folder of the datasets; see `prepared.data_folder`.
+        data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         archive: the original file of CIFAR, where there is no network; the folder with
             ImageNet's two tar files.
 
@@ -50,42 +50,35 @@ def prepare_dataset(
         DatasetError: the name is unknown, or the folder cannot be written to.
     """
     folder = data_folder(data_dir)
+    is_folder = name.startswith(PREFIX)
     path = find_prepared(name, folder)
     if path is not None:
-        if name.startswith(PREFIX):
+        if is_folder:
             warn_if_changed(path)
         return path
-    if name not in PREPARERS and not name.startswith(PREFIX):
+    if name not in PREPARERS and not is_folder:
         raise _not_ours(name, folder)
     print(f"preparing {name} in {folder}", file=sys.stderr)
     try:
-        if name.startswith(PREFIX):
-            prepare_folder(name, folder)
-        else:
-            PREPARERS[name](folder, None if archive is None else Path(archive))
+        if is_folder:
+            return prepare_folder(name, folder)
+        return PREPARERS[name](folder, None if archive is None else Path(archive))
     except DownloadFailed as error:
         raise DatasetNotPrepared(_what_to_run(name, folder, error)) from error
     except OSError as error:
-        path = find_prepared(name, folder)
-        if path is not None:  # another process was faster
-            return path
         raise DatasetError(
             f"{name} cannot be written to {folder} ({error}): choose another folder by "
             "TFDS_DATA_DIR or --config.data.dir"
         ) from error
-    path = find_prepared(name, folder)
-    if path is None:
-        raise DatasetError(
-            f"{folder / name} is in the way and not a whole dataset: delete it"
-        )
-    return path
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m aaa_jax.data.prepare")
     parser.add_argument("name", help=f"folder:PATH, or {', '.join(PREPARERS)}")
-    parser.add_argument("--data_dir", help="default: TFDS_DATA_DIR or TFDS's own")
+    parser.add_argument(
+        *("--data-dir", "--data_dir"), help="default: TFDS_DATA_DIR or TFDS's own"
+    )
     parser.add_argument(
         "--archive",
         help="CIFAR's original file, or the folder with ImageNet's two tar files",
@@ -105,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _what_to_run(name: str, folder: Path, reason: Exception) -> str:
     return (
         f"{name} is not prepared in {folder}, and {reason}. Where there is a network, "
-        f"run\n    python -m aaa_jax.data.prepare {name} --data_dir={folder}\n"
+        f"run\n    python -m aaa_jax.data.prepare {name} --data-dir={folder}\n"
         "(--archive=FILE takes the original archive instead), or point TFDS_DATA_DIR "
         "or --config.data.dir at a folder that has it"
     )
