@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 def _prepare(arguments: Sequence[str]) -> int:
     """NAME: write a dataset as a TFDS folder, once."""
-    from aaa_jax.data.prepare import dataset
+    from aaa_jax.data.prepare import preparers
 
-    return dataset.main(list(arguments))
+    return preparers.main(list(arguments))
 
 
 def _probe(arguments: Sequence[str]) -> int:
