@@ -160,7 +160,7 @@ corruptions() { # least seconds left, share, least runs: of those with a checkpo
     echo "corruptions: not yet for ${#runs[@]} runs, $left s are left"
     return
   fi
-  timeout $((left / $2)) "$PYTHON" -m aaa_jax.trained.corruptions "--images=$CORRUPTED" \
+  timeout $((left / $2)) "$PYTHON" -m aaa_jax corruptions "--images=$CORRUPTED" \
     "${runs[@]}" &
   child=$!
   finish

@@ -1,6 +1,6 @@
 """Error under corruption: 15 kinds of damage in 5 severities, since clean error hides.
 
-    python -m aaa_jax.trained.corruptions RUN [RUN …] [--images=500] [--data-dir=DIR]
+    python -m aaa_jax corruptions RUN [RUN …] [--images=500] [--data-dir=DIR]
                                   [--frost=FOLDER | --corrupted=FOLDER]
 
 Corrupted test images go through the network of a run's newest checkpoint. They are made
@@ -118,7 +118,8 @@ def _header(run: trained.TrainedRun, sets: CorruptedSets) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates runs; exit code 2 and one line if it cannot."""
-    options = _parser().parse_args(argv)
+    parser = _make_parser()
+    options = parser.parse_args(argv)
     try:
         groups: dict[Any, list[trained.TrainedRun]] = {}
         for path in options.run:
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for runs in groups.values():
             sets = _evaluate_group(runs, options)
     except (*trained.ERRORS, CorruptionError) as error:
-        print(f"aaa_jax.trained.corruptions: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     print(f"the mean is over {', '.join(sets.sides)}")
     for name, why in sets.left_out.items():
@@ -189,9 +190,9 @@ def summary(result: dict[str, Any]) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m aaa_jax.trained.corruptions",
+        prog="aaa-jax corruptions",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("run", nargs="+", help="a run directory")
@@ -216,7 +217,3 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of CIFAR-10-C or CIFAR-100-C: NAME.npy and labels.npy are read",
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

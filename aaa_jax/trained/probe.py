@@ -1,6 +1,6 @@
 """Which ops destroy the label? A trained network's accuracy under each of 160 pairs.
 
-    python -m aaa_jax.trained.probe RUN [--images=500] [--data-dir=DIR]
+    python -m aaa_jax probe RUN [--images=500] [--data-dir=DIR]
 
 Each (op, magnitude) pair of the search space is applied alone, to the same test images
 with the same random numbers, and the network of RUN's newest checkpoint is asked for
@@ -133,7 +133,7 @@ def make_probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
 def main(argv: Sequence[str] | None = None) -> int:
     """Probes one run; exit code 2 and one line if it cannot."""
     parser = argparse.ArgumentParser(
-        prog="python -m aaa_jax.trained.probe",
+        prog="aaa-jax probe",
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("run", help="a run directory")
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = probe(run, trained.load_images(run, options.images))
         trained.write_json(run, FILE, result)
     except trained.ERRORS as error:
-        print(f"aaa_jax.trained.probe: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     print(summary(result))
     return 0
@@ -167,7 +167,3 @@ def summary(result: dict[str, Any]) -> str:
         f"clean images, {100 * mean:.1f} % on the mean over the pairs; the lowest: "
         f"{worst}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -180,7 +180,7 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(
     monkeypatch.setattr(trained, "load_images", lambda *_: make_split())
     assert corruptions.main([f"--{option}={tmp_path}", "run"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"aaa_jax.trained.corruptions: {tmp_path}")
+    assert error.startswith(f"aaa-jax corruptions: {tmp_path}")
     assert f"--{option} needs" in error
     assert error.count("\n") == 1
 
@@ -188,7 +188,5 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_line(
 def test_a_directory_that_is_no_run_is_refused(tmp_path, capsys):
     assert corruptions.main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(
-        f"aaa_jax.trained.corruptions: {tmp_path} is no run directory"
-    )
+    assert error.startswith(f"aaa-jax corruptions: {tmp_path} is no run directory")
     assert error.count("\n") == 1
