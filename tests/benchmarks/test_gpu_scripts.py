@@ -218,7 +218,7 @@ case "$*" in
     [ "$cell" = "$FAILS" ] && exit 1
     echo "finished at step 9 of 9" > $RUNS/$cell/state ;;
   *corruptions*)
-    shift 3
+    shift 4
     echo "$# runs after $(wc -l < $RUNS/begun) cells" >> $RUNS/tests
     [ -n "$TESTS" ] && exit $TESTS
     for run; do echo {} > $run/corruption.json; done ;;
