@@ -258,7 +258,7 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
             if key not in may_change:
                 return State("another config", detail=f"{key} is {old}, not {new}")
     total = snapshots.load_facts(path).get("total_steps")
-    steps = _saved_steps(path / "checkpoints")
+    steps = run_directory.steps_in(path / run_directory.CHECKPOINTS)
     step = max(steps, default=0)
     if _is_locked(path / "lock"):
         return State("running", step, total)
@@ -299,13 +299,6 @@ def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) 
             _override(run[key], value)
         elif value is not None:
             run[key] = value
-
-
-def _saved_steps(folder: epath.Path) -> list[int]:
-    """The steps of which there is a checkpoint; half-written ones have other names."""
-    if not folder.exists():
-        return []
-    return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
 
 
 def _is_locked(path: epath.Path) -> bool:

@@ -21,6 +21,7 @@ from aaa_jax.report.html_page import Section, render
 from aaa_jax.report.result_tables import Sheet
 from aaa_jax.report.runs import ReportError, Run, grouped_by_table, read_runs
 from aaa_jax.search import collapse
+from aaa_jax.workdir.atomic_files import write_whole
 
 CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look
 
@@ -69,12 +70,12 @@ def write_report(
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for picture in drawn:
-            _write(folder / "figures" / f"{picture.name}.png", picture.png)
+            write_whole(folder / "figures" / f"{picture.name}.png", picture.png)
             if picture.svg is not None:
-                _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
-        _write(folder / "results.md", markdown.encode())
-        _write(folder / "results.csv", numbers.encode())
-        _write(folder / "report.html", page.encode())
+                write_whole(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        write_whole(folder / "results.md", markdown.encode())
+        write_whole(folder / "results.csv", numbers.encode())
+        write_whole(folder / "report.html", page.encode())
     except OSError as error:
         raise ReportError(
             f"cannot write the report to {folder}: {error.strerror or error}; choose "
@@ -179,10 +180,3 @@ def _markdown(
             texts.append(f"![{words}](figures/{part.name}.png)")
             texts.append(part.caption)
     return "\n\n".join([*texts, ""])
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file in one step."""
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(content)
-    new.replace(path)

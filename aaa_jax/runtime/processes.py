@@ -148,15 +148,15 @@ def from_first(make: Callable[[], Any]) -> Any:
     return answer["value"]
 
 
-def first_opens(make: Callable[[], T], otherwise: Callable[[], T]) -> T:
-    """``make()`` in process 0; once that has worked, ``otherwise()`` in the others.
+def first_then_others(make: Callable[[], T]) -> T:
+    """``make()`` in process 0; once that has worked, in the others.
 
     Raises:
         ProcessError: in the others, when ``make`` raised; process 0 raises that error.
     """
     made: list[T] = []
     from_first(lambda: made.append(make()))
-    return made[0] if made else otherwise()
+    return made[0] if made else make()
 
 
 def anywhere(flag: bool) -> bool:

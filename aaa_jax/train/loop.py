@@ -43,7 +43,6 @@ from aaa_jax.train.errors import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid
 from aaa_jax.train.step import Data, controller_step, train_step
 from aaa_jax.workdir import run_directory
 from aaa_jax.workdir.checkpoints import Checkpoints
-from aaa_jax.workdir.followers import SilentRunDirectory
 
 __all__ = [
     "ConfigError",
@@ -113,22 +112,20 @@ def train_and_evaluate(
         devices.keep_compiled_programs()
     used, mapping = pick_devices(config)
     # Process 0 first: a dataset that is missing is prepared by one only.
-    opened = functools.partial(open_splits, config)
-    splits = processes.first_opens(opened, opened)
+    splits = processes.first_then_others(functools.partial(open_splits, config))
     resume.require_equal_processes(config, splits, workdir)
     experiment = build(config, splits.spec, splits.num_images)
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
     )
     with (
-        processes.first_opens(
+        processes.first_then_others(
             lambda: run_directory.RunDirectory(
                 workdir, config.to_dict(), may_change=changeable_keys(config)
-            ),
-            lambda: SilentRunDirectory(workdir),
+            )
         ) as directory,
         Checkpoints(
-            directory.path / "checkpoints", keep=config.checkpoint.keep
+            directory.path / run_directory.CHECKPOINTS, keep=config.checkpoint.keep
         ) as checkpoints,
         Progress(
             total_steps=experiment.total_steps,

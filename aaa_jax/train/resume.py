@@ -240,10 +240,8 @@ def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
         recorded = snapshots.load_facts(path).get(records.DATA)
     except snapshots.SnapshotError as error:
         raise run_directory.RunDirectoryError(str(error)) from error
-    has_checkpoint = any(
-        item.name.isdecimal() for item in (path / "checkpoints").glob("*")
-    )
-    if recorded is None or not has_checkpoint:
+    saved = run_directory.steps_in(path / run_directory.CHECKPOINTS)
+    if recorded is None or not saved:
         return
     known = recorded if isinstance(recorded, Mapping) else {}
     differing = [

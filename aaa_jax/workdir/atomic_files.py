@@ -1,7 +1,7 @@
-"""Files that survive a kill: whole or not at all, and on disk when a call returns.
+"""Files that survive a kill: each is whole or absent, and on disk when a call returns.
 
-Local paths and buckets alike, by way of `etils.epath`. What the files say is the
-business of `metrics` and `snapshots`.
+Local paths and buckets alike, through `etils.epath`. What the files say is decided in
+`run_directory` and `snapshots`.
 """
 
 import contextlib
@@ -11,13 +11,22 @@ from typing import Any
 from etils import epath
 
 
-def write_whole(path: epath.Path, content: bytes) -> None:
-    """Replaces a file in one step: it is the old or the new one at any moment."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        flush(file)
-    new.replace(path)
+def write_whole(path: epath.PathLike, content: bytes) -> None:
+    """Replaces a file in one step: at any moment it is the old or the new one.
+
+    Several processes may write the same file: the last one wins.
+    """
+    path = epath.Path(path)
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            flush(file)
+        new.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
 
 
 def append(path: epath.Path, line: bytes) -> None:
@@ -33,10 +42,10 @@ def append(path: epath.Path, line: bytes) -> None:
         raise
 
 
-def set_aside(path: epath.Path) -> epath.Path:
-    """Renames a file or folder to `NAME.before-N`, with the first N that is free."""
+def set_aside(path: epath.Path, reason: str = "before") -> epath.Path:
+    """Renames a file or folder to `NAME.REASON-N`, with the first N that is free."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.before-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{reason}-{number}")).exists():
         number += 1
     return path.rename(aside)
 

@@ -1,9 +1,10 @@
-"""The run directory: what a run writes for reports, transfer and its own resuming.
+"""The run directory: what a run writes for reports, for transfer and to go on itself.
 
     config.json      the configuration; a second run there must have the same
     metrics.jsonl    results; nothing in it depends on time: equal runs, equal bytes
     timing.jsonl     seconds and images/s
     policies.jsonl   the policies of every round
+    checkpoints/     a folder for each saved step (`checkpoints`)
     tensorboard/     events with the numbers of metrics.jsonl and timing.jsonl
     lock             held while a run writes here (local file systems only)
 
@@ -12,9 +13,6 @@ steps done when it was written. Numbers are written as the shortest decimals tha
 the same float64; NaN and infinities, which JSON lacks, become null. A line is on
 disk when `write_*` returns. Lines of a step must be written before the checkpoint of
 that step is saved: `truncate_after` relies on it.
-
-In a multi-process run only process 0 opens the directory. Checkpoints are the business
-of `checkpoint`; the meaning of the numbers is that of the caller.
 """
 
 import contextlib
@@ -23,21 +21,26 @@ import fcntl
 import json
 import math
 import os
+import re
 import socket
-import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 from etils import epath
+from flax import traverse_util
 
+from aaa_jax.runtime import processes
 from aaa_jax.workdir import atomic_files
+from aaa_jax.workdir.tensorboard import Events
 
 FILES = ("metrics", "timing", "policies")
+CHECKPOINTS = "checkpoints"
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class RunDirectoryError(RuntimeError):
@@ -71,7 +74,9 @@ class ConfigChangedError(RunDirectoryError):
 class RunDirectory:
     """A run directory opened for writing. A class because it holds a lock and files.
 
-    Use it as a context manager: leaving it closes the events and frees the lock.
+    Use it as a context manager: leaving it closes the events and frees the lock. In a
+    run of several processes only the first one writes; in the others every method does
+    nothing.
 
     Args:
         workdir: created when missing.
@@ -93,9 +98,11 @@ class RunDirectory:
         may_change: Collection[str] = (),
     ) -> None:
         self.path = epath.Path(workdir).expanduser()
+        self._writes = processes.is_first()
         self._lock: int | None = None
-        self._events: Any = None
-        self._purge_step: int | None = None
+        self._events = Events(self.path / "tensorboard")
+        if not self._writes:
+            return
         with clear_errors("use the run directory", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if "://" not in os.fspath(self.path):
@@ -109,13 +116,11 @@ class RunDirectory:
 
     def write_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes results that do not depend on time, and their TensorBoard events."""
-        line = self._write("metrics", step, values)
-        self._write_events(step, line)
+        self._write("metrics", step, values)
 
     def write_timing(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes durations and rates, and their TensorBoard events."""
-        line = self._write("timing", step, values)
-        self._write_events(step, {"timing": line})
+        self._write("timing", step, values)
 
     def write_policies(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes the policies of a round with whatever belongs to them."""
@@ -138,6 +143,8 @@ class RunDirectory:
         Returns:
             The number of complete lines that each file lost, of those that lost some.
         """
+        if not self._writes:
+            return {}
         last = -1 if step is None else step
         found = {}
         for name in FILES:
@@ -160,13 +167,12 @@ class RunDirectory:
                     atomic_files.write_whole(path, b"".join(kept))
             if len(kept) < len(lines):
                 dropped[name] = len(lines) - len(kept)
-        self._close_events()
-        self._purge_step = last + 1
+        self._events.hide_from(last + 1)
         return dropped
 
     def close(self) -> None:
         """Closes the events and frees the lock. May be called again."""
-        self._close_events()
+        self._events.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -177,41 +183,17 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, name: str, step: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        if "step" in values:
-            raise ValueError("'step' is the first argument, not one of the values")
+    def _write(self, name: str, step: int, values: Mapping[str, Any]) -> None:
+        if not self._writes:
+            return
         path = self.path / f"{name}.jsonl"
         record = _plain(values)
-        line = json.dumps({"step": int(step), **record}, allow_nan=False) + "\n"
         with clear_errors("write", path):
+            line = json.dumps({"step": int(step), **record}, allow_nan=False) + "\n"
             atomic_files.append(path, line.encode())
-        return record
-
-    def _write_events(self, step: int, record: Mapping[str, Any]) -> None:
-        from tensorboardX.proto import event_pb2, summary_pb2
-
-        directory = self.path / "tensorboard"
-        with clear_errors("write events in", directory):
-            if self._events is None:
-                self._events = _open_events(directory, self._purge_step)
-            values = [
-                summary_pb2.Summary.Value(tag=tag, simple_value=value)
-                for tag, value in _flat(record, "/").items()
-                if isinstance(value, int | float) and not isinstance(value, bool)
-            ]
-            event = event_pb2.Event(
-                wall_time=time.time(),
-                step=int(step),
-                summary=summary_pb2.Summary(value=values),
-            )
-            self._events.write_event(event)
-            self._events.flush()
-
-    def _close_events(self) -> None:
-        if self._events is not None:
-            with contextlib.suppress(OSError):
-                self._events.close()
-            self._events = None
+        if name != "policies":
+            with clear_errors("write events in", self.path / "tensorboard"):
+                self._events.write(step, {name: record} if name == "timing" else record)
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
@@ -237,8 +219,6 @@ def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:
     Returns:
         One dictionary per complete line; none when the file does not exist.
     """
-    if name not in FILES:
-        raise ValueError(f"unknown file {name!r}; there are {', '.join(FILES)}")
     path = epath.Path(workdir) / f"{name}.jsonl"
     with clear_errors("read", path):
         content = path.read_bytes() if path.exists() else b""
@@ -249,12 +229,40 @@ def config_differences(
     old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
     """Dotted keys that differ between two configurations, with both values."""
-    flat_old, flat_new = _flat(_plain(old), "."), _flat(_plain(new), ".")
+    flat_old, flat_new = _by_dotted_key(old), _by_dotted_key(new)
     pairs = {
         key: (flat_old.get(key, _ABSENT), flat_new.get(key, _ABSENT))
         for key in sorted(flat_old.keys() | flat_new.keys())
     }
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def steps_in(folder: epath.Path, suffix: str = "") -> list[int]:
+    """The steps that name the entries of a folder, such as `checkpoints/120`, in order.
+
+    Args:
+        folder: of checkpoints, or of snapshots; nothing is in it where it is missing.
+        suffix: what follows the number; entries with other names are passed over.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    return sorted(int(stem) for stem in stems if _STEP.fullmatch(stem))
+
+
+@contextlib.contextmanager
+def clear_errors(action: str, path: epath.Path) -> Iterator[None]:
+    """Turns an error of the file system into one clear line.
+
+    Raises:
+        RunDirectoryError: for any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot {action} {path}: {error.strerror or error}. Give it room and write"
+            " permission, or choose another --workdir; what is there is kept."
+        ) from error
 
 
 def _settle_config(
@@ -278,7 +286,7 @@ def _settle_config(
 def _refuse_without_config(workdir: epath.Path) -> None:
     """Refuses what a run left, where nothing says with which config."""
     left = [f"{name}.jsonl" for name in FILES if _size(workdir / f"{name}.jsonl")]
-    saved = workdir / "checkpoints"
+    saved = workdir / CHECKPOINTS
     left += ["checkpoints"] if saved.is_dir() and any(saved.iterdir()) else []
     if left:
         raise RunDirectoryError(
@@ -340,27 +348,6 @@ def _complete_lines(
     return lines
 
 
-def _open_events(directory: epath.Path, purge_step: int | None) -> Any:
-    """A new events file; TensorBoard hides what older ones say of `purge_step` on.
-
-    Written through tensorboardX's synchronous writer: the one with a queue loses what
-    is in it when the process is killed, and waits for ever when the disk is full.
-    """
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto import event_pb2
-
-    directory.mkdir(parents=True, exist_ok=True)
-    number = len(list(directory.iterdir()))
-    # Names carry the time in seconds only: the number keeps a quick restart apart.
-    events = EventsWriter(os.fspath(directory / "events"), f".{number}")
-    if purge_step is not None:
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        events.write_event(
-            event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=start)
-        )
-    return events
-
-
 def _plain(value: Any) -> Any:
     """JSON values for nested mappings, sequences, arrays and numbers."""
     if isinstance(value, Mapping):
@@ -376,25 +363,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot write {value!r} as JSON: it is a {type(value).__name__}")
 
 
-def _flat(record: Mapping[str, Any], separator: str) -> dict[str, Any]:
-    """Nested mappings as one, with joined keys; an empty mapping stays a value."""
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping) and value:
-            inner = _flat(value, separator)
-            flat |= {f"{key}{separator}{name}": item for name, item in inner.items()}
-        else:
-            flat[key] = value
-    return flat
-
-
-@contextlib.contextmanager
-def clear_errors(action: str, path: epath.Path) -> Iterator[None]:
-    """Turns an error of the file system into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise RunDirectoryError(
-            f"cannot {action} {path}: {error.strerror or error}. Give it room and write"
-            " permission, or choose another --workdir; what is there is kept."
-        ) from error
+def _by_dotted_key(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one; an empty mapping stays a value."""
+    flat = traverse_util.flatten_dict(_plain(config), sep=".", keep_empty_nodes=True)
+    return {k: {} if v is traverse_util.empty_node else v for k, v in flat.items()}

@@ -10,20 +10,18 @@ a snapshot with `numpy.load(path)`.
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
+from flax import traverse_util
 
-from aaa_jax.workdir import atomic_files
+from aaa_jax.workdir import atomic_files, run_directory
 
 FOLDER = "controller"
 FACTS = "run.json"
 LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
-
-_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class SnapshotError(ValueError):
@@ -44,7 +42,7 @@ def save_snapshot(
     path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    named = {name: np.asarray(leaf) for name, leaf in _flatten(arrays).items()}
+    named = traverse_util.flatten_dict(dict(arrays), sep="/")
     np.savez(content, allow_pickle=False, **named)
     atomic_files.write_whole(path, content.getvalue())
     return path
@@ -57,27 +55,16 @@ def load_snapshot(workdir: epath.PathLike, step: int) -> dict[str, Any]:
         SnapshotError: it is missing or damaged.
     """
     path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
-    nested: dict[str, Any] = {}
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-            for name in content.files:
-                *parents, last = name.split("/")
-                place = nested
-                for parent in parents:
-                    place = place.setdefault(parent, {})
-                place[last] = content[name]
+            return traverse_util.unflatten_dict(dict(content), sep="/")
     except Exception as error:  # zipfile and NumPy raise many kinds
         raise SnapshotError(f"the snapshot {path} cannot be read: {error}") from error
-    return nested
 
 
 def snapshot_steps(workdir: epath.PathLike) -> list[int]:
     """The steps of which there is a snapshot, in order."""
-    folder = epath.Path(workdir) / FOLDER
-    if not folder.is_dir():
-        return []
-    stems = [path.stem for path in folder.iterdir() if path.suffix == ".npz"]
-    return sorted(int(stem) for stem in stems if _STEP.fullmatch(stem))
+    return run_directory.steps_in(epath.Path(workdir) / FOLDER, ".npz")
 
 
 def truncate_after(workdir: epath.PathLike, step: int | None) -> None:
@@ -126,15 +113,3 @@ def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
                 "above 0 is needed: remove the file, or put the right one back"
             )
     return facts
-
-
-def _flatten(arrays: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in arrays.items():
-        if "/" in name:
-            raise ValueError(f"the name {name!r} has a slash, which joins names")
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}/")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -1,6 +1,5 @@
 """Joining, agreeing, leaving, as far as one process shows it; two: `test_pods.py`."""
 
-import inspect
 import signal
 
 import jax
@@ -9,7 +8,6 @@ import pytest
 import launch
 from aaa_jax.runtime import processes
 from aaa_jax.train import resume
-from aaa_jax.workdir import followers, run_directory
 
 VARIABLES = (
     *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
@@ -124,7 +122,7 @@ def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_
 def test_alone_everything_is_answered_at_once():
     assert (processes.count(), processes.is_first()) == (1, True)
     assert processes.from_first(lambda: {"any": 1}) == {"any": 1}
-    assert processes.first_opens(lambda: "first", lambda: "other") == "first"
+    assert processes.first_then_others(lambda: "made") == "made"
     assert processes.anywhere(True)
     assert not processes.anywhere(False)
     processes.require_equal({"seed": 1})
@@ -134,22 +132,3 @@ def test_alone_everything_is_answered_at_once():
     assert stop.signal() == 0
     signals.append(signal.SIGTERM)
     assert stop.signal() == signal.SIGTERM
-
-
-def test_a_silent_directory_has_every_writing_method_and_writes_nothing(tmp_path):
-    """A new `write_…` of the run directory needs its silent sister."""
-    own = vars(followers.SilentRunDirectory)
-    writing = [
-        name
-        for name, _ in inspect.getmembers(
-            run_directory.RunDirectory, inspect.isfunction
-        )
-        if not name.startswith("_") and name != "close"
-    ]
-    assert {"write_metrics", "truncate_after"} <= set(writing)
-    with followers.SilentRunDirectory(tmp_path / "run") as directory:
-        for name in writing:
-            assert name in own, f"{name} would write in a process other than the first"
-            arguments = [3, {"loss": 1.0}] if name.startswith("write_") else [3]
-            getattr(directory, name)(*arguments)
-    assert list(tmp_path.iterdir()) == []

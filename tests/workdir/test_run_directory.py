@@ -1,6 +1,7 @@
 """The run directory: equal bytes after a kill, one run at a time, clear refusals."""
 
 import contextlib
+import inspect
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
+from aaa_jax.runtime import processes
 from aaa_jax.workdir.run_directory import (
     ConfigChangedError,
     RunDirectory,
@@ -23,6 +25,7 @@ from aaa_jax.workdir.run_directory import (
     config_differences,
     read_config,
     read_lines,
+    steps_in,
 )
 
 CONFIG = {"seed": 0, "train": {"lr": 0.1, "epochs": 200}, "betas": (0.9, 0.999)}
@@ -77,25 +80,28 @@ def test_lines_hold_the_step_and_plain_numbers(tmp_path):
 
 
 def test_what_is_not_a_plain_value_is_refused(tmp_path):
-    with RunDirectory(tmp_path, CONFIG) as run:
-        with pytest.raises(TypeError, match="object"):
-            run.write_metrics(1, {"a": object()})
-        with pytest.raises(ValueError, match="step"):
-            run.write_metrics(1, {"step": 2})
-        with pytest.raises(ValueError, match="losses"):
-            read_lines(tmp_path, "losses")
+    run = RunDirectory(tmp_path, CONFIG)
+    with run, pytest.raises(TypeError, match="object"):
+        run.write_metrics(1, {"a": object()})
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_the_same_config_is_accepted_again(tmp_path):
+def test_in_a_process_other_than_the_first_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    with RunDirectory(tmp_path / "run", CONFIG) as run:
+        methods = inspect.getmembers(run, inspect.ismethod)
+        public = {name: method for name, method in methods if name[0] != "_"}
+        assert {"write_metrics", "truncate_after", "close"} <= public.keys()
+        for name, method in public.items():
+            method(*{"write": [3, {"loss": 1.0}], "close": []}.get(name[:5], [3]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_config_is_accepted_and_another_refused_with_both_values(tmp_path):
     RunDirectory(tmp_path, CONFIG).close()
     before = (tmp_path / "config.json").read_bytes()
     RunDirectory(tmp_path, {**CONFIG, "betas": [0.9, 0.999]}).close()
     assert (tmp_path / "config.json").read_bytes() == before
-
-
-def test_another_config_is_refused_with_the_keys_and_both_values(tmp_path):
-    RunDirectory(tmp_path, CONFIG).close()
     changed = {"seed": 0, "train": {"lr": 0.2, "momentum": 0.9}, "betas": (0.9, 0.999)}
     with pytest.raises(ConfigChangedError) as caught:
         RunDirectory(tmp_path, changed)
@@ -183,6 +189,14 @@ def test_killed_and_resumed_gives_the_bytes_of_one_never_stopped(tmp_path, saved
 def test_a_reader_skips_the_line_being_written(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"step": 2, "lo')
     assert read_lines(tmp_path, "metrics") == [{"step": 1}]
+
+
+def test_steps_are_the_names_that_are_whole_numbers(tmp_path):
+    assert steps_in(tmp_path / "missing") == steps_in(tmp_path) == []
+    for name in ("10", "9", "0", "007", "٣", "-1", "9.damaged-1", "8.npz", "8.npz.new"):
+        (tmp_path / name).mkdir()
+    assert steps_in(tmp_path) == [0, 9, 10]
+    assert steps_in(tmp_path, ".npz") == [8]
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,14 @@ ARRAYS = {
 }
 
 
-def test_a_snapshot_comes_back_as_it_was(tmp_path):
-    snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+def test_a_snapshot_comes_back_as_it_was_and_any_numpy_reads_it(tmp_path):
+    path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
+    with np.load(path, allow_pickle=False) as content:
+        assert sorted(content.files) == ["entropy_weight", "params/kernel"]
     loaded = snapshots.load_snapshot(tmp_path, 7)
     np.testing.assert_array_equal(loaded["params"]["kernel"], [[0, 1, 2], [3, 4, 5]])
     assert loaded["params"]["kernel"].dtype == np.float32
     assert loaded["entropy_weight"] == 0.25
-
-
-def test_any_numpy_reads_a_snapshot_without_pickle(tmp_path):
-    path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
-    with np.load(path, allow_pickle=False) as content:
-        assert sorted(content.files) == ["entropy_weight", "params/kernel"]
 
 
 def test_equal_arrays_give_equal_bytes(tmp_path):
@@ -70,22 +66,12 @@ def test_a_damaged_or_missing_snapshot_is_named(damage, tmp_path):
         snapshots.load_snapshot(tmp_path, 5)
 
 
-def test_a_name_with_a_slash_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'a/b' has a slash"):
-        snapshots.save_snapshot(tmp_path, 1, {"a/b": np.zeros(2)})
-
-
 def test_facts_come_back_and_are_empty_where_there_are_none(tmp_path):
     assert snapshots.load_facts(tmp_path) == {}
     snapshots.save_facts(tmp_path, {"total_steps": 20, "device": "cpu"})
     assert snapshots.load_facts(tmp_path) == {"total_steps": 20, "device": "cpu"}
-    for damage in (
-        "{",
-        "[]",
-        "[" * 10**5,
-        '{"round_steps": 0}',
-        '{"total_steps": "9"}',
-    ):
+    wrong = ('{"round_steps": 0}', '{"total_steps": "9"}')
+    for damage in ("{", "[]", "[" * 10**5, *wrong):
         (tmp_path / "run.json").write_text(damage)
         with pytest.raises(snapshots.SnapshotError, match=r"run\.json"):
             snapshots.load_facts(tmp_path)
