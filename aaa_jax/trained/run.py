@@ -7,7 +7,6 @@ checkpoint are read, so that runs of other versions of this program can be read 
 
 import functools
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -250,57 +249,26 @@ def _with_tuples(value: Any) -> Any:
 
 def _newest_checkpoint(path: epath.Path) -> tuple[int, dict[str, np.ndarray]]:
     """Step and leaves by name of the newest checkpoint that is sound."""
-    directory = path / "checkpoints"
-    names = [p.name for p in directory.iterdir()] if directory.exists() else []
-    steps = sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    directory = path / run_directory.CHECKPOINTS
     damaged: list[int] = []
-    for step in steps:
-        leaves = _read_copy(directory / str(step), step)
-        if leaves is not None:
-            if damaged:
-                warnings.warn(
-                    f"{path}: the checkpoint of step {damaged[0]} is damaged; the one "
-                    f"of step {step} is used",
-                    stacklevel=3,
-                )
-            return step, leaves
-        damaged.append(step)
+    for step in reversed(run_directory.steps_in(directory)):
+        try:
+            leaves = checkpoints.read(directory / str(step))
+        except checkpoints.CheckpointError:
+            damaged.append(step)  # or the run has removed it meanwhile
+            continue
+        if damaged:
+            warnings.warn(
+                f"{path}: the checkpoint of step {damaged[0]} is damaged; the one of "
+                f"step {step} is used",
+                stacklevel=3,
+            )
+        return step, leaves
     found = f"those of steps {damaged} are damaged" if damaged else "none is there"
     raise TrainedError(
         f"{path} has no sound checkpoint ({found}): let the run save one (launch.py "
         "saves at every epoch's end), or give another run"
     )
-
-
-def _read_copy(saved: epath.Path, step: int) -> dict[str, np.ndarray] | None:
-    """The leaves of one checkpoint, read from a copy; None when it is not sound."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is set aside is the copy
-        try:
-            _copy(saved, epath.Path(folder) / str(step))
-            example = {
-                name: np.empty(leaf["shape"], jnp.dtype(leaf["dtype"]))
-                for name, leaf in checkpoints.read_manifest(
-                    epath.Path(folder) / str(step)
-                ).items()
-            }
-        except Exception:
-            return None  # the run removed it meanwhile, or its manifest is damaged
-        with checkpoints.Checkpoints(folder) as copies:
-            try:
-                restored = copies.restore_latest(example)
-            except checkpoints.DamagedCheckpointError:
-                return None
-    return None if restored is None else restored[1]
-
-
-def _copy(source: epath.Path, target: epath.Path) -> None:
-    target.mkdir(parents=True)
-    for item in source.iterdir():
-        if item.is_dir():
-            _copy(item, target / item.name)
-        else:
-            item.copy(target / item.name)
 
 
 def _find_variables(

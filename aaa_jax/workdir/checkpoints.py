@@ -1,14 +1,21 @@
-"""Checkpoints: save and restore the arrays of a run, and survive damaged ones.
+"""Checkpoints: the arrays of a run are saved and restored, and damage is survived.
 
-The only module that knows Orbax. A state is any pytree of arrays; what the
-arrays mean, and when to save them, is the caller's business.
+Orbax writes, commits and reads; no other module knows it. A state is any pytree of
+arrays; the caller knows what they mean and when to save them.
 
 On disk: `<directory>/<step>/` is one Orbax checkpoint of a flat dictionary
-`leaf name -> array`, where a name is the path of the leaf in the state
-(`train.params.conv.kernel`). Its custom metadata hold a manifest: shape, dtype and
-CRC-32 of every leaf, and a CRC-32 of the manifest itself, because Orbax restores a
-flipped bit and casts another dtype without a word. A step appears under its name only
-when it is complete. One that does not pass is renamed `<step>.damaged-<n>` and kept.
+`leaf name -> array`. A name is the path of the leaf in the state
+(`train.params.conv.kernel`). A step appears under its name only when it is complete.
+
+Two things are ours, not Orbax's:
+
+- A manifest with shape, dtype and CRC-32 of every leaf, and a CRC-32 of itself, in the
+  checkpoint's custom metadata: Orbax restores a flipped bit and casts another dtype
+  without a word. A step that does not pass is renamed `<step>.damaged-<n>` and kept.
+- Which steps there are and which of them stay. Orbax's own `training.Checkpointer`
+  (0.12.8) takes an empty folder for the newest step and never saves below it, forgets
+  a step that it should delete when a save fails, makes a folder anew that was removed,
+  and counts steps in JAX's preemption service, where `processes.Stop` counts.
 
 In a run of several processes all call everything here, with the same state: Orbax
 saves and restores together, process 0 alone lists, renames and deletes, and the
@@ -18,22 +25,27 @@ directory must be one that all of them see.
 import contextlib
 import functools
 import gc
+import json
 import logging
 import os
 import sys
 import textwrap
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging as absl_logging
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from aaa_jax.runtime import processes
-from aaa_jax.workdir import manifests
+from aaa_jax.workdir import atomic_files, run_directory
+
+VERSION = 1  # of the manifest
 
 _KEY = "aaa_jax"
 # Directories made in the background that cannot be made block the exit for minutes.
@@ -47,7 +59,7 @@ class CheckpointError(RuntimeError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """There were checkpoints, and none of them is sound."""
+    """A checkpoint is not what was saved, or none of a run is."""
 
 
 class StateMismatchError(CheckpointError):
@@ -66,10 +78,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
-        for logger in (absl_logging.get_absl_logger(), logging.getLogger("asyncio")):
-            logger.addFilter(_is_not_from_orbax)
+        _silence_orbax()
         path = epath.Path(directory).expanduser()
         is_bucket = "://" in os.fspath(path)
         self._directory = path if is_bucket else epath.Path(os.path.abspath(path))
@@ -82,8 +91,8 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps that are on disk, sound or not yet known, in increasing order."""
         with self._clear_errors("list the checkpoints"):
-            names = [path.name for path in self._directory.iterdir()]
-        return sorted(int(n) for n in names if n.isdecimal() and n == str(int(n)))
+            self._require_directory()
+            return run_directory.steps_in(self._directory)
 
     def save(self, step: int, state: Any, *, wait: bool = False) -> bool:
         """Starts to save a state, after the save before it has ended.
@@ -103,8 +112,8 @@ class Checkpoints:
             CheckpointError: this save could not begin, or the one before it failed.
         """
         self.wait()
-        leaves = manifests.named_leaves(state)
-        manifest = manifests.describe(leaves)
+        leaves = _named_leaves(state)
+        manifest = _manifest(leaves)
         path = self._directory / str(step)
         with self._clear_errors(f"save step {step}"), ocp.Context(async_options=_ASYNC):
             processes.require_equal(manifest["leaves"], _DRIFTED)
@@ -125,17 +134,15 @@ class Checkpoints:
         """
         if self._saving is None:
             return
-        step, response = self._saving
+        (step, response), self._saving = self._saving, None
         with self._clear_errors(f"save step {step}"):
             try:
                 response.result()
             except Exception:
-                self._saving = None
                 with contextlib.suppress(OSError):
                     self._remove_unfinished()
                 raise
-            self._saving = None
-            processes.from_first(lambda: self._remove_old(step))
+            processes.from_first(self._remove_old)
 
     def restore_latest(self, example: Any) -> tuple[int, Any] | None:
         """Restores the newest sound checkpoint; sets aside the damaged ones it meets.
@@ -154,16 +161,12 @@ class Checkpoints:
             CheckpointError: the directory or the files cannot be read.
         """
         self.wait()
-        expected = manifests.named_leaves(example, abstract=True)
+        expected = _named_leaves(example, abstract=True)
         for step in reversed(self.steps()):
             with self._clear_errors(f"read step {step}"):
-                leaves, damage = self._read_if_sound(step, expected)
-                if processes.anywhere(leaves is None) or leaves is None:
-                    why = damage or "so another process found"
-                    processes.from_first(
-                        functools.partial(self._set_aside, step, "damaged", why)
-                    )
-                    continue
+                leaves = self._read_or_set_aside(self._directory / str(step), expected)
+            if leaves is None:
+                continue
             return step, jax.tree.unflatten(
                 jax.tree.structure(example), [leaves[name] for name in expected]
             )
@@ -178,94 +181,61 @@ class Checkpoints:
             )
         return None
 
-    close = wait
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:
-            self.close()
+            self.wait()
         except CheckpointError as failure:
             if error is None:
                 raise
             error.add_note(str(failure))
 
-    def _open(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._remove_unfinished()
-
-    def _list(self) -> list[int]:
-        names = [path.name for path in self._directory.iterdir()]
-        return sorted(int(name) for name in names if name.isdecimal())
+    def _require_directory(self) -> None:
+        """A directory that was removed shall not be made again by a save."""
+        if not self._directory.exists():
+            raise FileNotFoundError("the directory is gone")
 
     def _is_there(self, step: int, manifest: Mapping[str, Any]) -> bool:
         """Whether a step is saved with this content; sets one with other aside."""
-        if not self._directory.exists():
-            raise FileNotFoundError("the directory is gone")
+        self._require_directory()
         path = self._directory / str(step)
         if not path.exists():
             return False
-        if _is_saved(path, manifest):
-            return True
-        self._set_aside(step, "replaced", "it held another state")
+        with contextlib.suppress(Exception):
+            if _read_manifest(path) == manifest["leaves"]:
+                return True
+        self._set_aside(path, "replaced", f"{path} held another state")
         return False
 
-    def _remove_old(self, newest: int) -> None:
-        if not (self._directory / str(newest)).exists():
-            raise FileNotFoundError("the directory is gone")
-        for old in self._list()[: -self._keep]:
+    def _remove_old(self) -> None:
+        self._require_directory()
+        for old in self.steps()[: -self._keep]:
             (self._directory / str(old)).rmtree()
-
-    def _read_if_sound(
-        self, step: int, expected: Mapping[str, Any]
-    ) -> tuple[dict[str, Any] | None, str]:
-        with _quiet():
-            try:
-                return self._read(step, expected), ""
-            except _Damage as error:
-                damage = str(error)
-            gc.collect()
-        return None, damage
-
-    def _read(self, step: int, expected: Mapping[str, Any]) -> dict[str, Any]:
-        """Reads and verifies one step; raises `_Damage` when it is not as saved."""
-        path = self._directory / str(step)
-        try:
-            saved = read_manifest(path)
-        except Exception as error:
-            raise _damage_or_reraise(error, "its manifest cannot be read") from error
-        differences = manifests.differences(saved, expected)
-        if differences:
-            raise StateMismatchError(
-                f"checkpoint {path} does not fit this run:"
-                f" {textwrap.shorten('; '.join(differences), 600)}. Resume with the"
-                " configuration and version that wrote it, or choose another run"
-                " directory."
-            )
-        try:
-            leaves = ocp.load(path, {k: _abstract(v) for k, v in expected.items()})
-        except Exception as error:
-            raise _damage_or_reraise(error, "its data cannot be read") from error
-        for name, checksum in manifests.checksums(leaves).items():
-            if checksum != saved[name]["crc32"]:
-                raise _Damage(f"the checksum of leaf {name} is wrong")
-        return leaves
-
-    def _set_aside(self, step: int, reason: str, why: str) -> None:
-        path = self._directory / str(step)
-        number = 1
-        while (self._directory / f"{step}.{reason}-{number}").exists():
-            number += 1
-        aside = path.rename(self._directory / f"{step}.{reason}-{number}")
-        warnings.warn(
-            f"checkpoint {path} is {reason}: {why}. Set aside as {aside.name}.",
-            stacklevel=3,
-        )
 
     def _remove_unfinished(self) -> None:
         for path in self._directory.glob(_UNFINISHED):
             path.rmtree()
+
+    def _read_or_set_aside(
+        self, path: epath.Path, expected: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """A step's leaves; None where any process found it damaged."""
+        damage = ""
+        try:
+            leaves = _read_leaves(path, expected)
+        except DamagedCheckpointError as error:
+            damage = str(error)
+        if not processes.anywhere(bool(damage)):
+            return leaves
+        why = damage or f"{path} is damaged: another process says so"
+        processes.from_first(lambda: self._set_aside(path, "damaged", why))
+        return None
+
+    def _set_aside(self, path: epath.Path, reason: str, why: str) -> None:
+        aside = atomic_files.set_aside(path, reason)
+        warnings.warn(f"checkpoint {why}. Set aside as {aside.name}.", stacklevel=3)
 
     @contextlib.contextmanager
     def _clear_errors(self, action: str) -> Iterator[None]:
@@ -282,44 +252,155 @@ class Checkpoints:
             ) from error
 
 
-class _Damage(Exception):
-    """A step on disk is not what was saved."""
+def read(path: epath.PathLike) -> dict[str, np.ndarray]:
+    """The leaves of one step by name, verified. Nothing on disk is touched.
 
+    Args:
+        path: of the step, such as `RUN/checkpoints/120`.
 
-# What a failure to read can be that is no fault of the checkpoint.
-_NOT_DAMAGE = (CheckpointError, PermissionError, jax.errors.JaxRuntimeError)
-_NOT_DAMAGE_TEXT = ("PERMISSION_DENIED", "Too many open files")
-
-
-def _damage_or_reraise(error: Exception, what: str) -> _Damage:
-    text = str(error)
-    if isinstance(error, _NOT_DAMAGE) or any(t in text for t in _NOT_DAMAGE_TEXT):
-        raise error
-    return _Damage(f"{what} ({type(error).__name__}: {textwrap.shorten(text, 160)})")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what a failed load says of the tasks and reads it leaves unfinished."""
-    _ignore_closed_event_loops()
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    Raises:
+        DamagedCheckpointError: it is not as it was saved, or it is gone.
+        CheckpointError: it cannot be read by this version, or not at all.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.unraisablehook = hook
+        return _read_leaves(epath.Path(path), None)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
-@functools.cache
-def _ignore_closed_event_loops() -> None:
-    report = sys.unraisablehook
+def _read_leaves(
+    path: epath.Path, expected: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Reads one step and verifies it.
 
-    def report_others(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            report(unraisable)
+    Args:
+        path: of the step.
+        expected: leaves like those saved; None: NumPy arrays, whatever was saved.
+    """
+    _silence_orbax()
+    damage = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            saved = _read_manifest(path)
+            if expected is None:
+                expected = {
+                    name: np.empty(leaf["shape"], jnp.dtype(leaf["dtype"]))
+                    for name, leaf in saved.items()
+                }
+            _require_fit(path, saved, expected)
+            leaves = ocp.load(path, {k: _abstract(v) for k, v in expected.items()})
+            found = _checksums(leaves)
+            wrong = [name for name in leaves if found[name] != saved[name]["crc32"]]
+            if wrong:
+                damage = f"the checksum of leaf {wrong[0]} is wrong"
+        except Exception as error:
+            if _is_no_damage(error):
+                raise
+            why = textwrap.shorten(str(error), 160)
+            damage = f"it cannot be read ({type(error).__name__}: {why})"
+        if damage:
+            gc.collect()  # here, where the coroutines that Orbax left may warn
+    if damage:
+        raise DamagedCheckpointError(f"{path} is damaged: {damage}")
+    return leaves
 
-    sys.unraisablehook = report_others
+
+def _read_manifest(path: epath.Path) -> dict[str, dict[str, Any]]:
+    """The leaves' descriptions of a step on disk, verified."""
+    manifest = ocp.metadata(path).custom_metadata[_KEY]
+    version = manifest["version"]
+    if manifest["crc32"] != _text_checksum(version, manifest["leaves"]):
+        raise ValueError("the checksum of the manifest is wrong")
+    if version != VERSION:
+        raise StateMismatchError(
+            f"checkpoint {path} has format {version}, this version of aaa_jax reads"
+            f" format {VERSION}"
+        )
+    return manifest["leaves"]
+
+
+def _require_fit(
+    path: epath.Path, saved: Mapping[str, Any], expected: Mapping[str, Any]
+) -> None:
+    """Refuses a checkpoint whose leaves differ in presence, shape or dtype."""
+    found = [f"leaf {k} is missing from it" for k in expected if k not in saved]
+    found += [f"leaf {k} is unknown to the run" for k in saved if k not in expected]
+    found += [
+        f"leaf {name} has {key} {saved[name][key]}, the run needs {value}"
+        for name, leaf in expected.items()
+        for key, value in _description(leaf).items()
+        if name in saved and saved[name][key] != value
+    ]
+    if found:
+        raise StateMismatchError(
+            f"checkpoint {path} does not fit this run:"
+            f" {textwrap.shorten('; '.join(found), 600)}. Resume with the configuration"
+            " and version that wrote it, or choose another run directory."
+        )
+
+
+def _is_no_damage(error: Exception) -> bool:
+    """Whether a failure to read is no fault of the checkpoint."""
+    others = (CheckpointError, PermissionError, jax.errors.JaxRuntimeError)
+    texts = ("PERMISSION_DENIED", "Too many open files")
+    return isinstance(error, others) or any(text in str(error) for text in texts)
+
+
+def _named_leaves(state: Any, *, abstract: bool = False) -> dict[str, Any]:
+    """The leaves of a state by path, in the order of `jax.tree.leaves`."""
+    leaves: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator=".") or "state"
+        is_abstract = abstract and isinstance(leaf, jax.ShapeDtypeStruct)
+        if not (is_abstract or isinstance(leaf, jax.Array | np.ndarray)):
+            raise TypeError(
+                f"state leaf {name} is a {type(leaf).__name__}: only arrays are saved"
+            )
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise TypeError(
+                f"state leaf {name} has dtype {leaf.dtype}: save"
+                " jax.random.key_data(key), or derive the key anew"
+            )
+        if leaf.size == 0:
+            raise TypeError(f"state leaf {name} has no elements: shape {leaf.shape}")
+        if name in leaves:
+            raise ValueError(f"two leaves of the state have the name {name}")
+        leaves[name] = leaf
+    if not leaves:
+        raise TypeError("the state has no arrays")
+    return leaves
+
+
+def _manifest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint holds, leaf by leaf, as JSON with a checksum of its own."""
+    found = _checksums(leaves)
+    content = {
+        name: {**_description(leaf), "crc32": found[name]}
+        for name, leaf in leaves.items()
+    }
+    checksum = _text_checksum(VERSION, content)
+    return {"version": VERSION, "leaves": content, "crc32": checksum}
+
+
+def _description(leaf: Any) -> dict[str, Any]:
+    return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+
+
+def _checksums(leaves: Mapping[str, Any]) -> dict[str, int]:
+    """CRC-32 of the bytes of every leaf; all copies from the device start at once."""
+    values: list[np.ndarray] = jax.device_get(list(leaves.values()))
+    return {
+        name: zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        for name, value in zip(leaves, values, strict=True)
+    }
+
+
+def _text_checksum(*content: Any) -> int:
+    """CRC-32 of JSON values."""
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _abstract(leaf: Any) -> Any:
@@ -330,28 +411,20 @@ def _abstract(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def read_manifest(path: epath.Path) -> dict[str, dict[str, Any]]:
-    """The leaves' descriptions of a step on disk, verified."""
-    manifest = ocp.metadata(path).custom_metadata[_KEY]
-    version = manifest["version"]
-    if manifest["crc32"] != manifests.text_checksum(version, manifest["leaves"]):
-        raise ValueError("the checksum of the manifest is wrong")
-    if version != manifests.VERSION:
-        raise StateMismatchError(
-            f"checkpoint {path} has format {version}, this version of aaa_jax reads"
-            f" format {manifests.VERSION}"
-        )
-    return manifest["leaves"]
+@functools.cache
+def _silence_orbax() -> None:
+    """Keeps its threads' tracebacks off the screen: the errors are raised as well."""
+    for logger in (absl_logging.get_absl_logger(), logging.getLogger("asyncio")):
+        logger.addFilter(_is_not_from_orbax)
+    report = sys.unraisablehook
 
+    def report_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
 
-def _is_saved(path: epath.Path, manifest: Mapping[str, Any]) -> bool:
-    try:
-        return read_manifest(path) == manifest["leaves"]
-    except Exception:
-        return False
+    sys.unraisablehook = report_others
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    """Silences Orbax's threads: what they have to say of an error is also raised."""
     origin = record.pathname + record.getMessage()
     return "orbax" not in origin and "tensorstore" not in origin

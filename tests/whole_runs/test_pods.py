@@ -7,11 +7,8 @@ import shutil
 import signal
 import time
 
-import jax
 import numpy as np
 import pytest
-from etils import epath
-from orbax.checkpoint import v1 as ocp
 
 from aaa_jax.workdir import checkpoints, run_directory
 from tests.support import pods
@@ -44,12 +41,7 @@ def two_and_one(tmp_path_factory, shared):
 
 def saved(workdir, step):
     """The arrays of a checkpoint, by name."""
-    path = epath.Path(workdir / "checkpoints" / str(step))
-    example = {
-        name: np.zeros(leaf["shape"], leaf["dtype"])
-        for name, leaf in checkpoints.read_manifest(path).items()
-    }
-    return jax.device_get(ocp.load(path, example))
+    return checkpoints.read(workdir / "checkpoints" / str(step))
 
 
 def seen(workdir, step):
@@ -75,8 +67,7 @@ def assert_close(ours, theirs, *, controller, shares=8):
 
 
 def steps(workdir):
-    names = [path.name for path in (workdir / "checkpoints").iterdir()]
-    return sorted(int(name) for name in names if name.isdecimal())
+    return run_directory.steps_in(workdir / "checkpoints")
 
 
 def test_two_processes_train_on_the_rows_of_one(two_and_one):

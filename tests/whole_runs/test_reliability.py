@@ -16,7 +16,6 @@ import time
 
 import numpy as np
 import pytest
-from orbax.checkpoint import v1 as ocp
 
 import launch
 from aaa_jax import data
@@ -68,17 +67,11 @@ def alone(tmp_path_factory):
 
 def _digest(workdir) -> str:
     """SHA-256 of the newest checkpoint's arrays, with their names."""
-    with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
-        newest = workdir / "checkpoints" / str(saved.steps()[-1])
-        leaves = ocp.metadata(newest).custom_metadata["aaa_jax"]["leaves"]
-        example = {
-            name: np.zeros(leaf["shape"], leaf["dtype"])
-            for name, leaf in leaves.items()
-        }
-        _, state = saved.restore_latest(example)
+    newest = workdir / "checkpoints" / str(_newest(workdir))
+    state = checkpoints.read(newest)
     digest = hashlib.sha256(newest.name.encode())
     for name in sorted(state):
-        digest.update(name.encode() + np.asarray(state[name]).tobytes())
+        digest.update(name.encode() + state[name].tobytes())
     return digest.hexdigest()
 
 
@@ -121,9 +114,8 @@ def test_two_equal_deterministic_commands_write_equal_bytes(tmp_path):
 def test_all_that_is_saved_of_a_bfloat16_network_is_float32(tmp_path):
     config = _config(max_steps=3, **{"model.dtype": "bfloat16"})
     loop.train_and_evaluate(config, tmp_path)
-    newest = tmp_path / "checkpoints" / "3"
-    leaves = ocp.metadata(newest).custom_metadata["aaa_jax"]["leaves"]
-    dtypes = {name: leaf["dtype"] for name, leaf in leaves.items()}
+    leaves = checkpoints.read(tmp_path / "checkpoints" / "3")
+    dtypes = {name: leaf.dtype.name for name, leaf in leaves.items()}
     assert set(dtypes.values()) <= {"float32", "int32"}
     for part in ("params", "batch_stats", "opt_state", "epoch_loss", "source"):
         of_part = [dtype for name, dtype in dtypes.items() if part in name.split(".")]
@@ -533,10 +525,7 @@ def _finish(process, seconds=600) -> tuple[str, int]:
 
 def _newest(workdir) -> int:
     """The newest complete checkpoint, 0 before the first."""
-    if not (workdir / "checkpoints").is_dir():
-        return 0
-    names = [path.name for path in (workdir / "checkpoints").iterdir()]
-    return max([int(name) for name in names if name.isdecimal()], default=0)
+    return max(run_directory.steps_in(workdir / "checkpoints"), default=0)
 
 
 def _wait_until_saved(process, workdir, step) -> None:
