@@ -10,7 +10,7 @@ on the device that holds the row. Networks without noise need neither.
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -21,15 +21,14 @@ from aaa_jax.models import pyramidnet, resnet, shake_shake, wide_resnet
 Factory = Callable[..., nn.Module]
 
 MODELS: dict[str, Factory] = {
-    "wide_resnet": wide_resnet.wide_resnet,
-    "shake_shake": shake_shake.shake_shake,
-    "pyramidnet": pyramidnet.pyramidnet,
-    "resnet": resnet.resnet,
+    "wide_resnet": wide_resnet.WideResNet,
+    "shake_shake": shake_shake.ShakeShake,
+    "pyramidnet": pyramidnet.PyramidNet,
+    "resnet": resnet.ResNet,
 }
 
-COMMON_ARGUMENTS = ("num_classes", "dtype", "bn_group_size")
-FLAX_ARGUMENTS = ("parent", "name")  # of a module's constructor
-CALL_ARGUMENTS = ("train", "rows")
+# What is not an option: `create` gives it, or Flax's constructors have it.
+NO_OPTIONS = ("num_classes", "dtype", "bn_group_size", "parent", "name")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -56,19 +55,28 @@ def create(
     Returns:
         The module, not initialised.
     """
-    dtype = _checked_dtype(dtype)
     if num_classes < 1:
         raise ValueError(f"a network needs at least one class: {num_classes}")
     if bn_group_size is not None and bn_group_size < 1:
         raise ValueError(f"bn_group_size is at least 1, or None: {bn_group_size}")
-    factory = _imported(name) if ":" in name else _listed(name)
-    _check_factory(name, factory, options)
-    network = factory(
-        num_classes=num_classes,
-        dtype=dtype,
-        bn_group_size=bn_group_size,
+    arguments = {
+        "num_classes": num_classes,
+        "dtype": _checked_dtype(dtype),
+        "bn_group_size": bn_group_size,
         **options,
-    )
+    }
+    factory = _imported(name) if ":" in name else _listed(name)
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        known = [key for key in signature.parameters if key not in NO_OPTIONS]
+        raise ValueError(
+            f"the network {name!r}: {error}. Its options are "
+            f"{', '.join(known) or 'none'}; num_classes, dtype and bn_group_size are "
+            "always given"
+        ) from error
+    network = factory(**arguments)
     _check_network(name, network)
     return network
 
@@ -110,45 +118,19 @@ def _imported(name: str) -> Factory:
     return factory
 
 
-def _check_factory(name: str, factory: Factory, options: Mapping[str, Any]) -> None:
-    """Raise unless the factory takes the common arguments and these options."""
-    parameters = inspect.signature(factory).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    missing = [key for key in COMMON_ARGUMENTS if key not in parameters]
-    if missing:
-        raise ValueError(
-            f"the network {name!r} does not take {', '.join(missing)}: a factory is "
-            "called as factory(num_classes=..., dtype=..., bn_group_size=..., options)"
-        )
-    known = [k for k in parameters if k not in (*COMMON_ARGUMENTS, *FLAX_ARGUMENTS)]
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise ValueError(
-            f"the network {name!r} has no option {', '.join(unknown)}: its options "
-            f"are {', '.join(known) or 'none'}"
-        )
-    needed = [
-        key for key in known if parameters[key].default is inspect.Parameter.empty
-    ]
-    absent = [key for key in needed if key not in options]
-    if absent:
-        raise ValueError(f"the network {name!r} needs the option {', '.join(absent)}")
-
-
 def _check_network(name: str, network: Any) -> None:
-    """Raise unless the factory's result can be called as this package's networks."""
+    """Refuses what cannot be called as the networks of this package."""
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"the network {name!r} gave a {type(network).__name__}, not a Flax Linen "
             "module"
         )
-    parameters = inspect.signature(type(network).__call__).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    missing = [key for key in CALL_ARGUMENTS if key not in parameters]
-    if missing:
-        raise ValueError(
-            f"the network {name!r} cannot be called with {', '.join(missing)}: it is "
-            "called as network(images, train=..., rows=...)"
+    try:
+        inspect.signature(type(network).__call__).bind(
+            network, "images", train=True, rows=None
         )
+    except TypeError as error:
+        raise ValueError(
+            f"the network {name!r} cannot be called as "
+            f"network(images, train=..., rows=...): {error}"
+        ) from error

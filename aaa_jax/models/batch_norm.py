@@ -1,7 +1,7 @@
 """Batch normalisation over groups of rows.
 
 The group is the unit that devices and accumulation passes share out, so that a
-network's result depends on neither. Who is in a group is the caller's business.
+network's result depends on neither. The caller decides which rows form a group.
 """
 
 import flax.linen as nn
@@ -16,16 +16,16 @@ class GroupBatchNorm(nn.Module):
     """Batch normalisation with statistics per group of consecutive rows.
 
     In training each group of `group_size` rows is normalised by its own mean and
-    biased variance, and the running statistics become 0.9 r + 0.1 times the mean
-    over the groups given. That is linear: averaging the updated statistics of equal
-    shares of the groups (devices, passes) equals one update with all of them. In
-    evaluation the running statistics normalise and groups do not matter.
+    biased variance, and the running statistics r become 0.9 r + 0.1 times the mean over
+    the groups given. That is linear: the average of the updated statistics of equal
+    shares of the groups (devices, passes) equals one update with all groups. In
+    evaluation the running statistics normalise, and groups do not matter.
 
-    Statistics are E[x] and E[x^2] - E[x]^2 in float32 in one reading of x, as
-    flax.linen.BatchNorm takes them; parameters and statistics are float32.
+    Statistics are E[x] and E[x^2] - E[x]^2 in one reading of x, as in
+    flax.linen.BatchNorm. Parameters and statistics are float32.
 
-    Silent: the paper does not say how its statistics are taken; groups of mixed
-    policies, decay 0.9 and epsilon 1e-5 are this project's reading.
+    Silent: how the paper takes its statistics. Groups of mixed policies, decay 0.9 and
+    epsilon 1e-5 are our choice.
 
     Attributes:
         group_size: rows in a group; None makes one group of all rows given.

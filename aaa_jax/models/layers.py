@@ -1,12 +1,14 @@
-"""Layers that the network families share: convolution, classifier, remat."""
+"""What the network families share: convolution, normalisation, classifier, remat."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from aaa_jax.models.batch_norm import GroupBatchNorm
 
 Block = TypeVar("Block", bound=type[nn.Module])
 
@@ -33,31 +35,47 @@ def dense_init(
     return draw.reshape(shape)
 
 
-def conv(
-    features: int,
-    kernel: int,
-    *,
-    dtype: jnp.dtype,
-    name: str,
-    stride: int = 1,
-    groups: int = 1,
-) -> nn.Conv:
-    """A square convolution without bias, padded by kernel // 2 on every side.
+class Layers(nn.Module, kw_only=True):
+    """A network or a block, with the two layers that all of them are made of.
 
-    Explicit padding, not "SAME": with stride 2 XLA would pad an even image on one side
-    only, and the networks would differ from the published ones by half a pixel.
+    Attributes:
+        bn_group_size: rows in a batch normalisation group; None: all rows given.
+        dtype: of the computation; parameters and batch statistics are float32.
     """
-    return nn.Conv(
-        features,
-        (kernel, kernel),
-        strides=stride,
-        padding=kernel // 2,
-        feature_group_count=groups,
-        use_bias=False,
-        dtype=dtype,
-        kernel_init=conv_init,
-        name=name,
-    )
+
+    bn_group_size: int | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    def convolve(
+        self, name: str, x: jax.Array, channels: int, kernel: int, stride: int = 1
+    ) -> jax.Array:
+        """A square convolution without bias, padded by kernel // 2 on every side.
+
+        Explicit padding, not "SAME": with stride 2 XLA would pad an even image on one
+        side only, and the networks would be half a pixel off the published ones.
+        """
+        layer = nn.Conv(
+            channels,
+            (kernel, kernel),
+            strides=stride,
+            padding=kernel // 2,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=conv_init,
+            name=name,
+        )
+        return layer(x)
+
+    def normalize(
+        self,
+        name: str,
+        x: jax.Array,
+        train: bool,
+        scale_init: nn.initializers.Initializer = nn.initializers.ones,
+    ) -> jax.Array:
+        """Batch normalisation of x [B, H, W, C] over groups of rows."""
+        norm = GroupBatchNorm(self.bn_group_size, self.dtype, scale_init, name=name)
+        return norm(x, train)
 
 
 class Classifier(nn.Module):
@@ -79,3 +97,14 @@ def block_class(block: Block, remat: bool) -> Block:
     The block is called with (x, train) or (x, train, noise); train is static.
     """
     return nn.remat(block, static_argnums=(2,)) if remat else block
+
+
+def block_places(stage_sizes: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    """The stage (from 0), the stride and the name of every block, in order.
+
+    The first block of every stage except the first halves the image.
+    """
+    for stage, size in enumerate(stage_sizes):
+        for index in range(size):
+            stride = 2 if stage > 0 and index == 0 else 1
+            yield stage, stride, f"stage{stage + 1}_block{index + 1}"

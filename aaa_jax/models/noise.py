@@ -1,8 +1,8 @@
 """Noise of the Shake networks: one set of coefficients per row of the large batch.
 
-All layers' noise of a row is drawn at once, from the network's key folded with the
-row's global index. So it does not depend on the device that holds the row, and one
-draw serves ninety layers.
+The noise of a row is drawn from the network's key and the row's index in the large
+batch, so that it does not depend on the device that holds the row. One draw serves all
+layers.
 """
 
 import chex

@@ -12,7 +12,7 @@ Size = tuple[int, int]
 def average_pool(x: jax.Array) -> jax.Array:
     """Means of 2x2 pixels, [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), C].
 
-    At the far edge of an odd side the mean is over the pixels there are.
+    At the far edge of an odd side the mean is over the pixels that exist.
     """
     padding = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
     return nn.avg_pool(x, (2, 2), (2, 2), padding, count_include_pad=False)
@@ -33,7 +33,7 @@ def _max_pool(size: Size, x: jax.Array) -> jax.Array:
 
 
 def _first_maximum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The maximum and which of its nine pixels, in reading order, holds it first."""
+    """Each window's maximum, and its first place there in reading order, 0 to 8."""
     low = jnp.asarray(-jnp.inf, x.dtype)
     padded = jax.lax.pad(x, low, ((0, 0, 0), (1, 1, 0), (1, 1, 0), (0, 0, 0)))
     height, width = _halved(x.shape[1]), _halved(x.shape[2])
@@ -52,7 +52,7 @@ def _forward(size: Size, x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _backward(size: Size, first: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    """Each pixel's gradient: the sum over the windows in which it came first."""
+    """Each pixel's gradient, summed over the windows whose first maximum it is."""
     zero = jnp.zeros((), gradient.dtype)
     total = None
     for tap in range(9):

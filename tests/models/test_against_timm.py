@@ -34,40 +34,23 @@ def timm() -> types.ModuleType:
 
 
 def names_of(variant: str, blocks: tuple[int, ...]) -> dict[str, str]:
-    """Convolutions and norms: timm's name -> ours."""
-    stem = {"conv1": "stem_conv1", "bn1": "stem_norm1"}
-    shortcut = {"0": "shortcut_conv", "1": "shortcut_norm"}
+    """Convolutions and norms: our name -> timm's."""
+    names = {"stem_conv1": "conv1", "stem_norm1": "bn1"}
+    shortcut = {"shortcut_conv": "0", "shortcut_norm": "1"}
     if variant == "d":
-        stem = {f"conv1.{3 * i}": f"stem_conv{i + 1}" for i in range(3)}
-        stem |= {"conv1.1": "stem_norm1", "conv1.4": "stem_norm2", "bn1": "stem_norm3"}
-        shortcut = {"1": "shortcut_conv", "2": "shortcut_norm"}
-    names = stem
+        names = {f"stem_conv{i + 1}": f"conv1.{3 * i}" for i in range(3)}
+        names |= {"stem_norm1": "conv1.1", "stem_norm2": "conv1.4", "stem_norm3": "bn1"}
+        shortcut = {"shortcut_conv": "1", "shortcut_norm": "2"}
     for stage, number in enumerate(blocks, start=1):
         for block in range(number):
-            theirs, ours = f"layer{stage}.{block}", f"stage{stage}_block{block + 1}/"
+            ours, theirs = f"stage{stage}_block{block + 1}", f"layer{stage}.{block}"
             for i in (1, 2, 3):
-                names[f"{theirs}.conv{i}"] = f"{ours}conv{i}"
-                names[f"{theirs}.bn{i}"] = f"{ours}norm{i}"
+                names[f"{ours}.conv{i}"] = f"{theirs}.conv{i}"
+                names[f"{ours}.norm{i}"] = f"{theirs}.bn{i}"
             if block == 0:
-                for place, name in shortcut.items():
-                    names[f"{theirs}.downsample.{place}"] = ours + name
-    return names | {"fc": "classifier/dense"}
-
-
-def state_of(variables, names) -> dict[str, np.ndarray]:
-    """Our variables under timm's names and in PyTorch's layout, in double."""
-    fields = {"kernel": "weight", "scale": "weight", "bias": "bias"}
-    fields |= {"mean": "running_mean", "var": "running_var"}
-    theirs_of = {ours: theirs for theirs, ours in names.items()}
-    state = {}
-    for collection in variables.values():
-        for path, leaf in jax.tree_util.tree_flatten_with_path(collection)[0]:
-            *module, name = [part.key for part in path]
-            value = np.asarray(leaf, np.float64)
-            if name == "kernel":
-                value = value.transpose((3, 2, 0, 1) if value.ndim == 4 else (1, 0))
-            state[f"{theirs_of['/'.join(module)]}.{fields[name]}"] = value
-    return state
+                for name, place in shortcut.items():
+                    names[f"{ours}.{name}"] = f"{theirs}.downsample.{place}"
+    return names | {"classifier.dense": "fc"}
 
 
 @pytest.mark.slow
@@ -75,14 +58,16 @@ def state_of(variables, names) -> dict[str, np.ndarray]:
 def test_logits_are_those_of_timm(name, timm) -> None:
     import torch
 
+    from tests.oracles import models_torch
+
     options, blocks, side = CASES[name]
     network = models.create("resnet", num_classes=NUM_CLASSES, **options)
     variables = random_variables(network)
-    state = state_of(variables, names_of(options.get("variant", ""), blocks))
-    oracle = timm.create_model(name, num_classes=NUM_CLASSES).double()
-    counters = {k: v for k, v in oracle.state_dict().items() if "num_batches" in k}
-    tensors = {key: torch.tensor(value) for key, value in state.items()}
-    oracle.load_state_dict(tensors | counters, strict=True)
+    oracle = models_torch.load(
+        timm.create_model(name, num_classes=NUM_CLASSES),
+        variables,
+        names_of(options.get("variant", ""), blocks),
+    )
     images = jax.random.normal(jax.random.key(1), (BATCH, side, side, 3))
     for train in (False, True):
         ours, _ = network.apply(variables, images, train=train, mutable=["batch_stats"])

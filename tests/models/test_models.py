@@ -163,7 +163,7 @@ def test_a_network_with_noise_says_when_its_key_is_missing(name):
 
 @EVERY
 def test_an_unknown_option_is_refused_with_those_there_are(name):
-    with pytest.raises(ValueError, match=r"no option deepness.*depth") as error:
+    with pytest.raises(ValueError, match=r"unexpected .* 'deepness'") as error:
         tiny(name, deepness=3)
     for option in (*TINY[name], "remat"):
         assert option in str(error.value)
@@ -183,6 +183,26 @@ def test_wrong_arguments_are_refused_with_the_allowed_ones(changes, message):
     arguments = {"name": "wide_resnet", "num_classes": 10, **changes}
     with pytest.raises(ValueError, match=message):
         models.create(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        *[("wide_resnet", {"depth": n}, rf"6n \+ 4.*: {n}") for n in (9, 12, 4, 27)],
+        ("wide_resnet", {"width": 0}, "at least 1: 0"),
+        ("shake_shake", {"depth": 27}, r"6n \+ 2.*: 27"),
+        ("shake_shake", {"width": 33}, "even.*: 33"),
+        ("pyramidnet", {"depth": 111}, r"9n \+ 2.*: 111"),
+        ("pyramidnet", {"widening": -1}, "widening.*: -1"),
+        ("pyramidnet", {"last_gate": 1.5}, "last_gate.*: 1.5"),
+        ("resnet", {"depth": 18}, "depth is one of.*50.*: 18"),
+        ("resnet", {"variant": "D"}, "variant is one of.*: 'D'"),
+        ("resnet", {"width": 0}, "width.*: 0"),
+    ],
+)
+def test_a_value_that_no_network_of_the_family_has_is_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        models.create(name, num_classes=10, **options)
 
 
 class Linear(nn.Module):
@@ -239,12 +259,20 @@ def test_a_network_of_ones_own_takes_its_options(own):
         ("own_networks:missing", {}, "no callable 'missing'"),
         ("own_networks:number", {}, "no callable 'number'"),
         (":net", {}, "package.module:factory"),
-        ("own_networks:no_dtype", {}, "does not take dtype"),
+        ("own_networks:no_dtype", {}, "unexpected keyword argument 'dtype'"),
         ("own_networks:no_module", {}, "gave a int, not a Flax Linen module"),
-        ("own_networks:no_rows", {}, "cannot be called with rows"),
-        ("own_networks:linear", {"depth": 3}, "no option depth.*none"),
-        ("own_networks:Linear", {"depth": 3}, "no option depth.*are scale$"),
-        ("own_networks:needy", {}, "needs the option depth"),
+        ("own_networks:no_rows", {}, "cannot be called as .* argument 'rows'"),
+        (
+            "own_networks:linear",
+            {"depth": 3},
+            "'depth'. Its options are none;",
+        ),
+        (
+            "own_networks:Linear",
+            {"depth": 3},
+            "'depth'. Its options are scale;",
+        ),
+        ("own_networks:needy", {}, "missing a required .*'depth'"),
     ],
 )
 def test_a_network_of_ones_own_that_does_not_fit_is_refused(

@@ -3,29 +3,33 @@
 Counting parameters, random variables, and the layers written in NumPy, in double.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-def count(network, size=32):
-    """The network's number of parameters, without making any."""
-    variables = jax.eval_shape(
-        lambda key: network.init(key, jnp.zeros((1, size, size, 3)), train=False),
-        jax.random.key(0),
-    )
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+# float32 against double over at most 17 normalised layers; logits are of size ~1:
+ROUNDING = 1e-4
 
 
-def random_variables(network, size=8, seed=0):
+def shapes_of(network):
+    """The shapes of the network's variables, without making any."""
+    images = jnp.zeros((1, 8, 8, 3))
+    init = functools.partial(network.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), images)
+
+
+def count(network):
+    """The network's number of parameters."""
+    params = shapes_of(network)["params"]
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def random_variables(network):
     """Variables in which no scale is 1 and no bias, mean or variance is trivial."""
-    shapes = jax.eval_shape(
-        lambda key: network.init(key, jnp.zeros((1, size, size, 3)), train=False),
-        jax.random.key(0),
-    )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
 
     def drawn(path, leaf):
         name = path[-1].key
@@ -37,11 +41,28 @@ def random_variables(network, size=8, seed=0):
             values = generator.uniform(low, high, leaf.shape)
         return jnp.asarray(values, jnp.float32)
 
-    return jax.tree_util.tree_map_with_path(drawn, shapes)
+    return jax.tree_util.tree_map_with_path(drawn, shapes_of(network))
 
 
 def double(tree):
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+
+
+def check_forward_pass(network, size, numpy_forward, train):
+    """Compares logits of random images and variables with `numpy_forward(layers, x)`.
+
+    The images are of this size; there are as many as two groups of the network have.
+    """
+    variables = random_variables(network)
+    shape = (2 * network.bn_group_size, *size, 3)
+    images = jax.random.normal(jax.random.key(1), shape)
+    logits, _ = jax.jit(
+        lambda v, x: network.apply(v, x, train=train, mutable=["batch_stats"])
+    )(variables, images)
+    layers = NumpyLayers(variables, network.bn_group_size if train else None)
+    expected = numpy_forward(layers, double(images))
+    assert np.abs(expected).max() > 0.3
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING)
 
 
 class NumpyLayers:

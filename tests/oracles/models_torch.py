@@ -32,16 +32,22 @@ NAMES = {
 }
 
 
-def load(network, variables):
-    """Give the network our variables; every one must have its place, and no other."""
+def load(network, variables, module_names=None):
+    """Gives the network our variables; every one must have its place, and no other.
+
+    `module_names` says how the network calls our modules; None: as we do, with dots.
+    """
     state = {}
     for collection in variables.values():
         for path, leaf in jax.tree_util.tree_flatten_with_path(collection)[0]:
-            *module, name = [part.key for part in path]
+            *parts, name = [part.key for part in path]
+            module = ".".join(parts)
+            if module_names is not None:
+                module = module_names[module]
             value = np.asarray(leaf, np.float64)
             if name == "kernel":
                 value = value.transpose((3, 2, 0, 1) if value.ndim == 4 else (1, 0))
-            state[".".join([*module, NAMES[name]])] = torch.tensor(value)
+            state[f"{module}.{NAMES[name]}"] = torch.tensor(value)
     counters = {k: v for k, v in network.state_dict().items() if "num_batches" in k}
     network.double().load_state_dict({**state, **counters}, strict=True)
     return network
