@@ -3,7 +3,7 @@ r"""ResNet-50 on ImageNet at 224 px (Table 3, Table 4, Table 7).
     python launch.py --config=configs/imagenet_r50.py --config.num_passes=2 \
       --workdir=runs/imagenet_r50
 
-The data: `python -m aaa_jax.data.prepare imagenet2012 --archive=FOLDER`, with the two
+The data: `python -m aaa_jax prepare imagenet2012 --archive=FOLDER`, with the two
 original tar files in FOLDER. They are streamed: a host decodes an image once and cuts
 its 8 rows from that. How fast: `benchmarks/input`; on a pod: `docs/pods.md`.
 
