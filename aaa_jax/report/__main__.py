@@ -16,7 +16,7 @@ directories up to three levels below; more than one may be given."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, writes the report, says where it is."""
     parser = argparse.ArgumentParser(
-        prog="python -m aaa_jax.report", description=USAGE, allow_abbrev=False
+        prog="aaa-jax report", description=USAGE, allow_abbrev=False
     )
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument(

@@ -97,7 +97,7 @@ def _round(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 2 and one line where it cannot work."""
     parser = argparse.ArgumentParser(
-        prog="python -m aaa_jax.search.export",
+        prog="aaa-jax policies",
         description="Writes the policies of a run as JSON, to the standard output.",
     )
     parser.add_argument("run", help="a run's directory")

@@ -74,7 +74,7 @@ def prepare_dataset(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m aaa_jax.data.prepare")
+    parser = argparse.ArgumentParser(prog="aaa-jax prepare")
     parser.add_argument("name", help=f"folder:PATH, or {', '.join(PREPARERS)}")
     parser.add_argument(
         *("--data-dir", "--data_dir"), help="default: TFDS_DATA_DIR or TFDS's own"
