@@ -1,8 +1,7 @@
 """ImageNet's standard augmentation on the host: random resized crops and flips.
 
-Draws first, as plain numbers, then boxes, then pixels, so that any crop can be computed
-again by other means. A draw is a function of its key and row alone; neither batches nor
-threads belong here.
+Plain numbers are drawn first; they give a box, and the box gives pixels. So any crop
+can be computed again by other means. A draw depends on its key and row alone.
 """
 
 import math
@@ -35,8 +34,8 @@ class Box(NamedTuple):
 def uniforms(key: Sequence[int], num_rows: int, num_columns: int) -> np.ndarray:
     """Numbers in [0, 1), float64 [num_rows, num_columns], the same on every machine.
 
-    The raw output of Philox, which NumPy promises never to change, in order: a row's
-    numbers do not depend on how many rows follow it.
+    They are the raw output of Philox, in order, which NumPy promises never to change. A
+    row's numbers do not depend on how many rows follow it.
 
     Args:
         key: integers of at least 0, such as (seed, stream, epoch, step).
@@ -51,12 +50,12 @@ def uniforms(key: Sequence[int], num_rows: int, num_columns: int) -> np.ndarray:
 def crop_box(numbers: Sequence[float], height: int, width: int) -> Box:
     """The random resized crop of a row (Szegedy et al., Going deeper, Sec. 6).
 
-    An attempt draws the share of the area uniformly and the aspect log-uniformly; the
-    first that fits into the image is placed uniformly. Where none of ten fits: the
-    largest box in the middle whose aspect is in range, as torchvision does.
+    An attempt draws the share of the area uniformly and the aspect log-uniformly. The
+    first box that fits into the image is placed uniformly. If none of ten fits, it is
+    the largest box in the middle whose aspect is in range, as in torchvision.
 
     Args:
-        numbers: NUMBERS_PER_ROW uniform ones in [0, 1).
+        numbers: NUMBERS_PER_ROW of them, uniform in [0, 1).
         height: of the image.
         width: of the image.
     """
@@ -82,7 +81,7 @@ def crop_box(numbers: Sequence[float], height: int, width: int) -> Box:
 
 
 def is_flipped(numbers: Sequence[float]) -> bool:
-    """Whether the row is mirrored, if flips are on: with probability 1/2."""
+    """Whether a row is mirrored if flips are on, which has probability 1/2."""
     return numbers[2 * ATTEMPTS + 2] < 0.5
 
 
@@ -121,13 +120,13 @@ def resize(
         pixels: uint8 [H, W, 3].
         height: of the result.
         width: of the result.
-        resample: "area": along each axis the average over the area of a new pixel
-            where the axis shrinks, so that nothing aliases, and linear interpolation
-            where it grows; "supersample": where both axes shrink, by at most
-            MOST_SUPERSAMPLED, the average of 2 x 2 linear samples in a new pixel's
-            area, which has nearly the response of "area" in two thirds of the time;
-            "bilinear": linear interpolation always.
-        out: where the result is written; None: a new array.
+        resample: "area" averages over the area of a new pixel along an axis that
+            shrinks, so that nothing aliases, and interpolates linearly along one that
+            grows. "supersample" averages 2 x 2 linear samples in a new pixel's area if
+            both axes shrink, by at most MOST_SUPERSAMPLED, and is "area" otherwise: it
+            has nearly the same response in two thirds of the time. "bilinear" always
+            interpolates linearly.
+        out: where the result is written; None for a new array.
     """
     grows = pixels.shape[0] < height, pixels.shape[1] < width
     shrinks = pixels.shape[0] > height, pixels.shape[1] > width
@@ -153,7 +152,7 @@ def resize(
 def resize_and_crop(
     pixels: np.ndarray, out: np.ndarray, *, short_side: int, resample: str
 ) -> None:
-    """The view of an image in evaluation: resized, then cut out of the middle.
+    """Makes the view of an image in evaluation: resized, then cut out of the middle.
 
     Args:
         pixels: uint8 [H, W, 3].

@@ -1,13 +1,13 @@
 """The DATASETS table: what a run must know of a dataset before it reads it.
 
-A dataset is one row; one with a source of its own also has a file here and a row in
-`prepare.PREPARERS`. Names that are not in the table work too (see `loading.describe`).
+A dataset is one row. One that this package can prepare also has a file in `prepare` and
+a row in `preparers.PREPARERS`. Names outside the table work too, see `load.describe`.
 """
 
 from typing import NamedTuple
 
-# Of ImageNet's train split, as fb.resnet.torch and torchvision have it; the deviation
-# is the average of each image's own (that of all pixels is about 0.28).
+# Of ImageNet's train split, as in fb.resnet.torch and torchvision. The deviation is the
+# average over the images of each image's own; that over all pixels is about 0.28.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -21,13 +21,13 @@ class DatasetSpec(NamedTuple):
         image_size: height and width in pixels, as the network sees them.
         mean: of each channel over the train split, in 0..1 (pixel / 255).
         std: standard deviation of each channel over all its pixels, in 0..1.
-        fill: the colour, uint8, that geometric ops bring in: the mean.
+        fill: the colour, uint8, that geometric ops bring in; it is the mean.
         flip: whether the standard augmentation may mirror an image.
         padding: pixels of zeros round an image before its random crop.
         train_split: TFDS split to train on.
         test_split: TFDS split to test on.
-        loader: "resident": the split is decoded once and lives on the device;
-            "stream": images of any size are decoded each time, and cropped to
+        loader: "resident" if the split is decoded once and lives on the device;
+            "stream" if images, of any size, are decoded at each use and cropped to
             `image_size` by the host.
     """
 

@@ -1,8 +1,7 @@
 """Encoded images to pixels: JPEG, PNG and whatever else OpenCV reads.
 
 Grey images get three equal channels, CMYK becomes RGB, an alpha channel is dropped,
-16 bits become 8, and EXIF orientation is ignored, as TFDS does. Resizing does not
-belong here.
+16 bits become 8, and EXIF orientation is ignored, as TFDS does.
 """
 
 import zlib
@@ -54,7 +53,7 @@ def decode_record(record: Record) -> np.ndarray:
 
 
 def jpeg_channels(encoded: bytes) -> int:
-    """How many channels a JPEG has; 0 where no frame begins."""
+    """How many channels a JPEG has; 0 if no frame is found."""
     at = 2
     while at + 9 < len(encoded) and encoded[at] == 0xFF:
         marker = encoded[at + 1]
@@ -68,7 +67,7 @@ def jpeg_channels(encoded: bytes) -> int:
 
 
 def is_plain(encoded: bytes) -> bool:
-    """Whether it is a JPEG or PNG of 8 bits, RGB or grey: all readers agree on it."""
+    """Whether all readers agree on it: a JPEG or PNG of 8 bits, RGB or grey."""
     if encoded.startswith(JPEG_START):
         return jpeg_channels(encoded) in (1, 3)
     # The header of a PNG ends in bits per channel, colour type (0: grey, 2: RGB), ...
@@ -80,7 +79,7 @@ def is_plain(encoded: bytes) -> bool:
 
 
 def _check_whole(encoded: bytes) -> None:
-    """Raise where the bytes stop early; some OpenCV versions fill in grey instead."""
+    """Raises if the bytes stop early; some OpenCV versions fill in grey instead."""
     if encoded.startswith(JPEG_START):
         # Within a scan 0xff is followed by 0x00, so both marks are real ones.
         if encoded.rfind(JPEG_END) <= encoded.rfind(JPEG_SCAN):
@@ -90,7 +89,7 @@ def _check_whole(encoded: bytes) -> None:
 
 
 def _check_png(encoded: bytes) -> None:
-    """Raise unless every chunk's checksum holds, up to the end chunk."""
+    """Raises unless every chunk's checksum holds, up to the end chunk."""
     at = len(PNG_START)
     while at + 12 <= len(encoded):
         length = int.from_bytes(encoded[at : at + 4], "big")

@@ -1,6 +1,6 @@
-"""What can go wrong with a dataset. Each message stands alone, in plain words.
+"""What can go wrong with a dataset. Each message can be understood without a traceback.
 
-All are DatasetError, so that a program catches one type and prints one line.
+All errors are DatasetErrors, so that a program catches one type and prints one line.
 """
 
 
@@ -13,8 +13,8 @@ class DatasetNotPrepared(DatasetError):
 
 
 class BadRecord(DatasetError):
-    """One record is damaged or outside what is allowed; the message names it."""
+    """A record is damaged or not of the form that is needed; the message names it."""
 
 
 class DownloadFailed(DatasetError):
-    """A file did not arrive, or not whole."""
+    """A file did not arrive, or only a part of it."""

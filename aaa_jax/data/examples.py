@@ -1,7 +1,7 @@
-"""What one record of an image classification dataset holds: a `tf.train.Example`.
+"""What a record of an image classification dataset holds: a `tf.train.Example`.
 
 The features that we need are an encoded image, a class label and, for messages, the
-record's name. Where records come from and what their pixels are does not belong here.
+record's name.
 """
 
 from typing import Any, NamedTuple
@@ -37,11 +37,11 @@ def feature_keys(builder: Any) -> tuple[str, str]:
 def check_features(
     name: str, builder: Any
 ) -> tuple[tuple[str, ...], tuple[int | None, int | None]]:
-    """Class names, and height and width where fixed, if they are what we need.
+    """The class names, and the height and width of images (None if they differ).
 
     Raises:
-        DatasetError: the dataset is not image classification, or not what the row of
-            that name in DATASETS says.
+        DatasetError: it is no image classification dataset, or not the one of that
+            name in DATASETS.
     """
     import tensorflow_datasets as tfds
 
@@ -74,17 +74,17 @@ def check_features(
 
 
 def parse_record(place: str, serialized: bytes, keys: tuple[str, str]) -> Record:
-    """The features we need of a serialized tf.train.Example.
+    """The features that we need of a serialized tf.train.Example.
 
-    Read from the protocol buffer itself: TFDS's own parser takes six times as long.
+    They are read from the protocol buffer: TFDS's own parser takes six times as long.
 
     Args:
-        place: which record this is; its name is added, if it has one.
+        place: which record this is, for messages; its name is added if it has one.
         serialized: the record.
         keys: of `feature_keys`.
 
     Raises:
-        BadRecord: it is no Example, or lacks an image or a label.
+        BadRecord: it is no Example, or it lacks an image or a label.
     """
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -109,7 +109,7 @@ def parse_record(place: str, serialized: bytes, keys: tuple[str, str]) -> Record
 
 
 def check_label(record: Record, num_classes: int) -> int:
-    """The record's label, if it is one of the classes."""
+    """The record's label; raises BadRecord if it is none of the classes."""
     if not 0 <= record.label < num_classes:
         raise BadRecord(
             f"{record.place} has the label {record.label}: labels are 0 to "

@@ -1,7 +1,7 @@
 """`load`: a split of a dataset as two arrays. `describe`: what the dataset is.
 
-Every image is checked on its way: whole, decodable, of the one size, with a label in
-range; the first that is not stops the load with a message that names it.
+Every image is checked: it must be whole and decodable, of the same size as the others,
+and its label in range. The first that is not is named, and nothing is loaded.
 """
 
 import os
@@ -54,13 +54,13 @@ def load(
     num_images: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """A split, decoded; a dataset that this package can prepare is prepared first.
+    """A decoded split; a dataset that this package can prepare is prepared first.
 
     Args:
         name: a key of DATASETS, or any TFDS image classification dataset that is
             prepared and has images of one size.
         split: a TFDS split: "train", "test", "train[:90%]", ...
-        data_dir: folder of the datasets; see `prepared.data_folder`.
+        data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         num_images: keep a stratified subset of this size; None keeps all.
         seed: of the subset.
 
@@ -96,20 +96,20 @@ def describe(
 ) -> DatasetSpec:
     """The row of DATASETS, or one made up for another TFDS name.
 
-    For a dataset outside the table images may be flipped (set `flip` to False where
-    mirroring changes the class, as it does for characters), and the test split is
-    "test", else "validation". If its images are of one size the whole train split is
-    read: mean and standard deviation are over all its pixels, the fill is the mean. If
-    not, it is streamed at 224 pixels.
+    Images of a dataset outside the table may be flipped (set `flip` to False where
+    mirroring changes the class, as with characters). Its test split is "test", or
+    "validation" if there is no "test". If its images have one size, the whole train
+    split is read: mean and standard deviation are over all its pixels, and the fill is
+    the mean. If not, it is streamed at 224 pixels.
     Silent: a streamed dataset outside the table is normalised as ImageNet is, since its
     statistics would cost a pass over all its images.
 
     Args:
         name: a key of DATASETS, any prepared TFDS dataset, or "folder:PATH".
-        data_dir: folder of the datasets; see `prepared.data_folder`.
-        loader: "auto": as the row says, and by the sizes of the images outside the
-            table; "resident" or "stream": that one.
-        image_size: what the network sees, where images are streamed; 0: the row's.
+        data_dir: folder of the datasets; see `tfds_folder.data_folder`.
+        loader: "resident" or "stream", or "auto" for what the row says; outside the
+            table "auto" goes by the sizes of the images.
+        image_size: what the network sees if images are streamed; 0 for the row's.
     """
     if name in DATASETS:
         spec = DATASETS[name]
@@ -180,8 +180,9 @@ def channel_statistics(
 def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.ndarray:
     """Places of a subset in which every class keeps its share.
 
-    Each class gives its exact share, rounded down; the places that are left go to the
-    classes with the largest remainders (Hamilton's method), the smaller label first.
+    Each class gives its exact share, rounded down. The places that are left go to the
+    classes with the largest remainders (Hamilton's method); among equal ones the
+    smaller label comes first.
 
     Args:
         labels: int [n].
@@ -220,7 +221,7 @@ def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> A
 def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:
     """The pixels of all records, uint8 [n, H, W, 3], decoded on all cores.
 
-    A height or width that the dataset does not fix is that of the first image.
+    If the dataset does not state a height or width, the first image gives it.
     """
     cv2.setNumThreads(1)  # the threads are ours
     first = decode_record(records[0]).shape

@@ -1,8 +1,6 @@
-"""The order of a dataset that lives on the device, and its gathering there.
+"""A dataset that lives on the device: the order of an epoch, and images at places.
 
-An epoch's order is a function of that epoch's key alone, and a step's images of order
-and step alone, so that a run resumes at any step. A last mini-batch that would not be
-full is left out; which images it misses changes with the epoch.
+An epoch's order depends on that epoch's key alone, so that a run resumes at any step.
 """
 
 import chex
@@ -14,7 +12,7 @@ def epoch_permutation(key: jax.Array, num_images: int) -> jax.Array:
     """The order of an epoch's images, int32 [num_images].
 
     Args:
-        key: the epoch's own, folded from the root key, the stream and the epoch.
+        key: of this epoch, folded from the root key, the stream and the epoch.
         num_images: size of the split.
     """
     return jax.random.permutation(key, jnp.arange(num_images, dtype=jnp.int32))

@@ -1,9 +1,9 @@
-"""Finding and opening TFDS folders (`DATA_DIR/NAME/[CONFIG/]VERSION`).
+"""Finds and opens TFDS folders (`DATA_DIR/NAME/[CONFIG/]VERSION`).
 
-A folder counts as prepared when it has TFDS's two JSON files, which TFDS and our
-preparers move into place, with the data, by one rename at the end. TFDS's own look-up
-is not used: it imports the dataset's code, insists on that code's version, and answers
-a missing folder with messages about file formats.
+A folder counts as prepared when it has TFDS's two JSON files, since TFDS and our
+preparers give a folder its name when everything is in it. TFDS's own look-up is not
+used: it imports the dataset's code, insists on that code's version, and answers a
+missing folder with messages about file formats.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the datasets.
 
     Args:
-        data_dir: this folder if it is given; else that of the environment variable
-            TFDS_DATA_DIR, else ~/tensorflow_datasets: TFDS's own rule.
+        data_dir: this folder; if it is not given, that of the environment variable
+            TFDS_DATA_DIR, or ~/tensorflow_datasets, as TFDS does.
     """
     chosen = os.fspath(
         data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
@@ -43,7 +43,7 @@ def find_prepared(name: str, folder: Path) -> Path | None:
     """The folder of the newest prepared version of a dataset, or None.
 
     Args:
-        name: `name`, `name/config`, or either with `:version`; or `folder:PATH`.
+        name: `name` or `name/config`, either also with `:version`; or `folder:PATH`.
         folder: what `data_folder` returned.
     """
     base, _, version = name.partition(":")
@@ -59,7 +59,7 @@ def find_prepared(name: str, folder: Path) -> Path | None:
 
 
 def folder_name(name: str) -> str:
-    """The name of the dataset that `folder:PATH` is prepared as: one for each path."""
+    """The name that the dataset of `folder:PATH` gets, another for each path."""
     source = Path(name.removeprefix(PREFIX)).expanduser().resolve()
     word = re.sub(r"\W+", "_", source.name.lower(), flags=re.ASCII).strip("_")
     digest = hashlib.sha256(str(source).encode()).hexdigest()

@@ -150,12 +150,6 @@ def test_digits_are_grey_uint8_images_with_a_third_of_each_class_for_tests(digit
     )
 
 
-def test_digits_prepared_twice_are_the_same_bytes(folder, digits, tmp_path):
-    again = data.load("digits", "train", data_dir=tmp_path)
-    np.testing.assert_array_equal(again.images, digits["train"].images)
-    np.testing.assert_array_equal(again.labels, digits["train"].labels)
-
-
 def test_no_tensorflow_is_imported_and_tfds_only_when_used(folder):
     code = """if True:
         import sys

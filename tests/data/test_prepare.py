@@ -163,20 +163,26 @@ def test_an_archive_at_hand_is_used_from_the_command_line(
     assert main(["cifar10", f"--data_dir={tmp_path}/out"]) == 0
 
 
-def test_another_archive_than_stated_is_refused(tmp_path, monkeypatch, capsys):
-    archive, _ = cifar_archive("cifar10")
-    state_archive(monkeypatch, "cifar10", "http://127.0.0.1:9/a.tar.gz", archive)
-    (tmp_path / "other.tar.gz").write_bytes(archive[:-1])
-    options = [f"--data-dir={tmp_path}/out", f"--archive={tmp_path}/other.tar.gz"]
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("other.tar.gz", "{bytes} bytes), expected {sha256}"), ("none.tar.gz", "{path}")],
+)
+def test_an_archive_that_is_not_the_one_is_refused(
+    file, reason, tmp_path, monkeypatch, capsys
+):
+    content, _ = cifar_archive("cifar10")
+    state_archive(monkeypatch, "cifar10", "http://127.0.0.1:9/a.tar.gz", content)
+    (tmp_path / "other.tar.gz").write_bytes(content[:-1])
+    options = [f"--data-dir={tmp_path}/out", f"--archive={tmp_path}/{file}"]
     assert main(["cifar10", *options]) == 2
-    expected = hashlib.sha256(archive).hexdigest()
-    assert f"bytes), expected {expected}" in capsys.readouterr().err
-
-
-def test_a_missing_archive_is_named(tmp_path, capsys):
-    options = [f"--data-dir={tmp_path}", f"--archive={tmp_path}/none.tar.gz"]
-    assert main(["cifar10", *options]) == 2
-    assert "none.tar.gz" in capsys.readouterr().err
+    assert (
+        reason.format(
+            bytes=len(content) - 1,
+            sha256=hashlib.sha256(content).hexdigest(),
+            path=tmp_path / file,
+        )
+        in capsys.readouterr().err
+    )
 
 
 def assert_says_what_to_run(message, name, folder):

@@ -1,12 +1,13 @@
-"""TFDS folders written by hand, as TFDS writes them, of small images."""
+"""TFDS folders of small images, written record by record."""
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorboardX.record_writer import RecordWriter
+from tensorflow_datasets.core import naming
 from tensorflow_datasets.proto import tf_example_pb2
 
 FORMATS = ["array_record", "tfrecord"]
@@ -47,53 +48,42 @@ def write_records(path, records, file_format):
     writer.close()
 
 
-def feature_json(kind, **content):
-    return {"pythonClassName": f"tensorflow_datasets.core.features.{kind}", **content}
-
-
 def write_dataset(
     folder, shards, *, file_format="array_record", size=(8, 8), counts=None, name="tiny"
 ):
-    """Writes the shards {split: [records of a file, ...]}; returns their folder."""
+    """Writes the shards {split: [records of a file, ...]}; returns their folder.
+
+    `size` is (None, None) where images differ in it; `counts` are the numbers of
+    records that the files are said to have.
+    """
     path = Path(folder) / name / "1.0.0"
     path.mkdir(parents=True)
+    template = naming.ShardedFileTemplate(path, dataset_name=name)
     splits = []
     for split, files in shards.items():
         for number, records in enumerate(files):
             file = f"{name}-{split}.{file_format}-{number:05d}-of-{len(files):05d}"
             write_records(path / file, records, file_format)
+        lengths = counts or [len(records) for records in files]
         splits.append(
-            {
-                "name": split,
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "numBytes": "1",
-                "shardLengths": [str(n) for n in counts or map(len, files)],
-            }
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=lengths,
+                num_bytes=1,
+                filename_template=template,
+            )
         )
-    keys = [{"featureKey": "image"}, {"featureKey": "label"}]
-    info = {
-        "name": name,
-        "version": "1.0.0",
-        "fileFormat": file_format,
-        "splits": splits,
-        "supervisedKeys": {"tuple": {"items": keys}},
-    }
-    shape = {"dimensions": [*map(str, size), "3"]}
-    features = {
-        "id": feature_json("text_feature.Text", text={}),
-        "image": feature_json(
-            "image_feature.Image", image={"dtype": "uint8", "shape": shape}
-        ),
-        "label": feature_json(
-            "class_label_feature.ClassLabel", classLabel={"numClasses": "3"}
-        ),
-    }
-    both = feature_json(
-        "features_dict.FeaturesDict", featuresDict={"features": features}
+    tfds.folder_dataset.write_metadata(
+        data_dir=path,
+        features={
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(shape=(*size, 3)),
+            "label": tfds.features.ClassLabel(names=["ant", "bee", "cat"]),
+        },
+        split_infos=splits,
+        supervised_keys=("image", "label"),
+        check_data=False,
     )
-    (path / "dataset_info.json").write_text(json.dumps(info))
-    (path / "features.json").write_text(json.dumps(both))
-    (path / "label.labels.txt").write_text("ant\nbee\ncat\n")
     return path
 
 
@@ -116,4 +106,4 @@ def write_pictures(folder, *, bad=(), file_format="array_record", labels=None):
         for i, p in enumerate(PICTURES)
     ]
     shards = {"train": [records[:5], records[5:]], "test": [records[:7]]}
-    return write_dataset(folder, shards, size=(-1, -1), file_format=file_format)
+    return write_dataset(folder, shards, size=(None, None), file_format=file_format)

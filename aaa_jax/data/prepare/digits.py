@@ -1,17 +1,16 @@
 """The digits of scikit-learn as a TFDS dataset: real images, and no download.
 
-1797 handwritten digits of 13 people, 8x8 pixels with 17 grey levels (E. Alpaydin,
-C. Kaynak: Optical Recognition of Handwritten Digits, UCI 1998, the test part), which
-scikit-learn carries. Written as PNG in array_record files, they are read by the code
-that reads CIFAR.
+Scikit-learn has 1797 handwritten digits of 13 people, 8x8 pixels with 17 grey levels
+(E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI 1998, the test
+part).
 
-Pixels: bilinear interpolation by 4 (as Pillow and OpenCV align it: pixel centres, edges
-repeated) to 32x32, in integers, so that every machine writes the same bytes; 0..16
-becomes 0..255, white ink on black; three equal channels.
+Pixels: the images are interpolated by 4 to 32x32 (bilinear, aligned as in Pillow and
+OpenCV: pixel centres, edges repeated), in integers, so that every machine writes the
+same bytes. 0..16 becomes 0..255, white ink on black, in three equal channels.
 
-Splits: 599 test images, of each class a third (rounded), drawn with a fixed seed; 1198
-for training. Images of one person are in both, since the source does not say whose they
-are: the error on these test images is that of known hands.
+Splits: a third of each class (rounded), 599 images, is drawn with a fixed seed for
+testing; 1198 are for training. Both have images of the same people, since the source
+does not say who wrote what: the test error is that on known hands.
 """
 
 from pathlib import Path

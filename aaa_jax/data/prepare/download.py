@@ -1,7 +1,7 @@
-"""Fetching one file over the network: soon, whole, or not at all.
+"""Fetches one file over the network.
 
-A server that does not answer is given up after seconds, and the file appears under its
-name only when its checksum is right.
+A server that does not answer is given up after seconds. The file gets its name only
+when its checksum is right.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ BLOCK = 2**18
 
 
 def download(url: str, path: Path, *, sha256: str, size: int) -> None:
-    """Fetch a file, with a progress bar, unless it is there already.
+    """Fetches a file, with a progress bar, unless it is there already.
 
     Args:
         url: http, https or file.
@@ -33,8 +33,8 @@ def download(url: str, path: Path, *, sha256: str, size: int) -> None:
         size: in bytes, for the progress bar.
 
     Raises:
-        DownloadFailed: no answer within ANSWER_SECONDS, a stall of STALL_SECONDS, an
-            error status, or another content than expected.
+        DownloadFailed: no answer in ANSWER_SECONDS, a stall of STALL_SECONDS, an error
+            status, or a content that is not the expected one.
     """
     if path.is_file() and sha256_of(path) == sha256:
         return
@@ -53,7 +53,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, sha256: str, *, source: str) -> None:
-    """Raise DownloadFailed unless the file has this SHA-256."""
+    """Raises DownloadFailed unless the file has this SHA-256."""
     found = sha256_of(path)
     if found != sha256:
         raise DownloadFailed(
@@ -65,7 +65,7 @@ def check_sha256(path: Path, sha256: str, *, source: str) -> None:
 def _open(url: str) -> Any:
     """The open response.
 
-    In a thread of its own: a name look-up without a network has no other time limit.
+    It is asked for in a thread: a name look-up without a network has no time limit.
     """
     answers: queue.Queue[Any] = queue.Queue()
 

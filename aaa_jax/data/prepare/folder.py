@@ -2,11 +2,11 @@
 
     python -m aaa_jax.data.prepare folder:PATH      (or --config.data.name=folder:PATH)
 
-Splits are the folders `train` and `validation` (or `val`) or `test` or both; classes
-are the folders in them, in alphabetical order, and images all files below a class, of
-any size and mode. Grey and RGB files in JPEG or PNG are stored as they are; others as
-the RGB that `decode` makes of them (the first frame, if there are several), in PNG. All
-files are read once, and the bad ones named.
+Splits are the folders `train` and `validation` (or `val`) or `test` or both. Classes
+are the folders in them, in alphabetical order. Images are all files below a class, of
+any size and mode. Grey and RGB files in JPEG or PNG are stored as they are. Others are
+stored as PNG, in the RGB that `decode` makes of them (of the first frame, if there are
+several). All files are read once, and the bad ones named.
 """
 
 import json
@@ -36,7 +36,7 @@ STATE = "source.json"
 
 
 def prepare_folder(name: str, folder: Path) -> Path:
-    """Writes the dataset of a folder of images under `folder`, or goes on with it.
+    """Writes the dataset of a folder of images under `folder`, or what is missing.
 
     Args:
         name: "folder:PATH".
@@ -67,7 +67,7 @@ def prepare_folder(name: str, folder: Path) -> Path:
 
 
 def warn_if_changed(path: Path) -> None:
-    """Says so where files came or went since a folder of images was prepared.
+    """Warns if files came or went since a folder of images was prepared.
 
     Args:
         path: the prepared dataset.
@@ -125,7 +125,7 @@ def _class_names(splits: dict[str, Path]) -> list[str]:
 
 
 def _items(path: Path, class_names: list[str], other: list[Path]) -> list[Item]:
-    """The images of a split; files that are no images are added to `other`."""
+    """The images of a split; files that are not images are added to `other`."""
     items: list[Item] = []
     for label, class_name in enumerate(class_names):
         before = len(items)

@@ -3,10 +3,10 @@
     python -m aaa_jax.data.prepare imagenet2012 --archive=FOLDER
 
 with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER. Names, version,
-labels, order and files are those of TFDS 5.1.0, and no TensorFlow is needed; the labels
+labels, order and files are those of TFDS 5.1.0, and no TensorFlow is needed. The labels
 of the validation images come with TFDS. The tar files are indexed, not unpacked, and
-the images copied byte by byte, but for those that TFDS mends too: CMYK ones and one PNG
-named JPEG become RGB JPEG (here of quality 100 without chroma subsampling).
+the images are copied byte by byte, except those that TFDS changes too: CMYK images and
+one PNG named JPEG become RGB JPEGs (here of quality 100 without chroma subsampling).
 """
 
 import os
@@ -32,7 +32,7 @@ class Release(NamedTuple):
 
     Attributes:
         class_names: one a class, in the order of the labels.
-        validation_labels: class name of each validation image, by its name's order.
+        validation_labels: class name of each validation image, in order of their names.
         num_train: training images.
     """
 
@@ -42,7 +42,7 @@ class Release(NamedTuple):
 
 
 def ilsvrc2012() -> Release:
-    """The release of 2012, as the files that come with TFDS state it."""
+    """The release of 2012, as stated by files that come with TFDS."""
     import tensorflow_datasets as tfds
 
     texts = [
@@ -55,17 +55,17 @@ def ilsvrc2012() -> Release:
 def prepare_imagenet(
     folder: Path, archive: Path | None, release: Release | None = None
 ) -> Path:
-    """Writes "imagenet2012" under `folder`, or goes on with it.
+    """Writes "imagenet2012" under `folder`, or what is missing of it.
 
     Args:
         folder: of all datasets.
-        archive: the folder with the two tar files; None: `downloads/manual` in
+        archive: the folder with the two tar files; None for `downloads/manual` in
             `folder`, where TFDS looks for them.
-        release: what they must hold; None: that of 2012.
+        release: what they must hold; None for that of 2012.
 
     Raises:
         DatasetNotPrepared: a tar file is missing.
-        DatasetError: a tar file is not the one meant, or cut short.
+        DatasetError: a tar file is another one, or cut short.
     """
     archive = archive or folder / "downloads" / "manual"
     for name in (TRAIN, VALIDATION):
@@ -112,7 +112,7 @@ def mend(encoded: bytes) -> bytes:
     """The image as an RGB or grey JPEG; unchanged if it is one.
 
     Raises:
-        ValueError: it is neither JPEG nor PNG, or is to be mended and damaged.
+        ValueError: it is neither JPEG nor PNG, or it must be changed and is damaged.
     """
     if encoded.startswith(JPEG_START):
         if jpeg_channels(encoded) != 4:
@@ -155,7 +155,7 @@ def _train_items(path: Path, release: Release) -> list[Item]:
 
 
 def _validation_items(path: Path, release: Release) -> list[Item]:
-    """The validation images; their labels go by the order of their names."""
+    """The validation images; their labels are in the order of their names."""
     labels = {name: label for label, name in enumerate(release.class_names)}
     with _open(path) as tar:
         members = sorted(_files(tar, path), key=lambda member: member.name)

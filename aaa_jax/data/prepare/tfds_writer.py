@@ -9,7 +9,6 @@ gets its name, `VERSION`, when everything is.
 import contextlib
 import fcntl
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,6 @@ from aaa_jax.data.tfds_folder import is_prepared
 BYTES_AROUND_AN_IMAGE = 100  # of a record: names of features, label, name
 READING_THREADS = 8
 MOST_NAMED = 20  # bad files in one message
-FEATURES = "tensorflow_datasets.core.features."
 
 
 class Item(NamedTuple):
@@ -103,13 +101,14 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
                 f"{final} is in the way and not a whole dataset: delete it"
             )
         unfinished = _unfinished_folder(final, plan)
-        splits = []
         bad: list[str] = []
-        for split, items in plan.splits.items():
-            splits.append(_write_split(unfinished, plan, split, items, read, bad))
+        lengths = {
+            split: _write_split(unfinished, plan, split, items, read, bad)
+            for split, items in plan.splits.items()
+        }
         if bad:
             raise DatasetError(_these_are_bad(bad))
-        _write_metadata(unfinished, plan, splits)
+        _write_metadata(unfinished, plan, lengths)
         (unfinished / "plan.txt").unlink()
         unfinished.rename(final)
     return final
@@ -158,8 +157,8 @@ def _write_split(
     items: Sequence[Item],
     read: Callable[[Item], bytes],
     bad: list[str],
-) -> dict[str, Any]:
-    """Writes the shards that are missing; returns what dataset_info.json says."""
+) -> list[int]:
+    """Writes the shards that are missing; returns how many records each has."""
     from tensorflow_datasets.core import hashing
     from tensorflow_datasets.core.utils import shard_utils
 
@@ -185,12 +184,7 @@ def _write_split(
                 _write_shard(path, plan, order[start:end], read, pool, bar)
             except BadImages as error:
                 bad += error.args[0]
-    return {
-        "name": split,
-        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-        "numBytes": str(sum(path.stat().st_size for path in paths if path.is_file())),
-        "shardLengths": [str(e - s) for s, e in zip(starts, ends, strict=True)],
-    }
+    return [end - start for start, end in zip(starts, ends, strict=True)]
 
 
 def _write_shard(
@@ -236,40 +230,52 @@ def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _write_metadata(folder: Path, plan: Plan, splits: list[dict[str, Any]]) -> None:
-    """TFDS's files, as `DatasetInfo.write_to_directory` writes them."""
-    keys = [{"featureKey": "image"}, {"featureKey": "label"}]
-    info = {
-        "name": plan.name,
-        "version": plan.version,
-        "description": plan.description,
-        "fileFormat": "array_record",
-        "splits": splits,
-        "supervisedKeys": {"tuple": {"items": keys}},
-    }
-    if plan.module:
-        info["moduleName"] = plan.module
-    side = str(plan.image_size or -1)
-    image = {"dtype": "uint8", "shape": {"dimensions": [side, side, "3"]}}
-    if plan.encoding:
-        image["encodingFormat"] = plan.encoding
+def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> None:
+    """TFDS's JSON files, by TFDS itself.
+
+    Args:
+        folder: which has all shards.
+        plan: what they hold.
+        lengths: split -> numbers of records of its shards.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import dataset_info, naming
+
+    side = plan.image_size or None
     features = {
-        plan.name_feature: _feature("text_feature.Text", text={}),
-        "image": _feature("image_feature.Image", image=image),
+        plan.name_feature: tfds.features.Text(),
+        "image": tfds.features.Image(
+            shape=(side, side, 3), encoding_format=plan.encoding or None
+        ),
     }
     for name, class_names in plan.labels.items():
-        number = {"numClasses": str(len(class_names))}
-        features[name] = _feature("class_label_feature.ClassLabel", classLabel=number)
-        (folder / f"{name}.labels.txt").write_text("\n".join(class_names) + "\n")
-    together = _feature(
-        "features_dict.FeaturesDict", featuresDict={"features": features}
+        features[name] = tfds.features.ClassLabel(names=class_names)
+    info = tfds.core.DatasetInfo(
+        builder=dataset_info.DatasetIdentity(
+            name=plan.name,
+            version=tfds.core.Version(plan.version),
+            data_dir=str(folder),
+            module_name=plan.module,
+        ),
+        description=plan.description,
+        features=tfds.features.FeaturesDict(features),
+        supervised_keys=("image", "label"),
     )
-    (folder / "features.json").write_text(json.dumps(together, indent=4))
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2))
-
-
-def _feature(kind: str, **content: Any) -> dict[str, Any]:
-    return {"pythonClassName": FEATURES + kind, **content}
+    info.set_file_format("array_record")
+    template = naming.ShardedFileTemplate(
+        data_dir=folder, dataset_name=plan.name, filetype_suffix="array_record"
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=lengths[split],
+            num_bytes=sum(f.stat().st_size for f in folder.glob(f"*-{split}.*")),
+            filename_template=template,
+        )
+        for split in plan.splits
+    ]
+    info.set_splits(tfds.core.splits.SplitDict(splits))
+    info.write_to_directory(folder)
 
 
 def _these_are_bad(bad: list[str]) -> str:
