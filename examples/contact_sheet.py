@@ -36,7 +36,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
 
 
 def read_folder(folder: Path, size: int, columns: int) -> np.ndarray:
-    """The first pictures by name, over again if they are too few: [columns, ...]."""
+    """The first pictures by name, repeated if they are too few: [columns, ...]."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give one of pictures")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS)

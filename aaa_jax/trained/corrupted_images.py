@@ -1,13 +1,13 @@
 """Sets of corrupted test images: made from clean ones, or read as published by others.
 
-Made ones are always the same: an image's random numbers depend on the corruption, the
-severity and the image's place in the split alone. The constants are meant for 224
-pixels. Corruptions that reach over a length in pixels (`AT_224`) are therefore applied
-to the image enlarged to that, which is then reduced by area; the others, defined per
-pixel or as a share of the image, at the image's own size.
+Made images are always the same: the random numbers of an image depend only on the
+corruption, the severity and the image's place in the split. The constants are meant for
+images of 224 pixels. A corruption whose constants are lengths in pixels (`AT_224`) is
+therefore applied to the image enlarged to 224 pixels, which is then reduced by area.
+The others work per pixel or on a share of the image, at its own size.
 
-Published ones are read from the files of CIFAR-10-C and CIFAR-100-C: `NAME.npy`, uint8
-[5 n, H, W, 3] with the five severities one after another, and `labels.npy` [5 n].
+Published images are read from the files of CIFAR-10-C and CIFAR-100-C: `NAME.npy`,
+uint8 [5 n, H, W, 3] with the five severities one after another, and `labels.npy` [5 n].
 """
 
 import concurrent.futures
@@ -47,12 +47,12 @@ class CorruptedSets(NamedTuple):
     """The same test images under several corruptions.
 
     Attributes:
-        labels: int [n], of every set.
+        labels: int [n], the same for every set.
         sides: corruption -> the longer side, in pixels, at which it was applied.
         left_out: corruption -> why there is no set of it.
         published: the name of the published sets; empty: they are made here.
-        images: takes names, and gives each name with its images uint8 [n, H, W, 3] five
-            times, from the mildest severity to the strongest.
+        images: a function of names. For each name it yields the name and images uint8
+            [n, H, W, 3] five times, from the mildest severity to the strongest.
     """
 
     labels: np.ndarray

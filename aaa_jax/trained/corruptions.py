@@ -45,7 +45,7 @@ from aaa_jax.trained.corruption_functions import SEVERITIES
 VERSION = 1
 FILE = "corruption.json"
 PART = "corruption.part.json"
-NUM_IMAGES = 500  # where they are made; of a published set, all
+NUM_IMAGES = 500  # that are corrupted here; of a published set, all are used
 Errors = dict[str, list[float]]  # corruption -> percent at each severity
 
 
@@ -64,9 +64,9 @@ def evaluate_runs(
         runs: networks of one dataset.
         clean: its test images.
         sets: the corrupted ones.
-        known: what was measured of each run before, and is not measured again.
-        keep: is given a run's place and its errors so far, after each corruption.
-        say: is given a line for each corruption.
+        known: the errors of each run that need not be measured again.
+        keep: called after each corruption, with a run's place and its errors so far.
+        say: called with a line for each corruption.
     """
     measures = [_measure_error(run) for run in runs]
     errors = [dict(of_run) for of_run in known or [{} for _ in runs]]
@@ -111,7 +111,7 @@ def _record(
 
 
 def _header(run: trained.TrainedRun, sets: CorruptedSets) -> dict[str, Any]:
-    """What was measured on what: errors of other headers are not put together."""
+    """What the errors are of: those under another header are not mixed with them."""
     header = {"version": VERSION, "step": run.step, "num_images": len(sets.labels)}
     return header | ({"published": sets.published} if sets.published else {})
 
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate_group(
     runs: Sequence[trained.TrainedRun], options: argparse.Namespace
 ) -> CorruptedSets:
-    """Measures runs on one dataset, where they were stopped, and writes their files."""
+    """Measures runs on one dataset and writes their files; goes on after a stop."""
     if options.corrupted:
         clean = trained.load_images(runs[0], options.images)
         sets = read_sets(clean, options.corrupted, options.images)
@@ -169,12 +169,11 @@ def _evaluate_group(
 
 
 def _read_part(run: trained.TrainedRun, header: dict[str, Any]) -> Errors:
-    """What was measured of a run before a stop, under the same header."""
-    try:
-        part = json.loads((run.path / PART).read_text())
-        errors = part.pop("errors")
-    except (OSError, ValueError, KeyError, AttributeError):
+    """What a command that was stopped measured of a run, if under the same header."""
+    if not (run.path / PART).exists():
         return {}
+    part = json.loads((run.path / PART).read_text())
+    errors = part.pop("errors")
     return errors if part == header else {}
 
 
@@ -206,7 +205,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--processes",
         type=int,
         default=os.cpu_count() or 1,
-        help="that corrupt images; default: one a core",
+        help="how many corrupt images; default: one per core",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
