@@ -26,6 +26,7 @@ import numpy as np
 from aaa_jax import data
 from aaa_jax.augment import large_batch, ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
+from aaa_jax.train import evaluate
 from aaa_jax.trained import run as trained
 
 VERSION = 1
@@ -122,7 +123,7 @@ def make_probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
     center = random.randint(0, (height, width), (count, 2)).astype(np.int32)
     return ProbeData(
         images=trained.in_batches(images, 0),
-        labels=trained.in_batches(labels.astype(np.int32), -1),
+        labels=trained.in_batches(labels.astype(np.int32), evaluate.PADDING_LABEL),
         partners=trained.in_batches(partners, 0),
         draws=large_batch.OpDraws(
             sign=trained.in_batches(sign, 1), center=trained.in_batches(center, 0)

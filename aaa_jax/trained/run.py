@@ -2,7 +2,7 @@
 
 Nothing is written, renamed or locked: the run may still be going on. Only some keys of
 `config.json`, the last line of `policies.jsonl` and the network's leaves of the newest
-checkpoint are read, so that runs of other versions of this program can be read as well.
+checkpoint are used, so that runs of other versions of this program can be read as well.
 """
 
 import functools
@@ -193,14 +193,14 @@ def make_counter(run: TrainedRun) -> Callable[[np.ndarray, np.ndarray], int]:
         return jnp.sum(jax.lax.map(lambda batch: of_batch(*batch), (images, labels)))
 
     def counter(images: np.ndarray, labels: np.ndarray) -> int:
-        rows = in_batches(labels.astype(np.int32), -1)
+        rows = in_batches(labels.astype(np.int32), evaluate.PADDING_LABEL)
         return int(count(run.variables, in_batches(images, 0), rows))
 
     return counter
 
 
 def in_batches(values: np.ndarray, filling: int) -> jax.Array:
-    """Values [n, …] as whole batches [batches, B, …]; the last is filled up."""
+    """Values [n, …] as batches [batches, B, …], of which the last is filled up."""
     size = min(BATCH_SIZE, len(values))
     missing = ((0, -len(values) % size), *[(0, 0)] * (values.ndim - 1))
     whole = np.pad(values, missing, constant_values=filling)
@@ -254,9 +254,11 @@ def _newest_checkpoint(path: epath.Path) -> tuple[int, dict[str, np.ndarray]]:
     for step in reversed(run_directory.steps_in(directory)):
         try:
             leaves = checkpoints.read(directory / str(step))
-        except checkpoints.CheckpointError:
+        except checkpoints.DamagedCheckpointError:
             damaged.append(step)  # or the run has removed it meanwhile
             continue
+        except checkpoints.CheckpointError as error:
+            raise TrainedError(str(error)) from error
         if damaged:
             warnings.warn(
                 f"{path}: the checkpoint of step {damaged[0]} is damaged; the one of "

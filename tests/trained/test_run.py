@@ -141,6 +141,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(run, tmp_path)
         trained.load(workdir)
 
 
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(run, monkeypatch):
+    def refuse(path):
+        raise checkpoints.CheckpointError(f"cannot read {path}: PERMISSION_DENIED")
+
+    monkeypatch.setattr(checkpoints, "read", refuse)
+    with pytest.raises(trained.TrainedError, match=r"cannot read .*4: PERMISSION"):
+        trained.load(run[0])
+
+
 def test_what_cannot_be_read_is_refused_in_one_line(run, tmp_path, capsys):
     assert probe.main([str(tmp_path / "nowhere")]) == 2
     assert "it has no config.json; give the --workdir" in capsys.readouterr().err
