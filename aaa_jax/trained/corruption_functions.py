@@ -47,7 +47,7 @@ def impulse_noise(image: np.ndarray, severity: int, seed: Seed) -> np.ndarray:
 
 
 def motion_blur(image: np.ndarray, severity: int, seed: Seed) -> np.ndarray:
-    """The image blurred along a diagonal; nothing is drawn."""
+    """The image blurred along a diagonal; no random number is drawn."""
     radius, sigma = MOTION_RADIUS_SIGMA[severity - 1]
     return blur_along(image, radius, sigma, MOTION_DEGREES)
 
@@ -62,8 +62,9 @@ def blur_along(
 
     Measured: every byte is equal to that of ImageMagick 6.9.11 (16 bits, integers) on
     photographs, noise, enlarged small images and flat ones, at all severities of motion
-    blur and snow. Its versions that compute in floats (the default of 7) round the last
-    step to the nearest value and are up to one level (of 255) brighter.
+    blur and snow. Not measured: versions that compute in floats (the default of 7). By
+    their source they round the last step up or down to the nearest level (of 255), and
+    are at most one level brighter.
 
     Args:
         image: uint8 [H, W] or [H, W, C].
@@ -74,7 +75,7 @@ def blur_along(
     distances = np.arange(2 * radius + 1)
     weights = np.exp(-(distances**2) / (2 * sigma**2))
     weights /= weights.sum()
-    # ImageMagick takes the nearest pixel, and of two at a tie the one nearer by.
+    # ImageMagick takes the nearest pixel, and at a tie the smaller row and column.
     rows = np.ceil(distances * np.sin(np.deg2rad(angle)) - 0.5).astype(int)
     columns = np.ceil(distances * np.cos(np.deg2rad(angle)) - 0.5).astype(int)
     height, width = image.shape[:2]
