@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
     c.policies.num_sub_policies = 5  # Q (Sec. 3.2)
     # Steps between two controller updates; 0: an epoch (Alg. 1).
     c.policies.round_steps = 0
-    # Silent: magnitude -> value. A row of aaa_jax.augment.policies.RANGES; published
+    # Silent: magnitude -> value. A row of aaa_jax.augment.magnitudes.RANGES; published
     # sources bring their own, and their own order.
     c.policies.ranges = "monotone"
     # Silent: colour of moved-in pixels and Cutout patches. "dataset": its mean;

@@ -38,6 +38,11 @@ class GroupLayout(NamedTuple):
         return self.num_rows if self.grouping == "full" else self.group_size
 
     @property
+    def images_per_block(self) -> int:
+        """Images that stand together under all policies, before the next ones."""
+        return self.num_images if self.grouping == "full" else self.group_size
+
+    @property
     def num_groups(self) -> int:
         """Groups in the large batch."""
         return self.num_rows // self.rows_per_group
@@ -46,13 +51,7 @@ class GroupLayout(NamedTuple):
 def group_layout(
     num_images: int, num_policies: int, group_size: int, grouping: str = "mixed"
 ) -> GroupLayout:
-    """Lays out the M * N rows of a large batch.
-
-    Args:
-        num_images: N, images of a mini-batch.
-        num_policies: M.
-        group_size: b, images of a block and rows of a group; divides N.
-        grouping: ``mixed`` (default), ``per_policy`` or ``full``.
+    """Lays out the M * N rows of a large batch, see `GroupLayout`.
 
     Raises:
         ValueError: on sizes below 1, an unknown grouping, or a group size that does
@@ -111,29 +110,22 @@ def check_shares(layout: GroupLayout, num_devices: int, num_passes: int) -> None
 
 def image_of_row(layout: GroupLayout) -> np.ndarray:
     """The image 0..N-1 of the mini-batch that each row shows, int32 [M * N]."""
-    if layout.grouping == "full":
-        return np.tile(np.arange(layout.num_images), layout.num_policies).astype(
-            np.int32
-        )
-    block, _, image = _block_group_image(layout)
-    return (block * layout.group_size + image).astype(np.int32)
+    block, _, image = _block_policy_image(layout)
+    return (block * layout.images_per_block + image).astype(np.int32)
 
 
 def policy_of_row(layout: GroupLayout) -> np.ndarray:
     """The policy 0..M-1 that each row undergoes, int32 [M * N]."""
-    if layout.grouping == "full":
-        return np.repeat(np.arange(layout.num_policies), layout.num_images).astype(
-            np.int32
-        )
-    _, group, image = _block_group_image(layout)
-    if layout.grouping == "per_policy":
-        return group.astype(np.int32)
-    return ((group + image) % layout.num_policies).astype(np.int32)
+    _, policy, image = _block_policy_image(layout)
+    if layout.grouping == "mixed":
+        policy = (policy + image) % layout.num_policies
+    return policy.astype(np.int32)
 
 
-def _block_group_image(layout: GroupLayout) -> tuple[np.ndarray, ...]:
-    num_blocks = layout.num_images // layout.group_size
-    shape = (num_blocks, layout.num_policies, layout.group_size)
+def _block_policy_image(layout: GroupLayout) -> tuple[np.ndarray, ...]:
+    """Each row's block, its policy where none are mixed, its image of the block."""
+    size = layout.images_per_block
+    shape = (layout.num_images // size, layout.num_policies, size)
     return tuple(index.reshape(-1) for index in np.indices(shape))
 
 

@@ -1,14 +1,14 @@
-"""Many images, each with an op of its own: the fast form of `ops.py`.
+"""Many images, each with an op of its own: the fast form of `ops`.
 
-Ops that share their work share a family, a function on one packed image: uint32 [P] of
-P = H * W pixels, see `packed_pixels`. The arithmetic is that of `ops.py`, which also
-lends the delicate parts; an op is added by a row in `FAMILIES`. Two drivers run the
-same functions: "map" goes image by image and runs only the family asked for, which a
-CPU likes; "vmap" computes all and selects, which an accelerator likes.
+Ops that share their work share a family, a function of one packed image: uint32 [P] of
+P = H * W pixels in, the same out, see `packed_pixels`. The arithmetic is that of `ops`;
+an op is added by a row in `FAMILIES`. Two drivers run the same functions: "map" goes
+image by image and runs only the family asked for, which a CPU likes; "vmap" computes
+all and selects, which an accelerator likes.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,6 @@ from aaa_jax.augment import ops
 from aaa_jax.augment.coefficients import Coefficients
 from aaa_jax.augment.packed_pixels import (
     VALID,
-    driver_or_default,
     extremes,
     fetch,
     for_each,
@@ -36,7 +35,7 @@ class OpCall(NamedTuple):
 
     Attributes:
         op: int32 [...], place in `ops.OPS`.
-        coefficients: what the op needs, [...].
+        coefficients: of the op's value.
         center: int32 [..., 2], middle of the Cutout patch, row and column.
         partner: int32 [...], place of SamplePairing's partner in the pool.
     """
@@ -62,26 +61,12 @@ class Shared(NamedTuple):
     covered: jax.Array
     driver: str
 
-    @property
-    def height(self) -> int:
-        """H."""
-        return self.pool.shape[1]
-
-    @property
-    def width(self) -> int:
-        """W."""
-        return self.pool.shape[2]
-
 
 Family = Callable[[jax.Array, OpCall, Shared], jax.Array]
 
 
 def apply_chains(
-    images: jax.Array,
-    calls: OpCall,
-    pool: jax.Array,
-    fill: jax.Array,
-    driver: str | None,
+    images: jax.Array, calls: OpCall, pool: jax.Array, fill: jax.Array, driver: str
 ) -> jax.Array:
     """Puts each image through its chain of ops.
 
@@ -96,7 +81,6 @@ def apply_chains(
     Returns:
         As `images`.
     """
-    driver = driver_or_default(driver)
     color = pack(fill[None, None])[0]
     has_validity = images.shape[-1] == 4
     shared = Shared(
@@ -106,9 +90,12 @@ def apply_chains(
         driver=driver,
     )
     codes, decode = _encode(calls)
-    branches = [_decoded(family, decode, shared) for family in FAMILIES]
-    places = _branch_of_op(ops.OPS, tuple(FAMILIES.values()))
-    branch_of_op = jnp.array(places, jnp.int32)
+    branch_of_op = jnp.array(_branch_of_op(), jnp.int32)
+
+    def run(family: Family, words: jax.Array, code: jax.Array) -> jax.Array:
+        return family(words, decode(code), shared)
+
+    branches = [functools.partial(run, family) for family in FAMILIES]
 
     def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         def one(words: jax.Array, call: tuple[jax.Array, jax.Array]) -> Any:
@@ -124,7 +111,7 @@ def apply_chains(
 
 def _switch(
     driver: str,
-    branches: list[Callable],
+    branches: Sequence[Callable],
     branch: jax.Array,
     words: jax.Array,
     code: jax.Array,
@@ -165,23 +152,15 @@ def _encode(calls: OpCall) -> tuple[jax.Array, Callable[[jax.Array], OpCall]]:
     return jnp.concatenate(parts, axis=-1), decode
 
 
-def _decoded(
-    family: Family, decode: Callable[[jax.Array], OpCall], shared: Shared
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    return lambda words, code: family(words, decode(code), shared)
-
-
-def _branch_of_op(
-    table: tuple[ops.Op, ...], families: tuple[tuple[str, ...], ...]
-) -> list[int]:
-    """Place of each op's family in `FAMILIES`."""
-    places = {name: i for i, names in enumerate(families) for name in names}
-    missing = [op.name for op in table if op.name not in places]
+def _branch_of_op() -> list[int]:
+    """Place in `FAMILIES` of each op's family."""
+    places = {name: i for i, names in enumerate(FAMILIES.values()) for name in names}
+    missing = [op.name for op in ops.OPS if op.name not in places]
     if missing:
         raise ValueError(
             f"{', '.join(missing)} of OPS: add a row in batched_ops.FAMILIES"
         )
-    return [places[op.name] for op in table]
+    return [places[op.name] for op in ops.OPS]
 
 
 def identity(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
@@ -191,11 +170,9 @@ def identity(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
 
 def affine(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Fetch each pixel from where the matrix says, with its validity."""
-    rows, columns, inside = ops.affine_source(
-        call.coefficients.matrix, shared.height, shared.width
-    )
-    places = (rows * shared.width + columns).reshape(-1)
-    moved = fetch(words, places)
+    height, width = shared.pool.shape[1:3]
+    rows, columns, inside = ops.affine_source(call.coefficients.matrix, height, width)
+    moved = fetch(words, (rows * width + columns).reshape(-1))
     return jnp.where(inside.reshape(-1), moved, shared.moved_in)
 
 
@@ -264,11 +241,11 @@ def sharpness(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Blend with the smoothed image, two channels at a time in one word.
 
     The neighbours of a pixel are at fixed distances in the flat image; the frame is
-    kept. A CPU leaves first and last row (and a pixel) out; an accelerator pads, since
-    pieces of an array are put together in memory.
+    kept. A CPU leaves out the first and the last row and one pixel more; an accelerator
+    pads, since it would write the pieces of an array to memory to join them.
     """
-    width, size = shared.width, words.shape[0]
-    if min(shared.height, width) < 3:
+    (height, width), size = shared.pool.shape[1:3], words.shape[0]
+    if min(height, width) < 3:
         return words
     edge = width + 1
     is_padded = shared.driver == "vmap"
@@ -311,9 +288,8 @@ def _blend(
 
 def cutout(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:
     """Cover a square."""
-    covered = ops.cutout_mask(
-        call.coefficients.amount, call.center, shared.height, shared.width
-    )
+    size = shared.pool.shape[1:3]
+    covered = ops.cutout_mask(call.coefficients.amount, call.center, *size)
     return jnp.where(covered.reshape(-1), shared.covered, words)
 
 

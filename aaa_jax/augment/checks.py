@@ -1,10 +1,9 @@
 """What a person's arrays must be: images, whole numbers, a colour; else a clear error.
 
-Values are checked where an array is concrete; a tracer passes, its shape and dtype do
-not.
+Values are checked where an array is concrete; of a tracer, only shape and dtype are.
 """
 
-from collections.abc import Sequence
+import operator
 from typing import Any
 
 import jax
@@ -34,13 +33,9 @@ def check_images(what: str, images: Any, channels: int = 3) -> None:
 def check_integers(
     what: str, values: jax.Array, shape: tuple[int, ...], highest: int | None
 ) -> jax.Array:
-    """Whole numbers of any width as int32.
+    """Whole numbers of any width, of JAX or NumPy, as int32.
 
-    Args:
-        what: their name, for an error.
-        values: of JAX or NumPy.
-        shape: the shape that they must have.
-        highest: concrete entries must be from 0 to this; None: any entry passes.
+    `what` names them in an error. Entries must be from 0 to highest; None: any.
     """
     check_array(what, values, shape, jnp.integer, "int32")
     if highest is not None:
@@ -49,7 +44,7 @@ def check_integers(
 
 
 def check_signs(what: str, values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Directions as int32; concrete entries must be +1 or -1."""
+    """Directions, +1 or -1, as int32."""
     signs = check_integers(what, values, shape, None)
     if not isinstance(signs, jax.core.Tracer):
         entries = np.asarray(signs)
@@ -58,12 +53,11 @@ def check_signs(what: str, values: jax.Array, shape: tuple[int, ...]) -> jax.Arr
 
 
 def check_range(what: str, values: jax.Array, highest: int) -> None:
-    """Refuses a concrete array with an entry outside 0 to highest."""
-    if isinstance(values, jax.core.Tracer):
-        return
-    entries = np.asarray(values)
-    good = (entries >= 0) & (entries <= highest)
-    _refuse_entries(what, entries, good, f"from 0 to {highest}")
+    """Refuses an entry outside 0 to highest."""
+    if not isinstance(values, jax.core.Tracer):
+        entries = np.asarray(values)
+        good = (entries >= 0) & (entries <= highest)
+        _refuse_entries(what, entries, good, f"from 0 to {highest}")
 
 
 def check_array(
@@ -71,25 +65,22 @@ def check_array(
 ) -> None:
     """Refuses what is no array of this shape and kind of numbers."""
     if not hasattr(values, "dtype"):
-        raise ValueError(
-            f"{what} is {type(values).__name__}: an array {dtype} {list(shape)} is "
-            "needed"
-        )
+        found = type(values).__name__
+        raise ValueError(f"{what} is {found}: an array {dtype} {list(shape)} is needed")
     if values.shape != shape or not jnp.issubdtype(values.dtype, kind):
-        raise ValueError(
-            f"{what} is {values.dtype} {list(values.shape)}: {dtype} {list(shape)} is "
-            "needed"
-        )
+        found = f"{values.dtype} {list(values.shape)}"
+        raise ValueError(f"{what} is {found}: {dtype} {list(shape)} is needed")
 
 
-def check_color(fill: Sequence[int]) -> np.ndarray:
-    """A colour as uint8 [3]."""
-    color = np.asarray(fill)
-    if color.shape != (3,) or color.dtype.kind not in "iu":
-        raise ValueError(f"fill {fill}: three integers from 0 to 255 are needed")
-    if color.min() < 0 or color.max() > 255:
-        raise ValueError(f"fill {fill}: values from 0 to 255 are allowed")
-    return color.astype(np.uint8)
+def check_color(fill: Any) -> np.ndarray:
+    """A colour (red, green, blue) as uint8 [3]."""
+    try:
+        channels = [operator.index(c) for c in fill if not isinstance(c, bool)]
+    except TypeError:
+        channels = []
+    if len(channels) != 3 or min(channels) < 0 or max(channels) > 255:
+        raise ValueError(f"fill {fill!r}: three integers from 0 to 255 are needed")
+    return np.array(channels, np.uint8)
 
 
 def _refuse_entries(

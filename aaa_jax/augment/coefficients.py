@@ -2,8 +2,8 @@
 
 A value is a physical quantity: degrees, pixels, a factor, a threshold, bits. The
 formulas give it on the range table "monotone", from which the others in
-`magnitudes.RANGES` differ. The `prepare_` functions turn it into `Coefficients`: all
-that is delicate in float32 is done here, in double.
+`magnitudes.RANGES` differ. On the device an op takes `Coefficients`: all that is
+delicate in float32 is done here.
 """
 
 import math
@@ -16,8 +16,9 @@ import numpy as np
 
 MAX_SIDE = 8192
 MAX_PIXELS = 2**22
-TRANSLATE_FRACTION = Fraction(150, 331)
-CUTOUT_FRACTION = Fraction(60, 331)
+# The largest shift and patch: pixels of a side of 32, and the share of a side over 64.
+SHIFT = (10, Fraction(150, 331))
+PATCH = (20, Fraction(60, 331))
 
 
 class Coefficients(NamedTuple):
@@ -35,8 +36,23 @@ class Coefficients(NamedTuple):
     amount: jax.Array
 
 
-Formula = Callable[[Fraction, int, int, int], float]
-Prepare = Callable[[float, int, int], Coefficients]
+class Setting(NamedTuple):
+    """What the value of an op follows from, by the op's formula.
+
+    Attributes:
+        t: share of the range, from 0 to 1; exact.
+        sign: +1 or -1, the direction where the op has two.
+        height, width: of the image, in pixels.
+    """
+
+    t: Fraction
+    sign: int
+    height: int
+    width: int
+
+
+Formula = Callable[[Setting], float | Fraction]
+Prepare = Callable[[float, int, int], Coefficients]  # of a value, height and width
 
 
 def check_size(height: int, width: int) -> None:
@@ -47,128 +63,25 @@ def check_size(height: int, width: int) -> None:
         raise ValueError(f"image of {height} x {width}: at most {MAX_PIXELS} pixels")
 
 
-def check_value(op: str, value: float, limits: tuple[float, float]) -> None:
-    """Refuse a value that is not a number, or outside the op's limits."""
-    lowest, highest = limits
-    if not math.isfinite(value):
-        raise ValueError(f"value {value} of {op}: a finite number is needed")
-    if not lowest <= value <= highest:
-        raise ValueError(
-            f"value {value} of {op}: from {lowest:g} to {highest:g} is allowed"
-        )
-
-
-# Formulas: t in [0, 1] is the share of the range, sign +1 or -1.
-
-
-def shear(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Pixels moved per pixel across, up to 0.3."""
-    return sign * 0.3 * float(t)
-
-
-def columns(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Whole pixels to the left, see `pixel_range`."""
-    pixels = pixel_range(width, 10, TRANSLATE_FRACTION) * t
-    return float(sign * math.floor(pixels + Fraction(1, 2)))
-
-
-def rows(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Whole pixels up, see `pixel_range`."""
-    return columns(t, sign, width, height)
-
-
-def degrees(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Counter-clockwise, up to 30."""
-    return sign * 30 * float(t)
-
-
-def threshold(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Values from here up are inverted: 256 (none) down to 0."""
-    return float(256 * (1 - t))
-
-
-def bits(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Bits kept of each value: 8 down to 4."""
-    return float(8 - round(4 * t))
-
-
-def enhance(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Factor 1 +- 0.9 t: 1 is the image, 0 its degenerate form."""
-    return 1.0 + sign * 0.9 * float(t)
-
-
-def patch_side(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Side of the Cutout patch in pixels, of the shorter side, see `pixel_range`."""
-    return float(int(pixel_range(min(height, width), 20, CUTOUT_FRACTION) * t))
-
-
-def weight(t: Fraction, sign: int, height: int, width: int) -> float:
-    """Weight of SamplePairing's partner, up to 0.4."""
-    return 0.4 * float(t)
-
-
 def pixel_range(side: int, per_32: int, fraction: Fraction) -> Fraction:
-    """Largest shift or patch of a side, in pixels.
+    """The largest `SHIFT` or `PATCH` of a side, in pixels.
 
-    AutoAugment's CIFAR code has `per_32` pixels for a side of 32. Sides up to 64 scale
-    them and round; larger sides take AutoAugment's fraction of the side on ImageNet.
+    Sides up to 64 scale the pixels of AutoAugment's CIFAR code and round; larger sides
+    take AutoAugment's fraction of the side on ImageNet.
     """
     if side <= 64:
-        return Fraction(math.floor(Fraction(per_32 * side, 32) + Fraction(1, 2)))
+        return Fraction(_rounded(Fraction(per_32 * side, 32)))
     return fraction * side
 
 
-# From values to coefficients.
-
-
-def prepare_nothing(value: float, height: int, width: int) -> Coefficients:
-    """An op without a value."""
-    return coefficient_row()
-
-
-def prepare_shear_x(value: float, height: int, width: int) -> Coefficients:
-    """Each row moves left by value pixels per row."""
-    return coefficient_row((1, value, 0, 0, 1, 0))
-
-
-def prepare_shear_y(value: float, height: int, width: int) -> Coefficients:
-    """Each column moves up by value pixels per column."""
-    return coefficient_row((1, 0, 0, value, 1, 0))
-
-
-def prepare_translate_x(value: float, height: int, width: int) -> Coefficients:
-    """The content moves left by value pixels."""
-    return coefficient_row((1, 0, value, 0, 1, 0))
-
-
-def prepare_translate_y(value: float, height: int, width: int) -> Coefficients:
-    """The content moves up by value pixels."""
-    return coefficient_row((1, 0, 0, 0, 1, value))
-
-
-def prepare_rotate(value: float, height: int, width: int) -> Coefficients:
-    """The content turns counter-clockwise about the middle by value degrees."""
+def rotation(value: float, height: int, width: int) -> Coefficients:
+    """The content turns counter-clockwise about the middle by `value` degrees."""
     angle = -math.radians(value % 360.0)
     cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
     middle_x, middle_y = width / 2, height / 2
     c = cos * -middle_x + sin * -middle_y + middle_x
     f = -sin * -middle_x + cos * -middle_y + middle_y
     return coefficient_row((cos, sin, c, -sin, cos, f))
-
-
-def prepare_factor(value: float, height: int, width: int) -> Coefficients:
-    """The value is a blend factor."""
-    return coefficient_row(factor=value)
-
-
-def prepare_amount(value: float, height: int, width: int) -> Coefficients:
-    """The value is a threshold or a number of bits; v < value means v < ceil(value)."""
-    return coefficient_row(amount=math.ceil(value))
-
-
-def prepare_half_side(value: float, height: int, width: int) -> Coefficients:
-    """The value is a side, of which Cutout covers twice the half rounded down."""
-    return coefficient_row(amount=int(value) // 2)
 
 
 def coefficient_row(
@@ -191,25 +104,76 @@ def _fixed_point(
     """The map x' = a x + b y + c, y' = d x + e y + f in Pillow's 16.16 numbers."""
     if (a, b, d, e) == (1, 0, 0, 1):  # a shift: Pillow takes another path, in double
         half = 1 << 15
-        shift_x, shift_y = math.floor(c + 0.5) << 16, math.floor(f + 0.5) << 16
+        shift_x, shift_y = _rounded(c) << 16, _rounded(f) << 16
         return [1 << 16, 0, shift_x + half, 0, 1 << 16, shift_y + half]
     entries = (a, b, c + a / 2 + b / 2, d, e, f + d / 2 + e / 2)
-    return [math.floor(65536.0 * entry + 0.5) for entry in entries]
+    return [_rounded(65536.0 * entry) for entry in entries]
 
 
-# Of each op, how its coefficients are made, its formula on the table "monotone", and
-# the lowest and the highest value for which the result is Pillow's: beyond 3 a shear's
+def _rounded(number: float | Fraction) -> int:
+    """The nearest whole number, a half rounded up."""
+    return math.floor(number + Fraction(1, 2))
+
+
+# Of each op: the coefficients of a value, the value on the table "monotone", and the
+# lowest and the highest value for which the result is Pillow's: beyond 3 a shear's
 # coordinates overflow int32 on the largest images, beyond the largest side nothing is
 # left to translate or cover.
-ANY = (-math.inf, math.inf)
 Values = tuple[Prepare, Formula, tuple[float, float]]
-SHEAR_X: Values = (prepare_shear_x, shear, (-3, 3))
-SHEAR_Y: Values = (prepare_shear_y, shear, (-3, 3))
-TRANSLATE_X: Values = (prepare_translate_x, columns, (-MAX_SIDE, MAX_SIDE))
-TRANSLATE_Y: Values = (prepare_translate_y, rows, (-MAX_SIDE, MAX_SIDE))
-ROTATE: Values = (prepare_rotate, degrees, ANY)
-SOLARIZE: Values = (prepare_amount, threshold, (0, 256))
-POSTERIZE: Values = (prepare_amount, bits, (1, 8))
-ENHANCE: Values = (prepare_factor, enhance, (-100, 100))
-CUTOUT: Values = (prepare_half_side, patch_side, (0, MAX_SIDE))
-SAMPLE_PAIRING: Values = (prepare_factor, weight, (0, 1))
+ANY = (-math.inf, math.inf)
+SIDES = (-MAX_SIDE, MAX_SIDE)
+
+# Pixels to the left per row, and up per column.
+SHEAR_X: Values = (
+    lambda value, *_: coefficient_row((1, value, 0, 0, 1, 0)),
+    lambda at: at.sign * 0.3 * at.t,
+    (-3, 3),
+)
+SHEAR_Y: Values = (
+    lambda value, *_: coefficient_row((1, 0, 0, value, 1, 0)),
+    lambda at: at.sign * 0.3 * at.t,
+    (-3, 3),
+)
+# Whole pixels to the left, and up.
+TRANSLATE_X: Values = (
+    lambda value, *_: coefficient_row((1, 0, value, 0, 1, 0)),
+    lambda at: at.sign * _rounded(pixel_range(at.width, *SHIFT) * at.t),
+    SIDES,
+)
+TRANSLATE_Y: Values = (
+    lambda value, *_: coefficient_row((1, 0, 0, 0, 1, value)),
+    lambda at: at.sign * _rounded(pixel_range(at.height, *SHIFT) * at.t),
+    SIDES,
+)
+# Degrees, counter-clockwise.
+ROTATE: Values = (rotation, lambda at: at.sign * 30.0 * at.t, ANY)
+# Values from the threshold up are inverted; v < threshold means v < its ceiling.
+SOLARIZE: Values = (
+    lambda value, *_: coefficient_row(amount=math.ceil(value)),
+    lambda at: 256 * (1 - at.t),
+    (0, 256),
+)
+# Bits kept of each value.
+POSTERIZE: Values = (
+    lambda value, *_: coefficient_row(amount=math.ceil(value)),
+    lambda at: 8 - round(4 * at.t),
+    (1, 8),
+)
+# The blend factor: 1 is the image, 0 its degenerate form.
+ENHANCE: Values = (
+    lambda value, *_: coefficient_row(factor=value),
+    lambda at: 1.0 + at.sign * 0.9 * at.t,
+    (-100, 100),
+)
+# Side of the patch in pixels; Cutout covers twice the half rounded down.
+CUTOUT: Values = (
+    lambda value, *_: coefficient_row(amount=int(value) // 2),
+    lambda at: int(pixel_range(min(at.height, at.width), *PATCH) * at.t),
+    (0, MAX_SIDE),
+)
+# The partner's weight.
+SAMPLE_PAIRING: Values = (
+    lambda value, *_: coefficient_row(factor=value),
+    lambda at: 0.4 * at.t,
+    (0, 1),
+)

@@ -1,8 +1,8 @@
 """A mini-batch under policies: uint8 images in, the large batch out (Sec. 3.1).
 
-All random numbers are drawn apart from their use, by `draw`, so that every path can be
-replayed op by op; the rest is exact. `ops` says what an op does, `batched_ops` runs a
-batch of different ops fast, `standard` holds what comes before and after a policy.
+`draw` draws all random numbers before they are used, so that every path can be replayed
+op by op; the rest is exact. `ops` says what an op does, `batched_ops` runs a batch of
+different ops fast, `standard` holds what comes before and after a policy.
 """
 
 import functools
@@ -79,8 +79,8 @@ def large_batch(
         policies: M policies; for each row one of its sub-policies is drawn.
         ranges: name of the range table; None: the policies' own, which those of a
             published source have, else "monotone".
-        fill: colour of moved-in pixels and of the Cutout patch.
-        driver: see `apply_policies`.
+        fill: colour (red, green, blue) of moved-in pixels and of the Cutout patch.
+        driver: as in `apply_policies`.
 
     Returns:
         uint8 [M, N, H, W, 3]; SamplePairing's partners are of the same policy.
@@ -192,14 +192,14 @@ def apply_policies(
         policy_of_row: int32 [B].
         group_size: rows of a group, that of `draw`; None: all rows are one.
         ranges: name of the range table; None: as in `large_batch`.
-        fill: colour of moved-in pixels and of the Cutout patch.
+        fill: as in `large_batch`.
         with_validity: the alpha channel of AutoAugment's CIFAR code, for `ranges`
             "release" and `fill` (125, 122, 113). Moved-in pixels are black and invalid,
             the Cutout patch has the colour and is invalid; AutoContrast, Invert,
             Equalize, Solarize and Posterize make every pixel valid again; `normalize`
             makes what is invalid at the end the dataset's mean.
-        driver: "map" (image by image, for CPUs), "vmap" (for accelerators) or None:
-            as the default backend likes. The results are bit-equal.
+        driver: "map" (image by image, for CPUs), "vmap" (for accelerators) or None (as
+            the default backend likes). The results are bit-equal.
 
     Returns:
         uint8 [B, H, W, 3]; with validity [B, H, W, 4], the last channel 255 where the
@@ -210,30 +210,14 @@ def apply_policies(
     group_size = _check_groups(len(rows), group_size)
     policy_of_row = _policy_of_row(policy_of_row, len(rows), policies)
     draws = _check_draws(draws, len(rows), policies, group_size)
-    color = jnp.asarray(check_color(fill))
-    driver = packed_pixels.driver_or_default(driver)
-    return _apply_policies(
-        draws, rows, policies, policy_of_row, color, group_size, with_validity, driver
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("group_size", "with_validity", "driver"))
-def _apply_policies(
-    draws: Draws,
-    rows: jax.Array,
-    policies: Policies,
-    policy_of_row: jax.Array,
-    fill: jax.Array,
-    group_size: int,
-    with_validity: bool,
-    driver: str,
-) -> jax.Array:
     chosen = (policy_of_row, draws.sub_policy)
     calls = _op_calls(draws, rows, policies, chosen, group_size)
     if with_validity:
         valid = jnp.full((*rows.shape[:-1], 1), 255, jnp.uint8)
         rows = jnp.concatenate([rows, valid], axis=-1)
-    return batched_ops.apply_chains(rows, calls, rows, fill, driver)
+    color = jnp.asarray(check_color(fill))
+    driver = packed_pixels.driver_or_default(driver)
+    return _apply_calls(rows, calls, rows, color, driver)
 
 
 def apply_ops(
@@ -256,8 +240,8 @@ def apply_ops(
         draws: of these images.
         partners: uint8 [B, H, W, 3], what SamplePairing mixes in.
         ranges: name of the range table.
-        fill: colour of moved-in pixels and of the Cutout patch.
-        driver: see `apply_policies`.
+        fill: as in `large_batch`.
+        driver: as in `apply_policies`.
 
     Returns:
         uint8 [B, H, W, 3].
@@ -278,7 +262,7 @@ def apply_ops(
         center=check_integers("draws.center", draws.center, (*shape, 2), None),
         partner=jnp.arange(num_rows, dtype=jnp.int32),
     )
-    calls = jax.tree.map(lambda leaf: leaf[:, None], calls)
+    calls = jax.tree.map(lambda leaf: leaf[:, None], calls)  # chains of one op
     color = jnp.asarray(check_color(fill))
     driver = packed_pixels.driver_or_default(driver)
     return _apply_calls(images, calls, partners, color, driver)
@@ -296,12 +280,8 @@ def _op_calls(
 ) -> batched_ops.OpCall:
     """What each row goes through, leaves [B, S, ...].
 
-    Args:
-        draws: of these rows.
-        rows: uint8 [B, H, W, C].
-        policies: leaves [..., S].
-        chosen: int32 [B] each, the place of each row's sub-policy in the policies.
-        group_size: rows of a group.
+    The policies have leaves [..., S]; `chosen`, int32 [B] each, is the place in them of
+    each row's sub-policy.
     """
     num_rows, height, width, _ = rows.shape
     identity = jnp.int32(image_ops.op_index("Identity"))

@@ -13,12 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.coefficients import (
-    CUTOUT_FRACTION,
-    TRANSLATE_FRACTION,
-    Coefficients,
-    Formula,
-)
+from aaa_jax.augment.coefficients import PATCH, SHIFT, Coefficients, Formula, Setting
 
 NUM_MAGNITUDES = 10
 
@@ -63,13 +58,8 @@ class Ranges(NamedTuple):
         if own is None:
             return 0.0
         formula = self.overrides.get(op_name, own)
-        return formula(Fraction(magnitude, self.steps), sign, height, width)
-
-    def is_signed(self, op_name: str) -> bool:
-        """Whether the op has two directions in this table (one is drawn per use)."""
-        strongest = self.num_magnitudes - 1
-        values = {self.value(op_name, strongest, sign, 32, 32) for sign in (1, -1)}
-        return len(values) == 2
+        t = Fraction(magnitude, self.steps)
+        return float(formula(Setting(t, sign, height, width)))
 
 
 def range_table(name: str) -> Ranges:
@@ -112,74 +102,61 @@ def _coefficient_table(
     table: tuple[ops.Op, ...], ranges: str, height: int, width: int
 ) -> Coefficients:
     """NumPy [number of ops, magnitudes, 2 (sign +, -), ...], made in double."""
-    formulas = range_table(ranges)
-    rows = []
-    for op in table:
-        for magnitude in range(formulas.num_magnitudes):
-            for sign in (1, -1):
-                value = formulas.value(op.name, magnitude, sign, height, width)
-                rows.append(ops.coefficients(op.name, value, height, width))
+    formulas, size = range_table(ranges), (height, width)
     shape = (len(table), formulas.num_magnitudes, 2)
+    rows = [
+        ops.coefficients(
+            op.name, formulas.value(op.name, magnitude, sign, *size), *size
+        )
+        for op in table
+        for magnitude in range(formulas.num_magnitudes)
+        for sign in (1, -1)
+    ]
     return jax.tree.map(
         lambda *leaves: np.reshape(leaves, (*shape, *leaves[0].shape)), *rows
     )
 
 
-# The formulas in which the tables differ from "monotone": t in [0, 1], the sign,
-# height and width give the value. Truncations are the published code's.
+# The formulas in which the tables differ from "monotone". Truncations are the published
+# code's.
 
 
-def _full_scale_factor(t: Fraction, sign: int, height: int, width: int) -> float:
-    """AutoAugment's enhancer factor: 0.1 to 1.9, the identity in the middle."""
-    return 0.1 + 1.8 * float(t)
-
-
-def _release_pixels(t: Fraction, side: int, per_32: int, fraction: Fraction) -> float:
+def _truncated(at: Setting, side: int, per_32: int, fraction: Fraction) -> float:
+    """Pixels of a `SHIFT` or `PATCH` as AutoAugment's CIFAR code rounds them."""
     share = Fraction(per_32, 32) if side <= 64 else fraction
-    return float(int(share * side * t))
+    return float(int(share * side * at.t))
 
 
 def _for_enhancers(formula: Formula) -> dict[str, Formula]:
     return dict.fromkeys(("Contrast", "Color", "Brightness", "Sharpness"), formula)
 
 
+# From 0.1 to 1.9, the identity in the middle.
+_FULL_SCALE = _for_enhancers(lambda at: 0.1 + 1.8 * at.t)
 _RELEASE: dict[str, Formula] = {
-    **_for_enhancers(_full_scale_factor),
-    "TranslateX": lambda t, sign, height, width: (
-        sign * _release_pixels(t, width, 10, TRANSLATE_FRACTION)
-    ),
-    "TranslateY": lambda t, sign, height, width: (
-        sign * _release_pixels(t, height, 10, TRANSLATE_FRACTION)
-    ),
-    "Rotate": lambda t, sign, height, width: float(sign * int(30 * t)),
-    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
-    "Posterize": lambda t, sign, height, width: float(4 - int(4 * t)),
-    "Cutout": lambda t, sign, height, width: _release_pixels(
-        t, min(height, width), 20, CUTOUT_FRACTION
-    ),
+    **_FULL_SCALE,
+    "TranslateX": lambda at: at.sign * _truncated(at, at.width, *SHIFT),
+    "TranslateY": lambda at: at.sign * _truncated(at, at.height, *SHIFT),
+    "Rotate": lambda at: at.sign * int(30 * at.t),
+    "Solarize": lambda at: 256 - int(256 * at.t),
+    "Posterize": lambda at: 4 - int(4 * at.t),
+    "Cutout": lambda at: _truncated(at, min(at.height, at.width), *PATCH),
 }
 _TRIVIAL_WIDE: dict[str, Formula] = {
-    **_for_enhancers(lambda t, sign, height, width: 0.01 + 1.99 * float(t)),
-    **dict.fromkeys(
-        ("ShearX", "ShearY"), lambda t, sign, height, width: sign * 0.99 * float(t)
-    ),
-    **dict.fromkeys(
-        ("TranslateX", "TranslateY"),
-        lambda t, sign, height, width: float(sign * int(32 * t)),
-    ),
-    "Rotate": lambda t, sign, height, width: float(sign * int(135 * t)),
-    "Solarize": lambda t, sign, height, width: float(256 - int(256 * t)),
-    "Posterize": lambda t, sign, height, width: float(8 - int(6 * t)),
-    "Cutout": lambda t, sign, height, width: float(int(t * min(height, width) / 5)),
+    **_for_enhancers(lambda at: 0.01 + 1.99 * at.t),
+    "ShearX": lambda at: at.sign * 0.99 * at.t,
+    "ShearY": lambda at: at.sign * 0.99 * at.t,
+    "TranslateX": lambda at: at.sign * int(32 * at.t),
+    "TranslateY": lambda at: at.sign * int(32 * at.t),
+    "Rotate": lambda at: at.sign * int(135 * at.t),
+    "Solarize": lambda at: 256 - int(256 * at.t),
+    "Posterize": lambda at: 8 - int(6 * at.t),
+    "Cutout": lambda at: int(at.t * min(at.height, at.width) / 5),
 }
 _RANDAUGMENT: dict[str, Formula] = {
-    "TranslateX": lambda t, sign, height, width: float(
-        sign * int(TRANSLATE_FRACTION * width * t)
-    ),
-    "TranslateY": lambda t, sign, height, width: float(
-        sign * int(TRANSLATE_FRACTION * height * t)
-    ),
-    "Solarize": lambda t, sign, height, width: float(255 * (1 - t)),
+    "TranslateX": lambda at: at.sign * int(SHIFT[1] * at.width * at.t),
+    "TranslateY": lambda at: at.sign * int(SHIFT[1] * at.height * at.t),
+    "Solarize": lambda at: 255 * (1 - at.t),
 }
 RANGES: dict[str, Ranges] = {
     # Identity at 0, strongest at 9, for every op: the adversarial search.
@@ -187,7 +164,7 @@ RANGES: dict[str, Ranges] = {
     # The same, ten per cent milder at the top: the guarded controller.
     "monotone10": Ranges(NUM_MAGNITUDES, 10, {}),
     # AutoAugment's printed ranges (Cubuk et al., arXiv:1805.09501).
-    "autoaugment": Ranges(NUM_MAGNITUDES, 9, _for_enhancers(_full_scale_factor)),
+    "autoaugment": Ranges(NUM_MAGNITUDES, 9, _FULL_SCALE),
     # AutoAugment's published CIFAR code, for its policies and PBA's.
     "release": Ranges(NUM_MAGNITUDES, 10, _RELEASE),
     # TrivialAugment's wide ranges (Mueller and Hutter, arXiv:2103.10158).

@@ -1,11 +1,10 @@
 """The 16 image operations of the search space (Sec. 3.2), exact to Pillow bit for bit.
 
 One function per op: one image uint8 [H, W, 3] (red, green, blue) in, the same out, only
-int32 and float32 inside, so that CPU, GPU and TPU agree under `jit` and `vmap`. What is
-delicate in float32 (matrices, blend factors) comes from the host, computed in double by
-`coefficients`. The arithmetic was read off Pillow's (Geometry.c, Filter.c, Convert.c,
-Blend.c, ImageOps, ImageEnhance, ImageStat; github.com/python-pillow/Pillow) and
-written anew. The table `OPS` at the end lists the ops with their ranges;
+int32 and float32 inside, so that CPU, GPU and TPU agree under `jit` and `vmap`. The
+arithmetic was read off Pillow's (Geometry.c, Filter.c, Convert.c, Blend.c, ImageOps,
+ImageEnhance, ImageStat; github.com/python-pillow/Pillow) and written anew; its numbers
+come from the host as `Coefficients`. The table `OPS` at the end lists the ops;
 `batched_ops` applies them to batches.
 """
 
@@ -29,7 +28,7 @@ class Inputs(NamedTuple):
     Attributes:
         center: int32 [2], row and column of the middle of the Cutout patch.
         partner: uint8 [H, W, 3], the image that SamplePairing mixes in.
-        fill: uint8 [3], colour of moved-in pixels and of the Cutout patch.
+        fill: uint8 [3], colour of the Cutout patch and of pixels from outside.
     """
 
     center: jax.Array
@@ -46,15 +45,15 @@ class Op(NamedTuple):
     Attributes:
         name: the paper's name.
         apply: the op on one image, with every argument an op may need.
-        prepare: (value, height, width) -> Coefficients, on the host.
-        value: (t, sign, height, width) -> value in the op's unit on the range table
-            "monotone", t in [0, 1] the share of the range; None: no magnitude.
+        prepare: makes the coefficients of a value, on the host.
+        value: gives the value, in the op's unit, on the range table "monotone"; None:
+            the op has no magnitude.
         limits: the lowest and the highest value that the op takes.
     """
 
     name: str
     apply: Apply
-    prepare: Prepare = values.prepare_nothing
+    prepare: Prepare = lambda *_: values.coefficient_row()
     value: Formula | None = None
     limits: tuple[float, float] = values.ANY
 
@@ -80,7 +79,13 @@ def coefficients(op: str, value: float, height: int, width: int) -> Coefficients
     """
     values.check_size(height, width)
     chosen = OPS[op_index(op)]
-    values.check_value(op, value, chosen.limits)
+    lowest, highest = chosen.limits
+    if not math.isfinite(value):
+        raise ValueError(f"value {value} of {op}: a finite number is needed")
+    if not lowest <= value <= highest:
+        raise ValueError(
+            f"value {value} of {op}: from {lowest:g} to {highest:g} is allowed"
+        )
     return chosen.prepare(value, height, width)
 
 
@@ -95,12 +100,12 @@ def op_index(name: str) -> int:
 def apply_op(
     image: jax.Array, op: jax.Array, row: Coefficients, inputs: Inputs
 ) -> jax.Array:
-    """One op of `OPS` on one image: the plain form of what `augment` does fast.
+    """One op of `OPS` on one image: the plain form of what `batched_ops` does fast.
 
     Args:
         image: uint8 [H, W, 3], as the result.
         op: int32 [], place in `OPS`.
-        row: of this op and value.
+        row: the coefficients of this op's value.
         inputs: center, partner and fill.
     """
     chex.assert_shape([image, inputs.partner], (None, None, 3))
@@ -109,15 +114,9 @@ def apply_op(
 
 
 def affine(image: jax.Array, matrix: jax.Array, fill: jax.Array) -> jax.Array:
-    """Move every pixel: ShearX, ShearY, TranslateX, TranslateY and Rotate.
+    """Take the nearest source of each pixel: ShearX and Y, TranslateX and Y, Rotate.
 
-    Args:
-        image: uint8 [H, W, 3].
-        matrix: int32 [6], see `Coefficients`.
-        fill: uint8 [3], colour of pixels from outside.
-
-    Returns:
-        uint8 [H, W, 3], the nearest input pixel of each output pixel.
+    The matrix int32 [6] is that of `Coefficients`, the fill uint8 [3] of `Inputs`.
     """
     rows, columns, inside = affine_source(matrix, image.shape[0], image.shape[1])
     moved = image.at[rows, columns].get(mode="promise_in_bounds")
@@ -275,7 +274,7 @@ def sharpness(image: jax.Array, factor: jax.Array) -> jax.Array:
 def sample_pairing(
     image: jax.Array, partner: jax.Array, factor: jax.Array
 ) -> jax.Array:
-    """Mix a partner in; its weight is the factor float32 [2]. uint8 [H, W, 3]."""
+    """Mix a partner in; the factor float32 [2] is its weight. uint8 [H, W, 3]."""
     return blend(image.astype(jnp.int32), partner.astype(jnp.int32), factor)
 
 
@@ -332,13 +331,9 @@ def blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
 def cutout(
     image: jax.Array, half: jax.Array, center: jax.Array, fill: jax.Array
 ) -> jax.Array:
-    """Cover a square of 2 * half pixels, cut at the borders. uint8 [H, W, 3].
+    """Cover a square of 2 * half pixels (int32 []), cut at the borders.
 
-    Args:
-        image: uint8 [H, W, 3].
-        half: int32 [], half the side in pixels; 0 changes nothing.
-        center: int32 [2], row and column.
-        fill: uint8 [3].
+    Center and fill are those of `Inputs`; a half of 0 changes nothing.
     """
     covered = cutout_mask(half, center, image.shape[0], image.shape[1])
     color = jnp.broadcast_to(fill, image.shape[-1:])[None, None, :]
@@ -397,4 +392,4 @@ OPS: tuple[Op, ...] = (
     Op("SamplePairing", _sample_pairing, *values.SAMPLE_PAIRING),
     Op("Identity", _alone(lambda image: image)),
 )
-NUM_SEARCH_OPS = len(OPS) - 1  # all but Identity, which is last
+NUM_SEARCH_OPS = len(OPS) - 1  # all except Identity, which is last

@@ -1,7 +1,7 @@
 """Policies as arrays, and the search space (Sec. 3.2).
 
-A policy is Q sub-policies, a sub-policy is a chain of S ops in order, an op is a place
-in `ops.OPS` with a magnitude. `magnitudes` says what a magnitude means.
+A policy is Q sub-policies, a sub-policy is a chain of S ops, an op is a place in
+`ops.OPS` with a magnitude. `magnitudes` says what a magnitude means.
 """
 
 import jax
@@ -15,7 +15,7 @@ from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, range_table
 
 @struct.dataclass
 class Policies:
-    """M policies of Q sub-policies of S ops each; the ops of a chain act in order.
+    """M policies of Q sub-policies of S ops each; the ops of a sub-policy act in order.
 
     Attributes:
         ops: int32 [M, Q, S], places in `ops.OPS`; Identity pads shorter chains.
@@ -23,8 +23,8 @@ class Policies:
             table (10 for the paper's search space).
         probs: float32 [M, Q, S], the probability that the op is applied (1 in the
             paper, Sec. 3.2; smaller in AutoAugment's published policies).
-        ranges: name of the range table that the magnitudes are meant in; None: the
-            caller's, "monotone" unless he says otherwise. Not a leaf.
+        ranges: name of the range table that the magnitudes are meant in, not a leaf;
+            None: that of the function which takes the policies, else "monotone".
     """
 
     ops: jax.Array
@@ -58,8 +58,6 @@ def identity_policies(
 ) -> Policies:
     """Policies that change nothing: the baselines of Table 4."""
     shape = (num_policies, num_sub_policies, chain_length)
-    if min(shape) < 1:
-        raise ValueError(f"identity policies [M, Q, S] = {shape}: each must be >= 1")
     return Policies(
         ops=jnp.full(shape, ops.op_index("Identity"), jnp.int32),
         magnitudes=jnp.zeros(shape, jnp.int32),
@@ -71,7 +69,7 @@ def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
     """Check shapes, dtypes and, where the arrays are concrete, every entry.
 
     Args:
-        policies: arrays of JAX or NumPy, whole numbers of any width.
+        policies: arrays of JAX or NumPy, numbers of any width.
         ranges: name of the range table; None: the policies' own.
 
     Returns:
@@ -83,15 +81,11 @@ def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
         raise ValueError(f"policies.ops {shape}: an array [M, Q, S] is needed")
     highest = range_table(ranges).num_magnitudes - 1
     magnitudes = f"policies.magnitudes (of {ranges})"
+    check_array("policies.probs", policies.probs, shape, jnp.floating, "float32")
+    check_range("policies.probs", policies.probs, 1)
     return Policies(
         ops=check_integers("policies.ops", policies.ops, shape, len(ops.OPS) - 1),
         magnitudes=check_integers(magnitudes, policies.magnitudes, shape, highest),
-        probs=_probabilities(policies.probs, shape),
+        probs=jnp.asarray(policies.probs).astype(jnp.float32),
         ranges=ranges,
     )
-
-
-def _probabilities(values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    check_array("policies.probs", values, shape, jnp.floating, "float32")
-    check_range("policies.probs", values, 1)
-    return jnp.asarray(values).astype(jnp.float32)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.magnitudes import RANGES, Ranges, range_table
+from aaa_jax.augment.checks import check_color
+from aaa_jax.augment.magnitudes import RANGES, range_table
 from aaa_jax.augment.policies import Policies, check_policies
 
 SCHEMA_VERSION = 1
@@ -45,29 +46,20 @@ def to_json(
         lists of Q lists of S entries [name of the op, magnitude, probability].
     """
     check_policies(policies, ranges)
-    _check_order_and_fill(order, fill)
-    names = [op.name for op in ops.OPS]
-    entries = [
-        [
-            [
-                [names[op], magnitude, float(str(np.float32(prob)))]
-                for op, magnitude, prob in zip(*chain, strict=True)
-            ]
-            for chain in zip(*policy, strict=True)
-        ]
-        for policy in zip(
-            np.asarray(policies.ops).tolist(),
-            np.asarray(policies.magnitudes).tolist(),
-            np.asarray(policies.probs),
-            strict=True,
-        )
-    ]
+    _check_order(order)
+    columns = (
+        [ops.OPS[op].name for op in np.ravel(policies.ops)],
+        np.ravel(policies.magnitudes).tolist(),
+        # In float32 0.7 is 0.7 and not 0.699999988079071.
+        [float(str(prob)) for prob in np.ravel(policies.probs).astype(np.float32)],
+    )
+    entries = np.array(columns, object).T.reshape(*policies.ops.shape, 3)
     return {
         "version": SCHEMA_VERSION,
         "ranges": ranges,
         "order": order,
-        "fill": [int(channel) for channel in fill],
-        "policies": entries,
+        "fill": check_color(fill).tolist(),
+        "policies": entries.tolist(),
     }
 
 
@@ -90,20 +82,18 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
             f"saved policies lack {', '.join(missing)}: all of {', '.join(required)} "
             "are needed"
         )
-    if record["version"] != SCHEMA_VERSION:
+    version, ranges, order, fill, policies = (record[key] for key in required)
+    if version != SCHEMA_VERSION:
         raise ValueError(
-            f"saved policies have version {record['version']!r}: this program reads "
-            f"version {SCHEMA_VERSION}"
+            f"saved policies have version {version!r}: this program reads version "
+            f"{SCHEMA_VERSION}"
         )
-    if not isinstance(record["ranges"], str):
-        raise ValueError(f"ranges {record['ranges']!r}: a name of {', '.join(RANGES)}")
-    range_table(record["ranges"])
-    _check_order_and_fill(record["order"], record["fill"])
-    red, green, blue = record["fill"]
-    policies = _parse(record["policies"], record["ranges"])
-    return SavedPolicies(
-        policies, record["ranges"], record["order"], (red, green, blue)
-    )
+    if not isinstance(ranges, str):
+        raise ValueError(f"ranges {ranges!r}: a name of {', '.join(RANGES)}")
+    range_table(ranges)
+    _check_order(order)
+    red, green, blue = check_color(fill).tolist()
+    return SavedPolicies(_parse(policies, ranges), ranges, order, (red, green, blue))
 
 
 def parse_json(text: str) -> Any:
@@ -120,57 +110,56 @@ def parse_json(text: str) -> Any:
         ) from error
 
 
-def _check_order_and_fill(order: Any, fill: Any) -> None:
+def _check_order(order: Any) -> None:
     if order not in ORDERS:
         raise ValueError(f"unknown order {order!r}: use one of {', '.join(ORDERS)}")
-    values = list(fill) if isinstance(fill, Sequence) else []
-    good = [
-        isinstance(channel, int)
-        and not isinstance(channel, bool)
-        and 0 <= channel <= 255
-        for channel in values
-    ]
-    if len(good) != 3 or not all(good):
-        raise ValueError(f"fill {fill!r}: three integers from 0 to 255 are needed")
 
 
-def _parse(entries: Any, ranges: str) -> Policies:
+def _parse(policies: Any, ranges: str) -> Policies:
     """Nested lists [M][Q][S] of [name, magnitude, probability] to arrays."""
-    table = range_table(ranges)
-    fields: tuple[list, list, list] = ([], [], [])
-    lengths: list[set[int]] = [set(), set(), set()]
-    _children(entries, "policies", lengths[0])
-    for m, policy in enumerate(entries):
-        for q, chain in enumerate(_children(policy, f"policy {m}", lengths[1])):
-            place = f"policy {m}, sub-policy {q}"
-            for s, entry in enumerate(_children(chain, place, lengths[2])):
-                parsed = _parse_entry(entry, f"{place}, op {s}", table)
-                for field, value in zip(fields, parsed, strict=True):
-                    field.append(value)
-    for what, found in (("sub-policies", lengths[1]), ("ops", lengths[2])):
-        if len(found) > 1:
-            raise ValueError(
-                f"different numbers of {what}, {sorted(found)}: all must be equal "
-                "(pad with Identity)"
-            )
-    shape = [found.pop() for found in lengths]
-    indices, magnitudes, probs = fields
+    highest = range_table(ranges).num_magnitudes - 1
+    entries = [
+        [
+            _parse_chain(chain, f"policy {m}, sub-policy {q}", highest)
+            for q, chain in enumerate(_filled_list(policy, f"policy {m}"))
+        ]
+        for m, policy in enumerate(_filled_list(policies, "policies"))
+    ]
+    _check_lengths("sub-policies", entries)
+    _check_lengths("ops", [chain for policy in entries for chain in policy])
+    indices, magnitudes, probs = np.moveaxis(np.array(entries), -1, 0)
     return Policies(
-        ops=jnp.asarray(np.reshape(indices, shape), jnp.int32),
-        magnitudes=jnp.asarray(np.reshape(magnitudes, shape), jnp.int32),
-        probs=jnp.asarray(np.reshape(probs, shape), jnp.float32),
+        ops=jnp.asarray(indices, jnp.int32),
+        magnitudes=jnp.asarray(magnitudes, jnp.int32),
+        probs=jnp.asarray(probs, jnp.float32),
         ranges=ranges,
     )
 
 
-def _children(value: Any, place: str, lengths: set[int]) -> list[Any]:
+def _parse_chain(chain: Any, place: str, highest: int) -> list[tuple[int, int, float]]:
+    return [
+        _parse_entry(entry, f"{place}, op {s}", highest)
+        for s, entry in enumerate(_filled_list(chain, place))
+    ]
+
+
+def _filled_list(value: Any, place: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"{place} is {value!r}: a list that is not empty is needed")
-    lengths.add(len(value))
     return value
 
 
-def _parse_entry(entry: Any, place: str, table: Ranges) -> tuple[int, int, float]:
+def _check_lengths(what: str, lists: list[list[Any]]) -> None:
+    lengths = {len(entries) for entries in lists}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"different numbers of {what}, {sorted(lengths)}: all must be equal (pad "
+            "with Identity)"
+        )
+
+
+def _parse_entry(entry: Any, place: str, highest: int) -> tuple[int, int, float]:
+    """Index of the op, magnitude and probability."""
     if not isinstance(entry, list) or len(entry) != 3:
         raise ValueError(
             f"{place} is {entry!r}: [name, magnitude, probability] is needed"
@@ -180,7 +169,6 @@ def _parse_entry(entry: Any, place: str, table: Ranges) -> tuple[int, int, float
         index = ops.op_index(name)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    highest = table.num_magnitudes - 1
     if type(magnitude) is not int or not 0 <= magnitude <= highest:
         raise ValueError(
             f"{place}: magnitude {magnitude!r} of {name} must be a whole number from "

@@ -101,8 +101,8 @@ def a_17th_op(monkeypatch) -> None:
     op = ops.Op(
         "SolarizeAdd",
         lambda image, row, inputs: solarize_add(image, row.amount),
-        coefficients.prepare_amount,
-        lambda t, sign, height, width: float(110 * t),
+        coefficients.POSTERIZE[0],  # an amount
+        lambda at: 110 * at.t,
     )
     monkeypatch.setattr(ops, "OPS", (*ops.OPS[:-1], op, ops.OPS[-1]))
     row = {solarize_add_family: ("SolarizeAdd",)}

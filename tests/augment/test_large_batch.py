@@ -274,7 +274,7 @@ def test_wrong_arguments_are_named() -> None:
         run(images, some, fill=(1, 2))
     with pytest.raises(ValueError, match=r"fill \(0.5, 0.5, 0.5\): three integers"):
         run(images, some, fill=(0.5, 0.5, 0.5))
-    with pytest.raises(ValueError, match=r"fill \(1, 2, 256\): values from 0 to 255"):
+    with pytest.raises(ValueError, match=r"fill \(1, 2, 256\): three integers from 0"):
         run(images, some, fill=(1, 2, 256))
     with pytest.raises(ValueError, match=r"\(4, 5, 9, 1\): \[B, H, W, 3\] is needed"):
         run(grey, some)
