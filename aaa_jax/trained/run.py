@@ -45,19 +45,6 @@ class TrainedError(RuntimeError):
 ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError)
 
 
-class TestView(NamedTuple):
-    """How a run makes its test images of a streamed dataset.
-
-    Attributes:
-        options: of the stream; its `image_size` is the side of the square cut from the
-            middle of an image.
-        resize: length of the image's shorter side before the cut.
-    """
-
-    options: data.StreamOptions
-    resize: int
-
-
 class TrainedRun(NamedTuple):
     """The network of a run, and what it was trained on.
 
@@ -70,7 +57,9 @@ class TrainedRun(NamedTuple):
         data_dir: the folder of the datasets; None: the default.
         ranges: name of the table from magnitudes to values, with ten magnitudes.
         fill: colour of pixels that an op moves in.
-        test_view: how streamed test images are made; None: they are used as stored.
+        stream: how streamed test images are made: its `image_size` is the side of the
+            square cut from the middle; None: images are used as they are stored.
+        resize: length of a streamed image's shorter side before the cut.
     """
 
     path: epath.Path
@@ -81,7 +70,8 @@ class TrainedRun(NamedTuple):
     data_dir: str | None
     ranges: str
     fill: tuple[int, int, int]
-    test_view: TestView | None = None
+    stream: data.StreamOptions | None = None
+    resize: int = 0
 
 
 def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
@@ -107,7 +97,6 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
     )
     model = build_model(config, spec.num_classes)
     step, leaves = _newest_checkpoint(path)
-    is_streamed = spec.loader == "stream"
     return TrainedRun(
         path=path,
         step=step,
@@ -117,7 +106,8 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         data_dir=data_dir,
         ranges=_find_ranges(path, config.policies.ranges),
         fill=_find_fill(config.policies.fill, spec),
-        test_view=_find_test_view(config, spec) if is_streamed else None,
+        stream=_find_stream(config, spec) if spec.loader == "stream" else None,
+        resize=config.evaluation.resize,
     )
 
 
@@ -135,8 +125,8 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     Raises:
         DatasetError: there are no such images.
     """
-    if run.test_view is not None:
-        return _load_streamed_images(run, run.test_view, num_images)
+    if run.stream is not None:
+        return _load_streamed_images(run, run.stream, num_images)
     split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
     if num_images is None or num_images >= len(split.labels):
         return split
@@ -145,7 +135,7 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
 
 
 def _load_streamed_images(
-    run: TrainedRun, view: TestView, num_images: int | None
+    run: TrainedRun, options: data.StreamOptions, num_images: int | None
 ) -> data.Dataset:
     """Test images of a streamed dataset, decoded, resized and cut."""
     open_split = functools.partial(
@@ -155,7 +145,7 @@ def _load_streamed_images(
     if num_images is not None and num_images < stream.num_images:
         stream = open_split(num_images=num_images)
     with data.evaluation_batches(
-        stream, view.options, batch_size=DECODED_TOGETHER, resize=view.resize
+        stream, options, batch_size=DECODED_TOGETHER, resize=run.resize
     ) as batches:
         kept = [
             (images[weights > 0], labels[weights > 0])
@@ -315,13 +305,12 @@ def _find_fill(name: str, spec: data.DatasetSpec) -> tuple[int, int, int]:
     return spec.fill if name == "alpha" else FILLS.get(name, spec.fill)
 
 
-def _find_test_view(
+def _find_stream(
     config: ml_collections.ConfigDict, spec: data.DatasetSpec
-) -> TestView:
-    options = data.StreamOptions(
+) -> data.StreamOptions:
+    return data.StreamOptions(
         image_size=config.evaluation.image_size or spec.image_size,
         resample=config.data.resample,
         on_bad_image=config.data.on_bad_image,
         num_threads=config.data.num_threads,
     )
-    return TestView(options, config.evaluation.resize)
