@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/table5.py --workdir=runs/table3
 
-Its two cells are cells of Table 3: in Table 3's workdir, finished, nothing runs again,
-and the device hours in their `timing.jsonl` are counted and written to
-WORKDIR/table5.md beside the paper's estimate. Here: not run.
+Its two cells are cells of Table 3: in Table 3's workdir, finished, nothing runs again.
+`python -m aaa_jax.report runs/table3` counts the device hours in their `timing.jsonl`
+and shows them beside the paper's estimate. Here: not run.
 """
 
 from ml_collections import ConfigDict

@@ -1,15 +1,12 @@
 """The paper's tables as data: rows, columns, the presets that make them, its numbers.
 
-Plain data, importing nothing of ours. Which cells have run is `tables.py`'s business,
-how a table is drawn the report's. Test errors of the last epoch in percent; a cell that
-is missing in `Table.paper` is one for which the paper gives no number. What we measured
-never stands here.
+Plain data, importing nothing of ours. Test errors are those of the last epoch in
+percent. A cell that `Table.paper` lacks is one for which the paper gives no number.
+What we measured never stands here. Which cells have run is in `table_cells`; the report
+draws the tables.
 """
 
 from typing import Any, NamedTuple
-
-# In the directory of a cell's run: {"table": NAME}, the table whose cell it is.
-TABLE_FILE = "table.json"
 
 
 class Paper(NamedTuple):
@@ -23,6 +20,13 @@ class Paper(NamedTuple):
 
     errors: tuple[float, ...]
     stds: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As the paper prints it: `1.90 ± 0.15`, or `23.69 / 6.92`."""
+        stds = [f" ± {std:.2f}" for std in self.stds] or [""] * len(self.errors)
+        pairs = zip(self.errors, stds, strict=True)
+        return " / ".join(f"{error:.2f}{std}" for error, std in pairs)
 
 
 class Table(NamedTuple):
@@ -49,7 +53,7 @@ class Table(NamedTuple):
     columns: dict[str, str]
     presets: dict[str, str]
     arguments: dict[str, str]
-    paper: dict[tuple[str, str], Paper]
+    paper: dict[tuple[str, str], Paper] = {}
     overrides: dict[str, dict[str, Any]] = {}
     notes: tuple[str, ...] = ()
 
@@ -63,27 +67,45 @@ class Cost(NamedTuple):
     training_days: float
 
 
-_IN_THE_PAPER = {
+_LABELS = {
     "baseline": "Baseline",
     "cutout": "Cutout",
     "autoaugment": "AutoAugment",
     "pba": "PBA",
     "ours": "Ours",
-}
-_BEYOND = {
     "randaugment": "RandAugment",
     "trivialaugment": "TrivialAugment",
     "fixed": "Fixed",
     "random": "Random",
+    "guarded": "Guarded",
 }
-_COLUMNS = _IN_THE_PAPER | _BEYOND
-_FOOTNOTES = (
+_IN_THE_PAPER = ("baseline", "cutout", "autoaugment", "pba", "ours")
+_BEYOND = ("randaugment", "trivialaugment", "fixed", "random")
+_CIFAR_NETWORKS = {
+    "wrn28x10": "Wide-ResNet-28-10",
+    "shake26_2x32d": "Shake-Shake (26 2x32d)",
+    "shake26_2x96d": "Shake-Shake (26 2x96d)",
+    "shake26_2x112d": "Shake-Shake (26 2x112d)",
+    "pyramidnet": "PyramidNet + ShakeDrop",
+}
+_COPIED = (
     "The paper copied Cutout, AutoAugment and PBA from their own papers, with other "
     "epochs and learning rates. Departure: here every column has the network's row of "
-    "Table 7.",
-    "RandAugment, TrivialAugment, Fixed and Random are not in the paper's table; they "
-    "have the M of Ours.",
+    "Table 7."
 )
+_ADDED = (
+    "RandAugment, TrivialAugment, Fixed and Random are not in the paper's table; they "
+    "have the M of Ours."
+)
+_GUARDED = "Guarded is a departure: the controller restrained against collapse."
+
+
+def _columns(*arguments: str) -> dict[str, Any]:
+    """Columns that are called like the preset's arguments which make them."""
+    return {
+        "columns": {argument: _LABELS[argument] for argument in arguments},
+        "arguments": {argument: argument for argument in arguments},
+    }
 
 
 def _quoted(
@@ -98,72 +120,48 @@ def _quoted(
     }
 
 
-def _over_five(*pairs: tuple[float, float]) -> Paper:
-    """A mean and its standard deviation, for each error."""
+def _mean_of_five(*pairs: tuple[float, float]) -> Paper:
+    """A mean over five runs and its standard deviation, for each error."""
     return Paper(tuple(mean for mean, _ in pairs), tuple(std for _, std in pairs))
 
 
 _TABLE_1 = Table(
     name="table1",
     title="Table 1: test error on CIFAR-10",
-    rows={
-        "wrn28x10": "Wide-ResNet-28-10",
-        "shake26_2x32d": "Shake-Shake (26 2x32d)",
-        "shake26_2x96d": "Shake-Shake (26 2x96d)",
-        "shake26_2x112d": "Shake-Shake (26 2x112d)",
-        "pyramidnet": "PyramidNet + ShakeDrop",
-    },
-    columns=_COLUMNS,
-    presets={
-        "wrn28x10": "cifar10_wrn28x10",
-        "shake26_2x32d": "cifar10_shake26_2x32d",
-        "shake26_2x96d": "cifar10_shake26_2x96d",
-        "shake26_2x112d": "cifar10_shake26_2x112d",
-        "pyramidnet": "cifar10_pyramidnet",
-    },
-    arguments={column: column for column in _COLUMNS},
+    rows=_CIFAR_NETWORKS,
+    presets={network: f"cifar10_{network}" for network in _CIFAR_NETWORKS},
+    **_columns(*_IN_THE_PAPER, *_BEYOND),
     paper=_quoted(
-        tuple(_IN_THE_PAPER),
+        _IN_THE_PAPER,
         {
-            "wrn28x10": (3.87, 3.08, 2.68, 2.58, _over_five((1.90, 0.15))),
-            "shake26_2x32d": (3.55, 3.02, 2.47, 2.54, _over_five((2.36, 0.10))),
-            "shake26_2x96d": (2.86, 2.56, 1.99, 2.03, _over_five((1.85, 0.12))),
-            "shake26_2x112d": (2.82, 2.57, 1.89, 2.03, _over_five((1.78, 0.05))),
-            "pyramidnet": (2.67, 2.31, 1.48, 1.46, _over_five((1.36, 0.06))),
+            "wrn28x10": (3.87, 3.08, 2.68, 2.58, _mean_of_five((1.90, 0.15))),
+            "shake26_2x32d": (3.55, 3.02, 2.47, 2.54, _mean_of_five((2.36, 0.10))),
+            "shake26_2x96d": (2.86, 2.56, 1.99, 2.03, _mean_of_five((1.85, 0.12))),
+            "shake26_2x112d": (2.82, 2.57, 1.89, 2.03, _mean_of_five((1.78, 0.05))),
+            "pyramidnet": (2.67, 2.31, 1.48, 1.46, _mean_of_five((1.36, 0.06))),
         },
     ),
-    notes=_FOOTNOTES,
+    notes=(_COPIED, _ADDED),
 )
 
+_NETWORKS_2 = ("wrn28x10", "shake26_2x96d", "pyramidnet")
 _TABLE_2 = Table(
     name="table2",
     title="Table 2: test error on CIFAR-100",
-    rows={
-        "wrn28x10": "Wide-ResNet-28-10",
-        "shake26_2x96d": "Shake-Shake (26 2x96d)",
-        "pyramidnet": "PyramidNet + ShakeDrop",
-    },
-    columns=_COLUMNS,
-    presets={
-        "wrn28x10": "cifar100_wrn28x10",
-        "shake26_2x96d": "cifar100_shake26_2x96d",
-        "pyramidnet": "cifar100_pyramidnet",
-    },
-    arguments={column: column for column in _COLUMNS},
+    rows={network: _CIFAR_NETWORKS[network] for network in _NETWORKS_2},
+    presets={network: f"cifar100_{network}" for network in _NETWORKS_2},
+    **_columns(*_IN_THE_PAPER, *_BEYOND),
     paper=_quoted(
-        tuple(_IN_THE_PAPER),
+        _IN_THE_PAPER,
         {
-            "wrn28x10": (18.80, 18.41, 17.09, 16.73, _over_five((15.49, 0.18))),
-            "shake26_2x96d": (17.05, 16.00, 14.28, 15.31, _over_five((14.10, 0.15))),
-            "pyramidnet": (13.99, 12.19, 10.67, 10.94, _over_five((10.42, 0.20))),
+            "wrn28x10": (18.80, 18.41, 17.09, 16.73, _mean_of_five((15.49, 0.18))),
+            "shake26_2x96d": (17.05, 16.00, 14.28, 15.31, _mean_of_five((14.10, 0.15))),
+            "pyramidnet": (13.99, 12.19, 10.67, 10.94, _mean_of_five((10.42, 0.20))),
         },
     ),
-    notes=_FOOTNOTES,
+    notes=(_COPIED, _ADDED),
 )
 
-_TABLE_3_COLUMNS = {
-    key: label for key, label in _COLUMNS.items() if key not in ("cutout", "pba")
-}
 _TABLE_3 = Table(
     name="table3",
     title="Table 3: test error on ImageNet, top-1 / top-5",
@@ -172,30 +170,29 @@ _TABLE_3 = Table(
         "resnet50d": "ResNet-50-D",
         "resnet200": "ResNet-200",
     },
-    columns=_TABLE_3_COLUMNS,
     presets={
         "resnet50": "imagenet_r50",
         "resnet50d": "imagenet_r50d",
         "resnet200": "imagenet_r200",
     },
-    arguments={column: column for column in _TABLE_3_COLUMNS},
+    **_columns("baseline", "autoaugment", "ours", *_BEYOND),
     paper=_quoted(
         ("baseline", "autoaugment", "ours"),
         {
             "resnet50": (
                 Paper((23.69, 6.92)),
                 Paper((22.37, 6.18)),
-                _over_five((20.60, 0.15), (5.53, 0.05)),
+                _mean_of_five((20.60, 0.15), (5.53, 0.05)),
             ),
             "resnet50d": (
                 Paper((22.84, 6.48)),
                 None,
-                _over_five((20.00, 0.12), (5.25, 0.03)),
+                _mean_of_five((20.00, 0.12), (5.25, 0.03)),
             ),
             "resnet200": (
                 Paper((21.52, 5.85)),
                 Paper((20.00, 4.90)),
-                _over_five((18.68, 0.18), (4.70, 0.05)),
+                _mean_of_five((18.68, 0.18), (4.70, 0.05)),
             ),
         },
     ),
@@ -203,7 +200,7 @@ _TABLE_3 = Table(
         "The fixed Cutout is for CIFAR only, and PBA published no schedule for "
         "ImageNet: no such columns.",
         "Departure: AutoAugment has the epochs and the learning rate of Table 7.",
-        _FOOTNOTES[1],
+        _ADDED,
     ),
 )
 
@@ -211,19 +208,8 @@ _TABLE_4 = Table(
     name="table4",
     title="Table 4: test error of ResNet-50 on ImageNet, by augmentation method",
     rows={"resnet50": "ResNet-50"},
-    columns={
-        "baseline": "Baseline",
-        "fixed": "Fixed",
-        "random": "Random",
-        "ours": "Ours",
-    },
     presets={"resnet50": "imagenet_r50"},
-    arguments={
-        "baseline": "baseline",
-        "fixed": "fixed",
-        "random": "random",
-        "ours": "ours",
-    },
+    **_columns("baseline", "fixed", "random", "ours"),
     paper=_quoted(
         ("baseline", "fixed", "random", "ours"),
         {"resnet50": (23.69, 22.70, 21.68, 20.60)},
@@ -239,10 +225,8 @@ _TABLE_5 = Table(
     name="table5",
     title="Table 5: cost of ResNet-50 on ImageNet, device hours and days",
     rows={"resnet50": "ResNet-50"},
-    columns={"autoaugment": "AutoAugment", "ours": "Ours"},
     presets={"resnet50": "imagenet_r50"},
-    arguments={"autoaugment": "autoaugment", "ours": "ours"},
-    paper={},  # costs, not errors: PAPER_COSTS
+    **_columns("autoaugment", "ours"),  # the paper's numbers are PAPER_COSTS
     notes=(
         "Its runs are those of Table 3: given Table 3's directory, it counts what is "
         "there.",
@@ -256,34 +240,30 @@ PAPER_COSTS = {
     "ours": Cost(0, 1280, 0, 1),
 }
 
+_NETWORKS_6 = {
+    "cifar10_wrn28x10": "Wide-ResNet-28-10, CIFAR-10",
+    "cifar100_wrn28x10": "Wide-ResNet-28-10, CIFAR-100",
+    "imagenet_r50d": "ResNet-50-D, ImageNet",
+    "imagenet_r200": "ResNet-200, ImageNet",
+}
 _TABLE_6 = Table(
     name="table6",
     title="Table 6: test error with policies that ResNet-50 learned on ImageNet",
-    rows={
-        "cifar10_wrn28x10": "Wide-ResNet-28-10, CIFAR-10",
-        "cifar100_wrn28x10": "Wide-ResNet-28-10, CIFAR-100",
-        "imagenet_r50d": "ResNet-50-D, ImageNet",
-        "imagenet_r200": "ResNet-200, ImageNet",
-    },
+    rows=_NETWORKS_6,
     columns={
         "autoaugment": "AutoAugment",
         "ours": "Ours",
         "transfer": "Policy transfer",
     },
-    presets={
-        "cifar10_wrn28x10": "cifar10_wrn28x10",
-        "cifar100_wrn28x10": "cifar100_wrn28x10",
-        "imagenet_r50d": "imagenet_r50d",
-        "imagenet_r200": "imagenet_r200",
-    },
+    presets={preset: preset for preset in _NETWORKS_6},
     arguments={"transfer": "transfer"},
     paper=_quoted(
         ("autoaugment", "ours", "transfer"),
         {
-            "cifar10_wrn28x10": (2.68, 1.90, _over_five((2.45, 0.13))),
-            "cifar100_wrn28x10": (17.09, 15.49, _over_five((16.48, 0.15))),
-            "imagenet_r50d": (None, 20.00, _over_five((20.20, 0.05))),
-            "imagenet_r200": (20.00, 18.68, _over_five((19.05, 0.10))),
+            "cifar10_wrn28x10": (2.68, 1.90, _mean_of_five((2.45, 0.13))),
+            "cifar100_wrn28x10": (17.09, 15.49, _mean_of_five((16.48, 0.15))),
+            "imagenet_r50d": (None, 20.00, _mean_of_five((20.20, 0.05))),
+            "imagenet_r200": (20.00, 18.68, _mean_of_five((19.05, 0.10))),
         },
     ),
     notes=(
@@ -300,7 +280,6 @@ _FIGURE_5 = Table(
     columns={f"m{number}": f"M = {number}" for number in (2, 4, 8, 16, 32)},
     presets={"wrn28x10": "cifar10_wrn28x10"},
     arguments={f"m{number}": "ours" for number in (2, 4, 8, 16, 32)},
-    paper={},
     overrides={
         # The rows of a pass, so the memory, stay those of M = 8.
         f"m{number}": {"policies.num_policies": number, "num_passes": passes}
@@ -316,45 +295,26 @@ _TABLE_4_DIGITS = Table(
     name="table4_digits",
     title="Table 4 scaled down: test error on handwritten digits",
     rows={"digits": "Wide-ResNet-10-1, 300 digits"},
-    columns={
-        "baseline": "Baseline",
-        "fixed": "Fixed",
-        "random": "Random",
-        "ours": "Ours",
-        "guarded": "Guarded",
-    },
     presets={"digits": "digits"},
-    arguments={
-        "baseline": "baseline",
-        "fixed": "fixed",
-        "random": "random",
-        "ours": "ours",
-        "guarded": "guarded",
-    },
-    paper={},
+    **_columns("baseline", "fixed", "random", "ours", "guarded"),
     notes=(
         "Not in the paper: other data, a small network, 204 controller updates of 3 "
         "steps each. Runs of one seed share the training images and the "
         "initialisation, so that columns are compared in pairs.",
-        "Guarded is a departure: the controller restrained against collapse.",
+        _GUARDED,
     ),
 )
 
-_CIFAR10_ARGUMENTS = (
-    *("baseline", "cutout", "fixed", "autoaugment", "trivialaugment"),
-    *("random", "ours", "guarded"),
-)
 _EQUAL_IMAGES = {"epochs": 240, "evaluation.every_epochs": 8}
 _TABLE_4_CIFAR10 = Table(
     name="table4_cifar10",
     title="Table 4 scaled down: test error on CIFAR-10",
     rows={"wrn40x2": "Wide-ResNet-40-2, 30 epochs"},
-    columns={
-        key: {"guarded": "Guarded", **_COLUMNS}[key] for key in _CIFAR10_ARGUMENTS
-    },
     presets={"wrn40x2": "cifar10_short"},
-    arguments={key: key for key in _CIFAR10_ARGUMENTS},
-    paper={},
+    **_columns(
+        *("baseline", "cutout", "fixed", "autoaugment", "trivialaugment"),
+        *("random", "ours", "guarded"),
+    ),
     overrides={
         "baseline": _EQUAL_IMAGES,
         "cutout": _EQUAL_IMAGES,
@@ -367,7 +327,7 @@ _TABLE_4_CIFAR10 = Table(
         "M = 8, and equal epochs, N and learning rate, in every column but Baseline "
         "and Cutout: these have M = 1 and 8 times the epochs, so that they see as many "
         "images (and make 8 times the updates).",
-        "Guarded is a departure: the controller restrained against collapse.",
+        _GUARDED,
     ),
 )
 

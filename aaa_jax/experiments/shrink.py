@@ -1,6 +1,6 @@
 """A preset shrunken for a quick look: fewer epochs, smaller networks.
 
-What remains is not the paper's recipe, and says so in all it writes.
+What remains is not the paper's recipe; everything that it writes says so.
 """
 
 import math
@@ -17,9 +17,9 @@ Options = dict[str, Any]
 def scale_down(config: ml_collections.ConfigDict, scale: float) -> None:
     """Shrinks a run in place: its epochs by `scale`, its network by the square root.
 
-    A convolution's cost goes with the square of its width, so that width shrinks by the
-    root; depth too, to what the family allows. Milestones and warm-up keep their share
-    of the epochs. Networks of your own keep their size.
+    A convolution's cost grows with the square of its width, so width shrinks by the
+    root. Depth does too, to what the family allows. Milestones and warm-up keep their
+    share of the epochs. Networks of your own keep their size.
 
     Args:
         config: a preset.

@@ -1,13 +1,11 @@
 """A table's cells: which runs they are, by config and directory, and how far each is.
 
-A cell is an ordinary run in WORKDIR/ROW/COLUMN/seedS; how far it is is read from that
-directory alone. What a table says is in `paper_tables`, running cells in `tables`.
+A cell is an ordinary run in WORKDIR/ROW/COLUMN/seedS, and that directory alone says how
+far it is. What a table shows is in `paper_tables`; `run_table` runs cells.
 """
 
-import contextlib
 import fcntl
 import importlib
-import json
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ from etils import epath
 from aaa_jax.augment import batch_layout
 from aaa_jax.experiments import shrink
 from aaa_jax.experiments.build import changeable_keys, check_config
-from aaa_jax.experiments.paper_tables import TABLE_FILE, TABLES, Table
+from aaa_jax.experiments.paper_tables import TABLES, Table
 from aaa_jax.workdir import run_directory, snapshots
 
 ANY = "*"
@@ -46,10 +44,10 @@ class State(NamedTuple):
 
     Attributes:
         kind: "not run", "running", "stopped", "finished", "another config", or
-            "unreadable", which its own process refuses when it is run.
+            "unreadable", which the cell's own process refuses when it is run.
         step: steps that are saved.
         total_steps: of the run; None where it did not say.
-        detail: what differs, of "another config", or cannot be read.
+        detail: what differs in "another config", or cannot be read.
     """
 
     kind: str
@@ -59,13 +57,13 @@ class State(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The state in words."""
         if self.kind == "not run":
             return self.kind
         if self.detail:
             return f"{self.kind} ({self.detail})"
-        of = f" of {self.total_steps}" if self.total_steps is not None else ""
-        return f"{self.kind} at step {self.step}{of}"
+        total = "" if self.total_steps is None else f" of {self.total_steps}"
+        return f"{self.kind} at step {self.step}{total}"
 
 
 def table_of(config: ml_collections.ConfigDict) -> Table:
@@ -143,10 +141,19 @@ def cell_config(
     return run
 
 
-def cell_origin(config: ml_collections.ConfigDict, cell: Cell) -> dict[str, Any]:
-    """What a report is told of a cell's run beside its command."""
+def cell_origin(
+    origin: dict[str, Any], config: ml_collections.ConfigDict, cell: Cell
+) -> dict[str, Any]:
+    """What a report is told of a cell's run.
+
+    Args:
+        origin: what `launch.py` knows of the command.
+        config: of `configs/table.py`.
+        cell: the one that is run.
+    """
     table = table_of(config)
-    return {
+    return origin | {
+        "overrides": [key.removeprefix("cell.") for key in origin["overrides"]],
         "table": table.name,
         "row": cell.row,
         "column": cell.column,
@@ -158,19 +165,19 @@ def cell_origin(config: ml_collections.ConfigDict, cell: Cell) -> dict[str, Any]
 def fit_devices(
     run: ml_collections.ConfigDict, num_devices: int, num_processes: int = 1
 ) -> str:
-    """Sets in a cell's config on how many of the devices here its groups are shared.
+    """Sets in a cell's config how many of the devices share its groups.
 
-    M differs between cells, and a cell of one group cannot use a second device: one
-    command for all of them takes for each as many as divide its groups, and of the
-    passes that were asked for as many as divide what a device then has.
+    M differs between cells, and a cell of one group cannot use a second device. So
+    that one command runs all cells, each takes as many devices as divide its groups,
+    and as many of the passes as divide the groups of a device.
 
     Args:
         run: of `cell_config`; changed in place, in what no number depends on.
-        num_devices: that are here, of all processes.
+        num_devices: the devices of all processes.
         num_processes: several use all of their devices, or the run is refused later.
 
     Returns:
-        What to tell where devices are left over; else nothing.
+        What to say where devices are left over; else nothing.
     """
     most = run.devices.num_devices or num_devices
     if not 1 <= most <= num_devices:
@@ -192,7 +199,7 @@ def fit_devices(
 
 
 def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> None:
-    """Refuses, before any cell runs, what would make one fail at its start.
+    """Refuses, before any cell runs, a config with which one would fail at its start.
 
     Raises:
         TableError: naming the cell and what is wrong.
@@ -214,23 +221,6 @@ def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> Non
             raise TableError(f"{row}/{column}: {error}") from error
 
 
-def record_table(run: epath.PathLike, table: str) -> None:
-    """Writes in a cell's run which table made it, for reports: `TABLE_FILE`.
-
-    Nothing where there is no run, as of one that was refused, or where it says so
-    already (Table 5 counts runs of Table 3). A place that cannot be written is no
-    reason to fail.
-
-    Args:
-        run: its directory.
-        table: a key of `TABLES`.
-    """
-    path = epath.Path(run)
-    with contextlib.suppress(OSError):
-        if (path / "config.json").exists() and not (path / TABLE_FILE).exists():
-            (path / TABLE_FILE).write_text(json.dumps({"table": table}) + "\n")
-
-
 def read_state(
     run: epath.PathLike, config: ml_collections.ConfigDict | None = None
 ) -> State:
@@ -238,7 +228,7 @@ def read_state(
 
     Args:
         run: need not exist.
-        config: of the run that is meant; None takes the recorded one for it.
+        config: the config that the run should have; None: whatever it has.
     """
     path = epath.Path(run)
     if not (path / "config.json").exists():
@@ -264,7 +254,7 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
         return State("running", step, total)
     lines = run_directory.read_lines(path, "metrics")
     is_over = total is not None and bool(lines) and lines[-1]["step"] >= total
-    # A shorter run that is asked to go on is not finished.
+    # A run that `max_steps` ended is not finished if more steps are asked for.
     if config is not None and recorded.get("max_steps") != config.max_steps:
         is_over = is_over and 0 < config.max_steps <= step
     return State("finished" if is_over else "stopped", step, total)
@@ -283,7 +273,7 @@ def _chosen(
 
 
 def _num_groups(run: ml_collections.ConfigDict) -> int:
-    """Of the large batch; devices and passes share out whole ones."""
+    """The groups of the large batch, of which devices and passes take whole ones."""
     return batch_layout.group_layout(
         run.batch_size,
         run.policies.num_policies,
@@ -293,7 +283,7 @@ def _num_groups(run: ml_collections.ConfigDict) -> int:
 
 
 def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) -> None:
-    """Sets in a run's config what is not None in the table's `cell`."""
+    """Sets the values of the table's `cell` that are not None in a run's config."""
     for key, value in given.items():
         if isinstance(value, ml_collections.ConfigDict) and key != "options":
             _override(run[key], value)
@@ -302,7 +292,7 @@ def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) 
 
 
 def _is_locked(path: epath.Path) -> bool:
-    """Whether a process writes in the run; where locks do not work, no."""
+    """Whether a process writes in the run; False where locks do not work."""
     try:
         with open(path, "rb") as lock:
             fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -21,20 +21,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument(
         "--output",
-        help="folder; default: report in RUN, if one is given, else in this folder",
+        help="a folder; default: `report` in RUN if there is one RUN, else here",
     )
     parser.add_argument("--title", default="", help="of the page")
     parser.add_argument(
         "--note",
         default="",
-        help="printed on top: what a reader must know, such as what the data are",
+        help="what a reader must know, such as of the data; printed on top",
     )
     parser.add_argument(
         "--epochs",
         type=_epochs,
         default=(),
-        help="those of which sampled policies are shown, such as 30,90,120; default: "
-        "the first, a quarter, half and the last",
+        help="the epochs whose policies are shown, such as 30,90,120; default: the "
+        "first, a quarter, half and the last",
     )
     options = parser.parse_args(arguments)
     only = pathlib.Path(options.runs[0]) if len(options.runs) == 1 else pathlib.Path()

@@ -12,20 +12,12 @@ from flax.traverse_util import flatten_dict
 
 from aaa_jax.experiments.config_rules import changes_numbers
 from aaa_jax.report.runs import Run
-from aaa_jax.workdir import run_directory
+from aaa_jax.workdir.run_directory import config_differences
 
 NOT_APART = ("seed", "deterministic")  # a group's runs may differ in these, too
+OF_A_METHOD = ("policies.", "controller.", "augment.")  # keys that its argument sets
 PAPERS_M = 8
 REFERENCE = "random"  # Table 4's row that a controller must beat
-
-# Of the controller, 0 in the paper; the range table and these of the preset `guarded`.
-RESTRAINTS = ("tanh_constant", "entropy_target", "kl_cap")
-GUARDED = ["monotone10", 1.5, 0.75, 0.05]
-SOURCES = {
-    "published": "autoaugment",
-    "schedule": "pba",
-    "replay": "transfer",
-}
 METHODS = (
     *("baseline", "cutout", "fixed", "autoaugment", "pba", "randaugment"),
     *("trivialaugment", "random", "ours", "guarded", "restrained", "transfer"),
@@ -38,7 +30,7 @@ class Group(NamedTuple):
     Attributes:
         label: unique in its family: the method, and what sets it apart from another
             group of the same method.
-        method: of `METHODS`, or the name of the policy source.
+        method: the argument of its preset.
         runs: in order of their seeds.
     """
 
@@ -58,13 +50,8 @@ class Group(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config of the first run; all are equal but for the seed."""
+        """The config of the first run; all are equal except for the seed."""
         return self.runs[0].settings
-
-    @property
-    def is_learned(self) -> bool:
-        """Whether a controller learned in any of its runs."""
-        return any(run.is_learned for run in self.runs)
 
     @property
     def num_policies(self) -> int:
@@ -114,63 +101,38 @@ def make_families(runs: Sequence[Run]) -> list[Family]:
     """Families of groups, each in the order in which it first comes."""
     by_family: dict[str, list[Run]] = {}
     for run in runs:
-        by_family.setdefault(_family_title(run.settings), []).append(run)
+        by_family.setdefault(_family_title(run), []).append(run)
+    is_alone = len(by_family) == 1
     return [
-        Family(
-            title,
-            f"{slug(title)}-" if len(by_family) > 1 else "",
-            _make_groups(members),
-        )
+        Family(title, "" if is_alone else f"{slug(title)}-", _make_groups(members))
         for title, members in by_family.items()
     ]
-
-
-def method(settings: Mapping[str, Any]) -> str:
-    """The preset's argument that a config came from, told by its values.
-
-    Args:
-        settings: of config.json.
-    """
-    drawn, controller = settings["policies"], settings["controller"]
-    source = drawn["source"]
-    if source == "fixed":
-        if drawn["num_policies"] > 1:
-            return "fixed"
-        return "cutout" if settings["augment"]["cutout_size"] else "baseline"
-    if source != "adversarial":
-        return SOURCES.get(source, source)
-    if not any(controller[name] for name in RESTRAINTS):
-        return "ours"
-    found = [drawn["ranges"], *(controller[name] for name in RESTRAINTS)]
-    return "guarded" if found == GUARDED else "restrained"
 
 
 def other_data(runs: Sequence[Run]) -> list[str]:
     """Says which runs were on other data under the same name, by their fingerprints.
 
     A run that recorded none is not judged. A subset of a train split is drawn with the
-    seed: only those of one seed must be equal.
+    seed: only the subsets of one seed must be equal.
     """
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    found: dict[tuple[str, str], dict[int, list[str]]] = {}
     for run in runs:
-        data, recorded = run.settings["data"], run.facts.get("data")
-        of_seed = (
-            f"{data['name']}, {data['num_train_images']} images of seed {run.seed}"
-        )
-        for what, number in recorded.items() if isinstance(recorded, Mapping) else ():
-            is_subset = data["num_train_images"] and "train split" in what
-            of = of_seed if is_subset else data["name"]
-            alike = found.setdefault((of, what), {}).setdefault(str(number), [])
+        data = run.settings["data"]
+        size = data["num_train_images"]
+        subset = f"{data['name']}, {size} images of seed {run.seed}"
+        for what, checksum in run.facts.get("data", {}).items():
+            name = subset if size and "train split" in what else data["name"]
+            alike = found.setdefault((name, what), {}).setdefault(checksum, [])
             alike.append(run.name)
     differing: dict[tuple[str, str], list[str]] = {}
-    for (of, what), parts in found.items():
+    for (name, what), parts in found.items():
         if len(parts) > 1:
             names = " and ".join(f"({', '.join(part)})" for part in parts.values())
-            differing.setdefault((of, names), []).append(what)
+            differing.setdefault((name, names), []).append(what)
     return [
-        f"NOT THE SAME DATA under the name {of}: {', '.join(what)} differ between "
+        f"NOT THE SAME DATA under the name {name}: {', '.join(what)} differ between "
         f"{names}. Their numbers cannot be compared."
-        for (of, names), what in differing.items()
+        for (name, names), what in differing.items()
     ]
 
 
@@ -182,9 +144,9 @@ def slug(text: str) -> str:
 
 def seeds_in_words(runs: Sequence[Run]) -> str:
     """`n = 3, seeds 0, 1, 4`."""
-    return (
-        f"n = {len(runs)}, {list_seeds(run.seed for run in runs)}" if runs else "n = 0"
-    )
+    if not runs:
+        return "n = 0"
+    return f"n = {len(runs)}, {list_seeds(run.seed for run in runs)}"
 
 
 def list_seeds(seeds: Iterable[int]) -> str:
@@ -197,18 +159,14 @@ def list_seeds(seeds: Iterable[int]) -> str:
 def _make_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
     by_key: dict[str, list[Run]] = {}
     for run in runs:
-        by_key.setdefault(_key(run.settings), []).append(run)
+        by_key.setdefault(_key(run), []).append(run)
     members = [sorted(found, key=lambda run: run.seed) for found in by_key.values()]
-    methods = [method(found[0].settings) for found in members]
     groups = []
-    for name, found in zip(methods, members, strict=True):
-        alike = [
-            other[0].settings
-            for other_name, other in zip(methods, members, strict=True)
-            if other_name == name
-        ]
-        apart = _what_differs(found[0].settings, alike)
-        groups.append(Group(", ".join([name, *apart]), name, tuple(found)))
+    for own in members:
+        method = own[0].method
+        alike = [other[0].settings for other in members if other[0].method == method]
+        label = ", ".join([method, *_what_sets_apart(own[0], alike)])
+        groups.append(Group(label, method, tuple(own)))
     return tuple(sorted(groups, key=_order))
 
 
@@ -218,9 +176,9 @@ def _order(group: Group) -> tuple[int, int, str]:
     return place, group.num_policies, group.label
 
 
-def _key(settings: Mapping[str, Any]) -> str:
+def _key(run: Run) -> str:
     """Equal for runs of one group."""
-    flat = flatten_dict(settings, sep=".", keep_empty_nodes=True)
+    flat = flatten_dict(run.settings, sep=".", keep_empty_nodes=True)
     kept = {key: value for key, value in flat.items() if _sets_apart(key)}
     return json.dumps(kept, sort_keys=True, default=str)
 
@@ -229,36 +187,30 @@ def _sets_apart(key: str) -> bool:
     return changes_numbers(key) and key not in NOT_APART
 
 
-def _what_differs(
-    own: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Keys with values that tell a config from others of the same method.
+def _what_sets_apart(run: Run, alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Values in which a group is unlike others of its method, or unlike its preset.
 
     Args:
-        own: a config.
+        run: the first of the group.
         alike: the configs of the groups of its method, its own among them.
     """
-    values: dict[str, Any] = {}
-    for other in alike:
-        pairs = run_directory.config_differences(own, other)
-        values |= {key: pair[0] for key, pair in pairs.items()}
+    keys = {key for key in run.origin["overrides"] if key.startswith(OF_A_METHOD)}
+    keys |= {key for other in alike for key in config_differences(run.settings, other)}
+    own = flatten_dict(run.settings, sep=".")
     shown: list[str] = []
-    for key in sorted(values):
-        if not _sets_apart(key):
-            continue
+    for key in sorted(filter(_sets_apart, keys)):
         if key == "policies.num_policies":
-            shown.insert(0, f"M = {values[key]}")
+            shown.insert(0, f"M = {own[key]}")
         else:
-            shown.append(f"{key.split('.')[-1]} = {values[key]}")
+            shown.append(f"{key.split('.')[-1]} = {own.get(key, '(absent)')}")
     return shown
 
 
-def _family_title(settings: Mapping[str, Any]) -> str:
+def _family_title(run: Run) -> str:
     """`digits (300 training images), wide_resnet depth 10 width 1`."""
-    data, model = settings["data"], settings["model"]
+    data, model = run.settings["data"], run.settings["model"]
     size = data["num_train_images"]
     subset = f" ({size} training images)" if size else ""
     options = [f"{name} {value}" for name, value in sorted(model["options"].items())]
-    scale = settings.get("scale", 1.0)
-    scaled = "" if scale == 1 else f", SCALED to {scale:g}"
+    scaled = "" if run.scale == 1 else f", SCALED to {run.scale:g}"
     return f"{data['name']}{subset}, {' '.join([model['name'], *options])}{scaled}"

@@ -6,9 +6,8 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aaa_jax.report import result_tables
 from aaa_jax.report.figures.style import DPI, Picture
-from aaa_jax.report.result_tables import Sheet
+from aaa_jax.report.text_table import TextTable, to_html
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #ffffff; --soft: #5c5c5c;
@@ -57,7 +56,7 @@ class Section(NamedTuple):
     """
 
     title: str
-    parts: tuple[Sheet | Picture, ...]
+    parts: tuple[TextTable | Picture, ...]
 
 
 def render(
@@ -67,8 +66,8 @@ def render(
 
     Args:
         title: of the report, plain text like everything else.
-        lead: paragraphs below it.
-        remarks: what must not be overlooked, in a box.
+        lead: paragraphs below the title.
+        remarks: what must not be overlooked, each in a box.
         sections: with a table of contents before them.
     """
     contents = "\n".join(
@@ -114,9 +113,9 @@ def _anchor(number: int) -> str:
     return f"part-{number + 1}"
 
 
-def _part(part: Sheet | Picture, heading: str) -> str:
-    if isinstance(part, Sheet):
-        return result_tables.to_html(part, has_heading=part.title == heading)
+def _part(part: TextTable | Picture, heading: str) -> str:
+    if isinstance(part, TextTable):
+        return to_html(part, has_heading=part.title == heading)
     kind, data = "png", part.png
     if part.svg is not None and len(part.svg) < len(part.png):
         kind, data = "svg+xml", part.svg

@@ -1,29 +1,29 @@
-"""The paper's tables, filled with what ran in their directories.
+"""The paper's tables, filled with the runs that were made for them.
 
-A table's directory is TABLE/ROW/COLUMN/seedS; which table it is its runs say, which
-recorded it, else its name, else its rows and columns where they fit one table alone. A
-cell holds the paper's number, ours
-over the finished seeds, and the difference; what did not run stays empty.
+A cell holds the paper's number, ours over the finished seeds, and the difference; what
+did not run stays empty.
 """
 
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from flax.traverse_util import flatten_dict
+
+from aaa_jax.experiments.config_rules import changes_numbers
 from aaa_jax.experiments.paper_tables import TABLES, Paper, Table
 from aaa_jax.report import statistics
 from aaa_jax.report.grouping import REFERENCE
-from aaa_jax.report.result_tables import Sheet, not_finished
+from aaa_jax.report.result_tables import not_finished
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import Difference, Estimate
+from aaa_jax.report.text_table import TextTable
 
 ERRORS = ("test_error", "test_top5_error")
 PREFIX = "NOT THE PAPER'S EXPERIMENT"
-# The first word of a preset -> the paper's dataset.
-DATA = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet2012"}
 
 
-class Filled(NamedTuple):
+class FilledCell(NamedTuple):
     """A cell of a table.
 
     Attributes:
@@ -47,71 +47,44 @@ class Filled(NamedTuple):
     runs: tuple[Run, ...]
 
 
-def identify(path: pathlib.Path, runs: Sequence[Run]) -> Table | None:
-    """The table that a directory belongs to; None if it is none of ours, or unclear.
+def group_by_table(runs: Sequence[Run]) -> list[tuple[Table, list[Run]]]:
+    """The tables that runs are cells of, with those runs: one for each directory.
 
-    Args:
-        path: the directory.
-        runs: those that lie in it, with their cells.
+    Cells of several tables may lie in one directory, as those of Table 5 in Table 3's:
+    then it is the table that most of them were made for.
     """
-    fitting = candidates(runs)
-    recorded = [run.table for run in runs if run.table in fitting]
-    if recorded:  # of several, the one that most runs were made for
-        return TABLES[max(dict.fromkeys(recorded), key=recorded.count)]
-    alike = [name for name in fitting if path.name.startswith(name)]
-    if alike:
-        return TABLES[max(alike, key=len)]
-    return TABLES[fitting[0]] if len(fitting) == 1 else None
+    by_folder: dict[pathlib.Path, list[Run]] = {}
+    for run in runs:
+        if run.origin.get("table") in TABLES:
+            by_folder.setdefault(run.path.parents[2], []).append(run)
+    found = []
+    for members in by_folder.values():
+        names = [run.origin["table"] for run in members]
+        found.append((TABLES[max(dict.fromkeys(names), key=names.count)], members))
+    return found
 
 
-def candidates(runs: Sequence[Run]) -> list[str]:
-    """The tables that have the rows and columns of all cells."""
-    cells = [run.cell for run in runs if run.cell is not None]
+def fill_cells(table: Table, runs: Sequence[Run]) -> list[FilledCell]:
+    """Every cell of a table, row by row."""
+    members: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        members.setdefault(run.cell, []).append(run)
     return [
-        name
-        for name, table in TABLES.items()
-        if all(
-            cell.row in table.rows and cell.column in table.columns for cell in cells
-        )
+        _fill_cell(table, row, column, members)
+        for row in table.rows
+        for column in table.columns
     ]
 
 
-def unclear(path: pathlib.Path, runs: Sequence[Run]) -> str:
-    """What to say of a directory that may be one of several tables; else nothing."""
-    fitting = candidates(runs)
-    if len(fitting) < 2 or identify(path, runs) is not None:
-        return ""
-    return (
-        f"The paper's table is left out: the runs in {path.name} may be cells of "
-        f"{', '.join(fitting)}. Give the folder a name that begins with the table's."
-    )
-
-
-def fill(table: Table, runs: Sequence[Run]) -> list[Filled]:
-    """Every cell of a table, row by row."""
-    members: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        if run.cell is not None:
-            members.setdefault((run.cell.row, run.cell.column), []).append(run)
-    filled = []
-    for row in table.rows:
-        reference = members.get((row, REFERENCE), [])
-        for column in table.columns:
-            own = sorted(members.get((row, column), []), key=lambda run: run.seed)
-            filled.append(_fill_cell(table, row, column, own, reference))
-    return filled
-
-
-def sheet(table: Table, filled: Sequence[Filled], remarks: Sequence[str]) -> Sheet:
+def comparison(
+    table: Table, filled: Sequence[FilledCell], remarks: Sequence[str]
+) -> TextTable:
     """The table: for each row the paper's line, ours, and the differences."""
-    by_row: dict[str, list[Filled]] = {}
-    for cell in filled:
-        by_row.setdefault(cell.row, []).append(cell)
     rows: list[tuple[str, ...]] = []
-    for row, cells in by_row.items():
-        label = table.rows[row]
+    for row, label in table.rows.items():
+        cells = [cell for cell in filled if cell.row == row]
         lines = {
-            "paper": [show_paper(cell.paper) for cell in cells],
+            "paper": [cell.paper.text if cell.paper else "" for cell in cells],
             "here": [_show_ours(cell) for cell in cells],
             "here less paper": [_show_differences(cell) for cell in cells],
             f"here less {REFERENCE}": [
@@ -131,84 +104,65 @@ def sheet(table: Table, filled: Sequence[Filled], remarks: Sequence[str]) -> She
         notes.append(
             f"Less {REFERENCE}: paired by seed, with the 95 % t interval of the mean."
         )
-    header = ("network", "", *(table.columns[column] for column in table.columns))
-    return Sheet(table.title, header, tuple(rows), (*notes, *table.notes))
+    header = ("network", "", *table.columns.values())
+    return TextTable(table.title, header, tuple(rows), (*notes, *table.notes))
 
 
-def show_paper(paper: Paper | None) -> str:
-    """`1.90 ± 0.15`, `23.69 / 6.92`, or nothing."""
-    if paper is None:
-        return ""
-    stds = [f" ± {std:.2f}" for std in paper.stds] or [""] * len(paper.errors)
-    pairs = zip(paper.errors, stds, strict=True)
-    return " / ".join(f"{error:.2f}{std}" for error, std in pairs)
+def remarks(table: Table, runs: Sequence[Run]) -> list[str]:
+    """What sets the runs of a table apart from the paper's, a sentence for each row."""
+    found = []
+    for row, label in table.rows.items():
+        members = [run for run in runs if run.cell[0] == row]
+        reasons = sorted({text for run in members for text in changes(run)})
+        if reasons:
+            found.append(f"{PREFIX}, {label}: {', '.join(reasons)}.")
+    return found
+
+
+def changes(run: Run) -> list[str]:
+    """What the command changed in a cell, which then is not the paper's any more."""
+    settings = flatten_dict(run.settings, sep=".")
+    return [
+        f"{key} = {settings[key]}"
+        for key in run.origin["overrides"]
+        if key in settings and changes_numbers(key)
+    ]
 
 
 def _fill_cell(
-    table: Table, row: str, column: str, runs: Sequence[Run], reference: Sequence[Run]
-) -> Filled:
+    table: Table, row: str, column: str, members: dict[tuple[str, str], list[Run]]
+) -> FilledCell:
+    runs = members.get((row, column), [])
     paper = table.paper.get((row, column))
-    count = len(paper.errors) if paper else 1
+    printed = paper.errors if paper else (None,)
     finished = [run for run in runs if run.is_finished]
     ours = tuple(
         statistics.estimate(
             [run.final[name] for run in finished if run.final.get(name) is not None]
         )
-        for name in ERRORS[:count]
+        for name in ERRORS[: len(printed)]
     )
-    is_scaled = any(scaled(table, run) for run in finished)
+    is_changed = any(changes(run) for run in finished)
     differences = tuple(
-        None if own is None or paper is None or is_scaled else own.mean - printed
-        for own, printed in zip(ours, paper.errors if paper else (0.0,), strict=True)
+        None if own is None or error is None or is_changed else own.mean - error
+        for own, error in zip(ours, printed, strict=True)
     )
     paired = None
     if column != REFERENCE:
-        paired = statistics.paired_difference(
-            {run.seed: run.final["test_error"] for run in finished},
-            {r.seed: r.final["test_error"] for r in reference if r.is_finished},
-        )
-    return Filled(row, column, paper, ours, differences, paired, tuple(runs))
+        others = [run for run in members.get((row, REFERENCE), []) if run.is_finished]
+        paired = statistics.paired_difference(_errors(finished), _errors(others))
+    return FilledCell(row, column, paper, ours, differences, paired, tuple(runs))
 
 
-def _show_ours(cell: Filled) -> str:
+def _errors(runs: Sequence[Run]) -> dict[int, float]:
+    return {run.seed: run.final["test_error"] for run in runs}
+
+
+def _show_ours(cell: FilledCell) -> str:
     shown = [statistics.show_estimate(value) for value in cell.ours]
     return " / ".join(shown) if any(shown) else ""
 
 
-def _show_differences(cell: Filled) -> str:
+def _show_differences(cell: FilledCell) -> str:
     shown = [f"{value:+.2f}" for value in cell.differences if value is not None]
     return " / ".join(shown)
-
-
-def remarks(table: Table, runs: Sequence[Run]) -> list[str]:
-    """What sets the runs of a table apart from the paper's, a sentence each.
-
-    Args:
-        table: the table.
-        runs: those in its directory.
-    """
-    found = []
-    for row in table.rows:
-        members = [run for run in runs if run.cell is not None and run.cell.row == row]
-        reasons = sorted({reason for run in members for reason in scaled(table, run)})
-        if reasons:
-            found.append(f"{PREFIX}, {table.rows[row]}: {', '.join(reasons)}.")
-    return found
-
-
-def scaled(table: Table, run: Run) -> list[str]:
-    """Why a run is not that of the paper, and must not be compared with its number."""
-    if run.cell is None:
-        return []
-    reasons = []
-    wanted = DATA.get(table.presets[run.cell.row].split("_")[0])
-    own, size = run.settings["data"]["name"], run.settings["data"]["num_train_images"]
-    if wanted is not None and own.split("/")[0].split(":")[0] != wanted:
-        reasons.append(f"trained on {own}, not on {wanted}")
-    if wanted is not None and size:
-        reasons.append(f"{size} training images")
-    if run.scale != 1:
-        reasons.append(f"epochs and network SCALED by {run.scale:g}")
-    if run.is_shortened:
-        reasons.append(f"stopped at step {run.settings['max_steps']}")
-    return reasons

@@ -15,9 +15,9 @@ class Curves(NamedTuple):
     """One quantity of several runs.
 
     Attributes:
-        x: [T], where all have a value.
-        mean: [T], over the runs, at x.
-        each: for every run its own x and y.
+        x: [T], the places where all runs have a value.
+        mean: [T], the mean of the runs at x.
+        each: the x and y of every run.
     """
 
     x: np.ndarray
@@ -53,11 +53,7 @@ def round_curves(runs: Sequence[Run], name: str) -> Curves:
     """A number of policies.jsonl against controller updates done."""
     each = []
     for run in runs:
-        values = (
-            run.rounds.loss_error
-            if name == "loss_error"
-            else (run.rounds.numbers[name])
-        )
+        values = run.rounds.numbers[name]
         x = np.arange(1, len(values) + 1, dtype=np.float64)
         known = np.isfinite(values)
         each.append((x[known], values[known]))
@@ -98,7 +94,7 @@ def mean_windows(runs: Sequence[Run], name: str) -> Windows:
     """Shares of the rounds, in windows, averaged over the runs with equal weight.
 
     Args:
-        runs: at least one; windows that not all have reached are left out.
+        runs: at least one; windows that some have not reached are left out.
         name: a field of `runs.Rounds` with rows.
     """
     num_epochs = min(run.epochs_done for run in runs)

@@ -2,10 +2,9 @@
 
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from aaa_jax.report import accounts, csv_file, grouping, paper_comparison, result_tables
+from aaa_jax.report import costs, csv_file, grouping, paper_comparison, result_tables
 from aaa_jax.report.figures import (
     comparisons,
     curves,
@@ -18,10 +17,10 @@ from aaa_jax.report.figures import (
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family
 from aaa_jax.report.html_page import Section, render
-from aaa_jax.report.result_tables import Sheet
-from aaa_jax.report.runs import ReportError, Run, grouped_by_table, read_runs
+from aaa_jax.report.runs import ReportError, Run, read_runs
+from aaa_jax.report.text_table import TextTable, to_markdown
 from aaa_jax.search import collapse
-from aaa_jax.workdir.atomic_files import write_whole
+from aaa_jax.workdir import atomic_files
 
 CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look
 
@@ -59,23 +58,22 @@ def write_report(
     data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
     title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
     remarks = [*([note] if note else []), *_warnings(runs)]
-    for path, members in grouped_by_table(runs).items():
-        if said := paper_comparison.unclear(path, members):
-            remarks.append(said)
-            print(f"report: {said}", file=sys.stderr)
-    page = render(title, _lead(runs), remarks, sections)
-    markdown = _markdown(title, [*remarks, *_lead(runs)], sections)
-    drawn = [part for s in sections for part in s.parts if isinstance(part, Picture)]
+    lead = [_lead(runs)]
+    files = {
+        "results.md": _markdown(title, [*remarks, *lead], sections).encode(),
+        "results.csv": numbers.encode(),
+        "report.html": render(title, lead, remarks, sections).encode(),
+    }
+    for picture in (part for s in sections for part in s.parts):
+        if isinstance(picture, Picture):
+            files[f"figures/{picture.name}.png"] = picture.png
+            if picture.svg is not None:
+                files[f"figures/{picture.name}.svg"] = picture.svg
     folder = pathlib.Path(output).expanduser()
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for picture in drawn:
-            write_whole(folder / "figures" / f"{picture.name}.png", picture.png)
-            if picture.svg is not None:
-                write_whole(folder / "figures" / f"{picture.name}.svg", picture.svg)
-        write_whole(folder / "results.md", markdown.encode())
-        write_whole(folder / "results.csv", numbers.encode())
-        write_whole(folder / "report.html", page.encode())
+        for name, content in files.items():
+            atomic_files.write_whole(folder / name, content)
     except OSError as error:
         raise ReportError(
             f"cannot write the report to {folder}: {error.strerror or error}; choose "
@@ -89,33 +87,32 @@ def _tables(
 ) -> tuple[list[Section], str]:
     """Sections for the paper's tables and for each family's results, and the CSV."""
     sections, lines = [], []
-    for path, members in grouped_by_table(runs).items():
-        table = paper_comparison.identify(path, members)
-        if table is None:
-            continue
-        filled = paper_comparison.fill(table, members)
-        lines += csv_file.table_records(table, filled)
-        found = paper_comparison.sheet(
-            table, filled, paper_comparison.remarks(table, members)
-        )
-        costs = accounts.cost_sheet(table, members)
-        parts = (found,) if costs is None else (found, costs)
-        sections.append(Section(table.title, parts))
+    for table, members in paper_comparison.group_by_table(runs):
+        filled = paper_comparison.fill_cells(table, members)
+        lines += csv_file.table_lines(table, filled)
+        remarks = paper_comparison.remarks(table, members)
+        parts = [paper_comparison.comparison(table, filled, remarks)]
+        of_table_5: dict[str, list[costs.RunCost]] = {}
+        for run in members:
+            if run.is_finished and run.cost is not None and run.cell[0] == costs.ROW:
+                of_table_5.setdefault(run.cell[1], []).append(run.cost)
+        found = costs.cost_table(of_table_5)
+        sections.append(Section(table.title, (*parts, *([found] if found else []))))
     results = tuple(result_tables.results(family) for family in families)
     sections.append(Section("Results", results))
     for family in families:
-        lines += csv_file.family_records(family)
-    return sections, result_tables.to_csv(csv_file.HEADER, lines)
+        lines += csv_file.family_lines(family)
+    return sections, csv_file.to_csv(lines)
 
 
 def _family_section(family: Family, epochs: Sequence[int]) -> Section:
     """The figures of a family, and its table of states."""
-    parts: list[Sheet | Picture | None] = [
+    parts: list[TextTable | Picture | None] = [
         curves.loss_and_error(family),
         comparisons.error_by_policies(family),
         *comparisons.error_against_m(family),
         efficiency.relative_to_autoaugment(family),
-        result_tables.collapse(family),
+        result_tables.controllers(family),
     ]
     for group in family.groups:
         parts.append(health.health(family, group))
@@ -128,7 +125,7 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
     return Section(family.title, tuple(part for part in parts if part is not None))
 
 
-def _lead(runs: Sequence[Run]) -> list[str]:
+def _lead(runs: Sequence[Run]) -> str:
     finished = [run for run in runs if run.is_finished]
     states = [health.state_at_end(run) for run in finished if run.is_learned]
     lead = (
@@ -139,28 +136,29 @@ def _lead(runs: Sequence[Run]) -> list[str]:
     if states:
         counts = [f"{states.count(s)} {s}" for s in collapse.STATES if s in states]
         lead += f" State of the controller at the end: {', '.join(counts)}."
-    return [lead]
+    return lead
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     """What must be said of the runs before their numbers are read."""
-    open_runs = [
-        f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
-        for run in runs
-        if not run.is_finished
-    ]
     warnings = []
-    if open_runs:
-        warnings.append(f"Not finished, and in no mean: {', '.join(open_runs)}.")
-    scaled = [run.name for run in runs if run.scale != 1]
-    if scaled:
-        warnings.append(
-            f"SCALED, fewer epochs and smaller networks than the presets': "
-            f"{', '.join(scaled)}."
-        )
-    short = [run.name for run in runs if run.is_shortened]
-    if short:
-        warnings.append(f"Shortened by max_steps: {', '.join(short)}.")
+    for what, names in (
+        (
+            "Not finished, and in no mean",
+            [
+                f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
+                for run in runs
+                if not run.is_finished
+            ],
+        ),
+        (
+            "SCALED, fewer epochs and smaller networks than the presets'",
+            [run.name for run in runs if run.scale != 1],
+        ),
+        ("Shortened by max_steps", [run.name for run in runs if run.is_shortened]),
+    ):
+        if names:
+            warnings.append(f"{what}: {', '.join(names)}.")
     return warnings + grouping.other_data(runs)
 
 
@@ -172,8 +170,8 @@ def _markdown(
     for section in sections:
         texts.append(f"## {section.title}")
         for part in section.parts:
-            if isinstance(part, Sheet):
-                texts.append(result_tables.to_markdown(part).rstrip())
+            if isinstance(part, TextTable):
+                texts.append(to_markdown(part))
                 continue
             words = part.alternative.replace("[", "(").replace("]", ")")
             texts.append(f"### {part.title}")

@@ -12,8 +12,13 @@ from aaa_jax.report import csv_file, grouping, runs, write_report
 from aaa_jax.report.__main__ import main
 from aaa_jax.report.figures import curves, shares
 from aaa_jax.report.html_page import Section, render
-from aaa_jax.report.result_tables import Sheet, to_csv, to_markdown
-from tests.support.run_folders import write_corruption, write_probe, write_run
+from aaa_jax.report.text_table import TextTable, to_markdown
+from tests.support.run_folders import (
+    write_cell,
+    write_corruption,
+    write_probe,
+    write_run,
+)
 
 VOID = {"meta", "img", "br"}
 NOTE = 'a copy as JPEG, <i>not</i> the "original" & so on'
@@ -44,14 +49,14 @@ class Checker(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A table's directory with every kind of result, one run of it not finished."""
-    path = tmp_path_factory.mktemp("runs") / "table4_digits"
+    path = tmp_path_factory.mktemp("runs") / "mine"
+    table = (path, "table4_digits", "digits")
     for column, finals in {"random": (9.0, 8.0), "ours": (7.5, 7.0)}.items():
         for seed, final in enumerate(finals):
-            run = path / "digits" / column / f"seed{seed}"
-            write_run(run, column, seed=seed, errors=(60.0, final))
+            run = write_cell(*table, column, seed=seed, errors=(60.0, final))
             write_corruption(run, {"fog": [20.0] * 5, "jpeg_compression": [9.0] * 5})
     write_probe(path / "digits" / "ours" / "seed0", np.full((16, 10), 0.25).tolist())
-    write_run(path / "digits" / "ours" / "seed2", seed=2, errors=(60.0,), epochs=2)
+    write_cell(*table, "ours", seed=2, errors=(60.0,), epochs=2)
     return path
 
 
@@ -149,11 +154,11 @@ def test_tables_are_written_as_markdown_and_csv(output):
 
 
 def test_text_is_escaped_where_it_would_be_markup():
-    sheet = Sheet("a | b <c>", ("one|two", "<b>"), (("x|y", "&"),), ("<script>",))
-    assert "| x\\|y | & |" in to_markdown(sheet)
-    page = render("<t>", ["<l>"], ["<r>"], [Section("<s>", (sheet,))])
+    table = TextTable("a | b <c>", ("one|two", "<b>"), (("x|y", "&"),), ("<script>",))
+    assert "| x\\|y | & |" in to_markdown(table)
+    page = render("<t>", ["<l>"], ["<r>"], [Section("<s>", (table,))])
     assert not re.search("<(t|l|r|s|c|b|script)>", page)
-    assert to_csv(("a",), (("x,y",),)) == 'a\n"x,y"\n'
+    assert csv_file.to_csv([("x,y",)]).endswith('\n"x,y"\n')
 
 
 def test_a_run_without_a_finished_epoch_is_reported_as_such(tmp_path):

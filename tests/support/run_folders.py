@@ -1,19 +1,50 @@
-"""Small run directories, written in the format of a run without running anything."""
+"""Small run directories, in the format of a run, without running anything."""
 
 import json
+import pathlib
+import shutil
 
 import numpy as np
 
 from aaa_jax.augment import ops, policies, policy_json
+from aaa_jax.experiments.paper_tables import TABLES
 from configs import digits
 
+EARLIER_RUN = pathlib.Path(__file__).parent / "earlier_run.tar.xz"
 STEPS_PER_EPOCH = 6
 ROUNDS_PER_EPOCH = 2
 RESTS = {"num_images": 50, "version": 1}
 
 
+def unpack_earlier_run(folder):
+    """A cell of `table4_digits` as commit 7c0c0c0 wrote it, ended by max_steps = 4.
+
+    A tiny Shake-Shake and a controller of 4 units; of 6 steps without max_steps.
+    `went_on.jsonl` beside it is the line that the same commit wrote for the last epoch
+    when it went on to the end.
+    """
+    shutil.unpack_archive(EARLIER_RUN, folder, filter="data")
+    return folder / "table4_digits" / "digits" / "ours" / "seed0"
+
+
+def write_cell(folder, table, row, column, *, seed=0, **more):
+    """A run of a table's cell, in the directory of the table."""
+    cell = {"table": table, "row": row, "column": column}
+    path = folder / row / column / f"seed{seed}"
+    argument = TABLES[table].arguments[column]
+    return write_run(path, argument, seed=seed, cell=cell, **more)
+
+
 def write_run(
-    path, argument="ours", *, seed=0, errors=(50.0, 9.0), epochs=None, override=()
+    path,
+    argument="ours",
+    *,
+    seed=0,
+    errors=(50.0, 9.0),
+    epochs=None,
+    override=(),
+    cell=None,
+    data=None,
 ):
     """A run of which an epoch is done for each error; None: it was not tested then.
 
@@ -28,6 +59,12 @@ def write_run(
             config.update_from_flattened_dict({key: value})
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config.to_dict()))
+    overrides = [key for key, _ in override]
+    origin = {"preset": "digits", "argument": argument, "overrides": overrides}
+    facts = {"origin": origin | (cell or {}), "data": data or {}, "device": "cpu"}
+    facts["steps_per_epoch"] = STEPS_PER_EPOCH
+    facts["total_steps"] = STEPS_PER_EPOCH * config.epochs
+    (path / "run.json").write_text(json.dumps(facts))
     learned = config.policies.source == "adversarial"
     metrics, timing, rounds = [], [], []
     random = np.random.RandomState(seed)

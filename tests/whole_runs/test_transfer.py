@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax.experiments import build, costs
+from aaa_jax.experiments import build
+from aaa_jax.report.runs import read_runs
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory, snapshots
 from configs import cifar10_wrn28x10, digits, imagenet_r50
@@ -53,7 +54,8 @@ def test_a_learned_run_keeps_its_controller_at_every_epochs_end(source_run):
 def test_the_search_is_timed_as_a_part_of_the_training(source_run):
     for line in run_directory.read_lines(source_run, "timing"):
         assert 0 < line["controller_seconds"] < 60
-    cost = costs.device_hours(source_run)
+    [run] = read_runs([source_run])
+    cost = run.cost
     assert cost.search_hours > 0
     assert cost.timed_steps == cost.steps == 20
 

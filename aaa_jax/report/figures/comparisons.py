@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
@@ -38,16 +37,17 @@ def error_by_policies(family: Family) -> Picture | None:
     with style.drawing():
         height = 1.3 + 0.5 * len(groups)
         figure, axes = style.new_figure(1, 2, width=10, height=height, sharey=True)
+        left, right = axes[0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
-            _draw_errors(axes[0, 0], place, group, look)
-            _draw_difference(axes[0, 1], place, differences[place], look)
-        axes[0, 0].set_yticks(range(len(groups)), names)
-        axes[0, 0].set_ylim(len(groups) - 0.5, -0.5)
-        axes[0, 0].set_xlim(left=0)
-        axes[0, 1].axvline(0, color=style.INK, linewidth=1)
-        style.label_axes(axes[0, 0], title="Final test error", x="test error (%)", y="")
+            _draw_errors(left, place, group, look)
+            _draw_difference(right, place, differences[place], look)
+        left.set_yticks(range(len(groups)), names)
+        left.set_ylim(len(groups) - 0.5, -0.5)
+        left.set_xlim(left=0)
+        right.axvline(0, color=style.INK, linewidth=1)
+        style.label_axes(left, title="Final test error", x="test error (%)", y="")
         style.label_axes(
-            axes[0, 1],
+            right,
             title=f"Less that of {REFERENCE}, paired by seed",
             x="difference (percentage points; left: better)",
             y="",
@@ -89,45 +89,21 @@ def error_against_m(family: Family) -> list[Picture]:
 
 
 def _draw_errors(axis: Axes, place: int, group: Group, look: Look) -> None:
+    """Each run as an open mark, and their mean with its spread a little above."""
     errors = list(group.final("test_error").values())
-    below = np.full(len(errors), place + 0.2)
-    axis.plot(
-        errors,
-        below,
-        linestyle="",
-        marker=look.marker,
-        markersize=5,
-        markerfacecolor="none",
-        color=look.color,
-    )
+    axis.plot(errors, [place + 0.2] * len(errors), **style.open_marks(look, 5))
     found = statistics.estimate(errors)
     if found is not None:
-        axis.errorbar(
-            found.mean,
-            place - 0.12,
-            xerr=found.std or 0,
-            marker=look.marker,
-            markersize=6,
-            color=look.color,
-            capsize=4,
-        )
+        spread = found.std or 0
+        axis.errorbar(found.mean, place - 0.12, xerr=spread, **style.mean_mark(look))
 
 
 def _draw_difference(
     axis: Axes, place: int, found: statistics.Difference | None, look: Look
 ) -> None:
-    if found is None:
-        return
-    half = 0.0 if found.high is None else found.high - found.mean
-    axis.errorbar(
-        found.mean,
-        place,
-        xerr=half,
-        marker=look.marker,
-        markersize=6,
-        color=look.color,
-        capsize=4,
-    )
+    if found is not None:
+        half = 0.0 if found.high is None else found.high - found.mean
+        axis.errorbar(found.mean, place, xerr=half, **style.mean_mark(look))
 
 
 def _draw_error_against_m(
@@ -138,8 +114,11 @@ def _draw_error_against_m(
     with style.drawing():
         figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
         axis = axes[0, 0]
-        look = style.LOOKS.get(method, style.SPARE_LOOKS[0])
-        _draw_each_error(axis, groups, look)
+        [look] = style.looks([method])
+        for group in groups:
+            errors = list(group.final("test_error").values())
+            x = [group.num_policies] * len(errors)
+            axis.plot(x, errors, alpha=0.7, **style.open_marks(look, 4))
         axis.errorbar(
             [m for m, _ in known],
             [value.mean for _, value in known],
@@ -174,19 +153,4 @@ def _draw_error_against_m(
             ),
             alternative="Test error in percent against M: "
             + "; ".join(f"M = {m}: {statistics.show_estimate(v)}" for m, v in known),
-        )
-
-
-def _draw_each_error(axis: Axes, groups: Sequence[Group], look: Look) -> None:
-    for group in groups:
-        errors = list(group.final("test_error").values())
-        axis.plot(
-            [group.num_policies] * len(errors),
-            errors,
-            linestyle="",
-            marker=look.marker,
-            markersize=4,
-            markerfacecolor="none",
-            color=look.color,
-            alpha=0.7,
         )

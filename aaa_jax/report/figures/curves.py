@@ -25,14 +25,11 @@ def loss_and_error(family: Family) -> Picture | None:
     with style.drawing():
         figure, axes = style.new_figure(1, 2, width=10, height=4.6)
         for axis, (name, title, unit) in zip(axes[0], panels, strict=True):
-            shown = [
-                _draw_group(axis, g, look, name)
-                for g, look in zip(groups, chosen, strict=True)
-            ]
-            values = np.concatenate(shown)
+            for group, look in zip(groups, chosen, strict=True):
+                _draw_group(axis, group, look, name)
             style.label_axes(axis, title=title, x="epochs done", y=unit)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _logarithmic(axis, values)
+            _make_logarithmic(axis)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=min(3, len(labels))
@@ -59,8 +56,8 @@ def loss_and_error(family: Family) -> Picture | None:
         )
 
 
-def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> np.ndarray:
-    """One quantity of a group; returns all values drawn."""
+def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> None:
+    """One quantity of a group."""
     finished = series.metric_curves(group.finished, name)
     running = series.metric_curves(group.unfinished, name)
     label = f"{group.label} ({seeds_in_words(group.finished)}"
@@ -79,11 +76,11 @@ def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> np.ndarray:
         marker=look.marker if len(finished.x) == 1 else "",
         label=label,
     )
-    return np.concatenate([np.zeros(0), *(y for _, y in finished.each + running.each)])
 
 
-def _logarithmic(axis: Axes, values: np.ndarray) -> None:
-    """A logarithmic axis with plain numbers, where the values spread that wide."""
+def _make_logarithmic(axis: Axes) -> None:
+    """Makes the axis logarithmic, with plain numbers, where values spread that wide."""
+    values = np.concatenate([np.zeros(0), *(line.get_ydata() for line in axis.lines)])
     if not len(values) or values.min() <= 0 or values.max() < LOG_FROM * values.min():
         axis.set_ylim(bottom=0)
         return

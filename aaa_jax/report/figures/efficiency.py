@@ -1,56 +1,46 @@
 """What runs cost, and Figure 4: accuracy and efficiency relative to AutoAugment."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from aaa_jax.experiments import paper_tables
 from aaa_jax.report import statistics
+from aaa_jax.report.costs import ROW
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.comparisons import final_error
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
 from aaa_jax.report.runs import Run
 
-ROW = "resnet50"  # of Tables 3 and 5
 MEASURES = ("accuracy", "computing efficiency", "time efficiency")
 
 
 def device_hours(group: Group) -> statistics.Estimate | None:
     """Device hours of training and search, over the finished runs that were timed."""
-    hours = [run.device_hours for run in timed_runs(group)]
-    return statistics.estimate([value for value in hours if value is not None])
-
-
-def wall_hours(group: Group) -> statistics.Estimate | None:
-    """Hours of both by the clock, over the finished runs that were timed."""
-    hours = [run.hours for run in timed_runs(group)]
-    return statistics.estimate([value for value in hours if value is not None])
+    costs = [run.cost for run in group.finished if run.cost]
+    return statistics.estimate([cost.device_hours for cost in costs])
 
 
 def timed_runs(group: Group) -> list[Run]:
     """The finished runs of which it is known how long they took."""
-    return [run for run in group.finished if run.device_hours is not None]
+    return [run for run in group.finished if run.cost]
 
 
 def relative_efficiency(ours: Group, other: Group) -> tuple[float, ...] | None:
     """`MEASURES` of a group over another's; None where either was not measured.
 
-    Accuracy is 100 % less the error; efficiency one over device hours, or hours.
+    Accuracy is 100 % less the error; efficiency one over device hours, or days.
     """
+    costs = [
+        [run.cost for run in timed_runs(group) if run.cost] for group in (ours, other)
+    ]
     errors = final_error(ours), final_error(other)
-    devices = device_hours(ours), device_hours(other)
-    walls = wall_hours(ours), wall_hours(other)
-    ratios = []
-    for (own, its), of_error in ((errors, True), (devices, False), (walls, False)):
-        if own is None or its is None:
-            return None
-        if of_error:
-            ratios.append((100 - own.mean) / (100 - its.mean))
-        else:
-            ratios.append(its.mean / own.mean)
-    return tuple(ratios)
+    if not all(costs) or errors[0] is None or errors[1] is None:
+        return None
+    hours = [np.mean([cost.device_hours for cost in each]) for each in costs]
+    days = [np.mean([cost.days for cost in each]) for each in costs]
+    accuracy = (100 - errors[0].mean) / (100 - errors[1].mean)
+    return accuracy, float(hours[1] / hours[0]), float(days[1] / days[0])
 
 
 def paper_efficiency() -> tuple[float, ...]:
@@ -74,14 +64,10 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
     here = relative_efficiency(ours, other) if ours and other else None
     if here is None or ours is None or other is None:
         return None
+    paper = "paper, ResNet-50 on ImageNet, with AutoAugment's search"
     bars = (
         ("here, without AutoAugment's search", here, style.BLUE, ""),
-        (
-            "paper, ResNet-50 on ImageNet, with AutoAugment's search",
-            paper_efficiency(),
-            "#bbbbbb",
-            "////",
-        ),
+        (paper, paper_efficiency(), "#bbbbbb", "////"),
     )
     with style.drawing():
         figure, axes = style.new_figure(1, 1, width=7, height=4.2)
@@ -104,6 +90,7 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
         style.label_axes(
             axis, title="", x="", y="ours / AutoAugment (ratio, logarithmic)"
         )
+        ratios = [f"{n} {v:.3g}" for n, v in zip(MEASURES, here, strict=True)]
         return style.finish(
             figure,
             name=f"{family.prefix}efficiency",
@@ -117,10 +104,5 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
                 "published policy was not run here and is not counted; the paper's "
                 "bars count it."
             ),
-            alternative=_in_words(here),
+            alternative=f"Ratios measured here: {', '.join(ratios)}",
         )
-
-
-def _in_words(values: Sequence[float]) -> str:
-    pairs = zip(MEASURES, values, strict=True)
-    return "Ratios measured here: " + ", ".join(f"{n} {v:.3g}" for n, v in pairs)

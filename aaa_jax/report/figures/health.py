@@ -1,6 +1,7 @@
 """Whether the controller collapses: its diagnostics over the updates, its states."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,19 +32,14 @@ def health(family: Family, group: Group) -> Picture | None:
         _draw_states(axes[0, 1], runs)
         _draw_spread(axes[1, 0], runs)
         _draw_correlation(axes[1, 1], runs)
-        _draw(axes[2, 0], runs, "kl", BLUE, "-", "KL")
+        _draw(axes[2, 0], runs, "kl", label="KL")
         axes[2, 0].set_yscale("log")
-        style.label_axes(
-            axes[2, 0],
-            title="KL of successive controllers",
-            x=UPDATES,
-            y="KL (nats)",
-        )
-        _draw(axes[2, 1], runs, "gradient_norm", BLUE, "-", "norm")
+        title = "KL of successive controllers"
+        style.label_axes(axes[2, 0], title=title, x=UPDATES, y="KL (nats)")
+        _draw(axes[2, 1], runs, "gradient_norm", label="norm")
         axes[2, 1].set_ylim(bottom=0)
-        style.label_axes(
-            axes[2, 1], title="Gradient of the controller", x=UPDATES, y="global norm"
-        )
+        title = "Gradient of the controller"
+        style.label_axes(axes[2, 1], title=title, x=UPDATES, y="global norm")
         finished = [run for run in runs if run.is_finished]
         open_runs = len(runs) - len(finished)
         note = f", and {open_runs} unfinished (dotted, not in the mean)"
@@ -78,8 +74,8 @@ def first_update(run: Run, states: Sequence[str]) -> int | None:
 
 
 def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
-    _draw(axis, runs, "op_entropy", BLUE, "-", "op type heads")
-    _draw(axis, runs, "magnitude_entropy", ORANGE, "--", "magnitude heads")
+    _draw(axis, runs, "op_entropy", label="op type heads")
+    _draw(axis, runs, "magnitude_entropy", ORANGE, "--", label="magnitude heads")
     for level, name in ((0.5, "narrowing"), (0.3, "collapsed")):
         axis.axhline(level, color=style.INK, linewidth=0.8, linestyle=":")
         axis.annotate(
@@ -100,17 +96,18 @@ def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
 
 def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     """One strip per run, coloured by its state."""
+    looks: dict[str, dict[str, Any]] = {
+        state: {
+            "facecolor": style.STATE_COLORS[state],
+            "hatch": style.STATE_HATCHES[state],
+            "edgecolor": style.INK,
+        }
+        for state in collapse.STATES
+    }
     for place, run in enumerate(runs):
-        for state in collapse.STATES:
+        for state, look in looks.items():
             spans = _spans(run.rounds.states, state)
-            axis.broken_barh(
-                spans,
-                (place - 0.38, 0.76),
-                facecolor=style.STATE_COLORS[state],
-                hatch=style.STATE_HATCHES[state],
-                edgecolor=style.INK,
-                linewidth=0.4,
-            )
+            axis.broken_barh(spans, (place - 0.38, 0.76), linewidth=0.4, **look)
     names = [
         f"seed {run.seed}{'' if run.is_finished else ' (unfinished)'}" for run in runs
     ]
@@ -119,15 +116,7 @@ def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     axis.set_xlim(0, max(len(run.rounds.states) for run in runs))
     axis.grid(visible=False)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    patches = [
-        Patch(
-            facecolor=style.STATE_COLORS[state],
-            hatch=style.STATE_HATCHES[state],
-            edgecolor=style.INK,
-            label=state,
-        )
-        for state in collapse.STATES
-    ]
+    patches = [Patch(label=state, **look) for state, look in looks.items()]
     axis.legend(
         handles=patches, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=len(patches)
     )
@@ -135,42 +124,33 @@ def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
 
 
 def _draw_spread(axis: Axes, runs: Sequence[Run]) -> None:
-    _draw(
-        axis, runs, "loss_spread", BLUE, "-", "standard deviation over the M policies"
-    )
-    _draw(
-        axis,
-        runs,
-        "loss_error",
-        ORANGE,
-        "--",
-        r"standard error of one $\hat{L}_m$ (r.m.s.)",
-    )
+    _draw(axis, runs, "loss_spread", label="standard deviation over the M policies")
+    error = r"standard error of one $\hat{L}_m$ (r.m.s.)"
+    _draw(axis, runs, "loss_error", ORANGE, "--", label=error)
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
     axis.legend(loc="upper left")
-    style.label_axes(
-        axis,
-        title=r"Spread of the losses $\hat{L}_m$",
-        x=UPDATES,
-        y="cross-entropy (nats)",
-    )
+    title = r"Spread of the losses $\hat{L}_m$"
+    style.label_axes(axis, title=title, x=UPDATES, y="cross-entropy (nats)")
 
 
 def _draw_correlation(axis: Axes, runs: Sequence[Run]) -> None:
-    _draw(axis, runs, "loss_log_prob_correlation", BLUE, "-", "")
+    _draw(axis, runs, "loss_log_prob_correlation")
     axis.axhline(0, color=style.INK, linewidth=0.8)
     axis.set_ylim(-1.05, 1.05)
-    style.label_axes(
-        axis,
-        title="Does it prefer what is hard?",
-        x=UPDATES,
-        y=r"correlation of $\hat{L}_m$ with $\log\,p_m$",
-    )
+    what = r"correlation of $\hat{L}_m$ with $\log\,p_m$"
+    style.label_axes(axis, title="Does it prefer what is hard?", x=UPDATES, y=what)
 
 
 def _draw(
-    axis: Axes, runs: Sequence[Run], name: str, color: str, line: str, label: str
+    axis: Axes,
+    runs: Sequence[Run],
+    name: str,
+    color: str = BLUE,
+    line: str = "-",
+    *,
+    label: str = "",
 ) -> None:
+    """A number of the rounds: runs thin, their mean thick, unfinished runs dotted."""
     finished = [run for run in runs if run.is_finished]
     others = [run for run in runs if not run.is_finished]
     found = series.round_curves(finished, name)

@@ -10,31 +10,18 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import policy_json
-from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.data.tfds_folder import data_folder, find_prepared
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, slug
-from aaa_jax.report.runs import Run, steps_per_epoch
+from aaa_jax.report.runs import Run
 from aaa_jax.workdir import run_directory
 
 NUM_IMAGES = 5
 SIDE = 96  # pixels of a picture on the sheet
 PHOTOGRAPH_SIZE = 224  # where a dataset does not fix a size
-
-
-class Images(NamedTuple):
-    """Pictures to draw on.
-
-    Attributes:
-        pixels: uint8 [N, H, W, 3].
-        origin: in words.
-    """
-
-    pixels: np.ndarray
-    origin: str
 
 
 class Sample(NamedTuple):
@@ -67,12 +54,13 @@ def sampled_policies(
     samples = _samples(run, chosen)
     if not samples:
         return None
-    images = example_images(run.settings)
+    images, origin = example_images(run.settings)
     first = samples[0].saved
+    parts = [sample.saved.policies for sample in samples]
     sheet = draw_contact_sheet(
         jax.random.key(0),
-        jnp.asarray(images.pixels),
-        _join([sample.saved.policies for sample in samples]),
+        jnp.asarray(images),
+        jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts),
         ranges=first.ranges,
         fill=first.fill,
         names=[sample.name for sample in samples],
@@ -87,7 +75,7 @@ def sampled_policies(
             f"{run.settings['epochs']}, the policies with the highest and the lowest "
             "loss L̂_m among the M of that update. Left: the five sub-policies, op and "
             "magnitude (0 to 9); under each picture the sub-policy that made it. "
-            f"Images: {images.origin}, without crop, flip and the fixed Cutout."
+            f"Images: {origin}, without crop, flip and the fixed Cutout."
         ),
         alternative="Pictures under sampled policies. "
         + " ".join(f"{sample.name}: {_in_words(sample.saved)}." for sample in samples),
@@ -98,49 +86,44 @@ def sampled_policies(
 
 def choose_epochs(wanted: Sequence[int], num_epochs: int) -> list[int]:
     """The epochs to show, ascending: those wanted that exist, or four over the run."""
-    if wanted:
-        return sorted({epoch for epoch in wanted if 1 <= epoch <= num_epochs})
-    quarters = {1, num_epochs // 4, num_epochs // 2, num_epochs}
-    return sorted(epoch for epoch in quarters if epoch >= 1)
+    quarters = (1, num_epochs // 4, num_epochs // 2, num_epochs)
+    return sorted({e for e in wanted or quarters if 1 <= e <= num_epochs})
 
 
-def example_images(settings: Mapping[str, Any]) -> Images:
+def example_images(settings: Mapping[str, Any]) -> tuple[np.ndarray, str]:
     """Test images of the run's dataset, if it is on this machine; else what is at hand.
 
     Args:
         settings: config.json of a run.
+
+    Returns:
+        uint8 [N, H, W, 3], and what they are in words.
     """
     name, place = settings["data"]["name"], settings["data"]["dir"] or None
     try:
         if find_prepared(name, data_folder(place)) is not None:
             split = f"{data.describe(name, data_dir=place).test_split}[:{NUM_IMAGES}]"
             found = data.load(name, split, data_dir=place).images
-            return Images(found, f"the first test images of {name}")
+            return found, f"the first test images of {name}"
     except data.DatasetError:
         pass  # damaged, or of many sizes: another picture serves as well
     if name == "digits":
-        return Images(_digits(), "the first digits of scikit-learn's set")
+        return _digits(), "the first digits of scikit-learn's set"
     size = data.DATASETS[name].image_size if name in data.DATASETS else 0
-    return Images(
-        _photographs(size or PHOTOGRAPH_SIZE),
-        f"photographs that come with scikit-learn ({name} is not on this machine)",
-    )
+    origin = f"photographs that come with scikit-learn ({name} is not on this machine)"
+    return _photographs(size or PHOTOGRAPH_SIZE), origin
 
 
 def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
-    """Of the last round of each epoch, the policies of highest and lowest loss."""
-    per_epoch = steps_per_epoch(run.metrics)
+    """The policies of highest and lowest loss in the last round of each epoch."""
     found: dict[int, dict[str, Any]] = {}
     for line in run_directory.read_lines(run.path, "policies"):
-        if "policies" in line and "losses" in line and per_epoch:
-            found[-(-line["step"] // per_epoch)] = line
+        if "policies" in line and "losses" in line:
+            found[-(-line["step"] // run.facts["steps_per_epoch"])] = line
     samples = []
-    for epoch in epochs:
-        if epoch not in found:
-            continue
-        line = found[epoch]
-        saved = policy_json.from_json(line)
-        losses = np.array(line["losses"], np.float64)
+    for epoch in (epoch for epoch in epochs if epoch in found):
+        saved = policy_json.from_json(found[epoch])
+        losses = np.array(found[epoch]["losses"], np.float64)
         ranks = {"highest": int(np.argmax(losses)), "lowest": int(np.argmin(losses))}
         if len(losses) == 1:
             ranks = {"only": 0}
@@ -149,15 +132,6 @@ def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
             name = f"Epoch {epoch}: {rank} loss, {losses[place]:.2f} nats"
             samples.append(Sample(name, saved._replace(policies=one)))
     return samples
-
-
-def _join(parts: Sequence[Policies]) -> Policies:
-    """Policies one after the other; all of one run, hence of one shape."""
-    return Policies(
-        ops=jnp.concatenate([part.ops for part in parts]),
-        magnitudes=jnp.concatenate([part.magnitudes for part in parts]),
-        probs=jnp.concatenate([part.probs for part in parts]),
-    )
 
 
 def _in_words(saved: SavedPolicies) -> str:
@@ -185,7 +159,7 @@ def _photographs(size: int) -> np.ndarray:
     for number in range(NUM_IMAGES):
         whole = load_sample_images().images[number % 2]
         side = min(whole.shape[:2])
-        offset = (whole.shape[1] - side) * (number // 2) // max(NUM_IMAGES // 2, 1)
+        offset = (whole.shape[1] - side) * (number // 2) // (NUM_IMAGES // 2)
         square = whole[:side, offset : offset + side]
         squares.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
     return np.stack(squares)

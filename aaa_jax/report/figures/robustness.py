@@ -15,8 +15,8 @@ from aaa_jax.report.runs import ReportError, Run
 SEVERITIES = 5
 
 
-class Tested(NamedTuple):
-    """What of a family's corruption.json files can be averaged.
+class ComparableCorruptions(NamedTuple):
+    """The results of a family's corruption.json files that can be averaged.
 
     Attributes:
         names: the corruptions that all of them have, applied at the same size.
@@ -30,19 +30,20 @@ class Tested(NamedTuple):
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
 
-    def of(self, group: Group) -> list[Run]:
-        """Those of a group."""
+    def runs_of(self, group: Group) -> list[Run]:
+        """The used runs of a group."""
         return [run for run in group.finished if run in self.runs]
 
 
-def tested(family: Family) -> Tested | None:
-    """Measurements that are alike: one number of images, corruptions that all have.
+def comparable_corruptions(family: Family) -> ComparableCorruptions | None:
+    """The corruptions that all finished runs were tested under alike.
 
-    Used are those of finished runs, after their last step, on as many images as most
-    have (the most, of equally many). None where there is none.
+    Only files are used that were measured after the last step, and on as many images as
+    most files (on the larger number of images where two are equally common). None where
+    there is none.
     """
     finished = [run for group in family.groups for run in group.finished]
-    runs, notes = _alike(finished, "corruption")
+    runs, notes = _measured_alike(finished, "corruption")
     if not runs:
         return None
     found = [_corruption(run) for run in runs]
@@ -54,16 +55,45 @@ def tested(family: Family) -> Tested | None:
         if all(name in record["errors"] for record in found)
         and len({side.get(name) for side in sides}) == 1
     )
-    lost = [name for name in some if name not in names]
+    if not names:
+        return None
+    lost = ", ".join(name for name in some if name not in names)
     if lost:
-        notes.append(f"Not measured alike in all runs, and left out: {_words(lost)}.")
+        notes.append(f"Not measured alike in all runs, and left out: {lost}.")
     never = {name for record in found for name in record.get("left_out") or {}}
     never -= some.keys()
     if never:
-        notes.append(f"Not measured: {_words(sorted(never))}.")
-    if not names:
+        notes.append(f"Not measured: {', '.join(sorted(never))}.")
+    num_images = int(found[0]["num_images"])
+    return ComparableCorruptions(names, num_images, tuple(runs), tuple(notes))
+
+
+def corruption_errors(family: Family, group: Group) -> dict[int, float]:
+    """Seed -> mean corruption error in percent, over what all of the family have."""
+    found = comparable_corruptions(family)
+    if found is None:
+        return {}
+    return {
+        run.seed: float(np.mean([_corruption(run)["errors"][n] for n in found.names]))
+        for run in found.runs_of(group)
+    }
+
+
+def mean_corruption_error(family: Family, group: Group) -> statistics.Estimate | None:
+    """Mean corruption error in percent over the runs that have one."""
+    return statistics.estimate(list(corruption_errors(family, group).values()))
+
+
+def corruption_to_reference(
+    family: Family, group: Group
+) -> statistics.Difference | None:
+    """Paired difference of the mean corruption error to the `random` group's."""
+    reference = family.reference(group)
+    if reference is None:
         return None
-    return Tested(names, int(found[0]["num_images"]), tuple(runs), tuple(notes))
+    return statistics.paired_difference(
+        corruption_errors(family, group), corruption_errors(family, reference)
+    )
 
 
 def probe_map(family: Family, group: Group) -> Picture | None:
@@ -71,28 +101,22 @@ def probe_map(family: Family, group: Group) -> Picture | None:
 
     Over finished runs, probed alike; None where there is none.
     """
-    runs, notes = _alike(group.finished, "probe")
-    if not runs:
-        return None
-    tables = [_probe_table(run) for run in runs]
-    accuracy = 100 * np.mean(tables, axis=0)
+    runs, notes = _measured_alike(group.finished, "probe")
     probes = [run.probe for run in runs if run.probe is not None]
+    if not probes:
+        return None
+    accuracy = 100 * np.mean([_probe_table(run) for run in runs], axis=0)
     clean = 100 * float(np.mean([probe["clean_accuracy"] for probe in probes]))
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
     with style.drawing():
         figure, axes = style.new_figure(1, 1, width=7.5, height=6.4)
         axis = axes[0, 0]
         image = axis.imshow(accuracy, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-        for row, column in np.ndindex(accuracy.shape):
-            value = accuracy[row, column]
+        for (row, column), value in np.ndenumerate(accuracy):
+            color = "black" if value > 55 else "white"
+            text = f"{value:.0f}"
             axis.text(
-                column,
-                row,
-                f"{value:.0f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="black" if value > 55 else "white",
+                column, row, text, ha="center", va="center", fontsize=8, color=color
             )
         axis.set_yticks(range(len(names)), names)
         axis.set_xticks(range(magnitudes.NUM_MAGNITUDES))
@@ -114,7 +138,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
                 f"images under one op each, after step {probes[0]['step']}; "
                 f"{seeds_in_words(runs)}. Dark: this network cannot tell the class. "
                 "Where no training helps, a controller that maximises the loss gains "
-                f"for ever.{_sentences(notes)}"
+                f"for ever.{''.join(f' {note}' for note in notes)}"
             ),
             alternative=(
                 f"Heat map of 16 ops by 10 magnitudes. Clean accuracy {clean:.1f} %; "
@@ -126,31 +150,27 @@ def probe_map(family: Family, group: Group) -> Picture | None:
 
 def corruption_bars(family: Family) -> Picture | None:
     """Error per corruption of every group that was tested so, means over severities."""
-    found = tested(family)
+    found = comparable_corruptions(family)
     if found is None:
         return None
-    groups = [group for group in family.groups if found.of(group)]
-    tables = [_corruption_table(found, group) for group in groups]
     names = found.names
+    groups = [group for group in family.groups if found.runs_of(group)]
     chosen = style.looks([group.method for group in groups])
     height = 1.6 + 0.28 * len(names) * max(1, 0.55 * len(groups))
     bar = 0.8 / len(groups)
     with style.drawing():
         figure, axes = style.new_figure(1, 1, width=8, height=height)
         axis = axes[0, 0]
-        for place, (group, table, look) in enumerate(
-            zip(groups, tables, chosen, strict=True)
-        ):
-            values = [float(np.mean(table[name])) for name in names]
-            at = np.arange(len(names)) + (place - (len(groups) - 1) / 2) * bar
+        for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
+            records = [_corruption(run)["errors"] for run in found.runs_of(group)]
             axis.barh(
-                at,
-                values,
+                np.arange(len(names)) + (place - (len(groups) - 1) / 2) * bar,
+                [np.mean([errors[name] for errors in records]) for name in names],
                 0.92 * bar,
                 color=look.color,
                 hatch=style.OP_HATCHES[place % 8],
                 edgecolor="white",
-                label=f"{group.label} ({seeds_in_words(found.of(group))})",
+                label=f"{group.label} ({seeds_in_words(found.runs_of(group))})",
             )
         axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
@@ -165,7 +185,7 @@ def corruption_bars(family: Family) -> Picture | None:
                 f"{found.num_images} test images; mean over the five severities and "
                 "the seeds. The table of results has the mean corruption error: over "
                 f"all {len(names)} corruptions and severities, not divided by another "
-                f"network's.{_sentences(found.notes)}"
+                f"network's.{''.join(f' {note}' for note in found.notes)}"
             ),
             alternative="Mean corruption error in percent: "
             + "; ".join(
@@ -176,52 +196,30 @@ def corruption_bars(family: Family) -> Picture | None:
         )
 
 
-def corruption_errors(family: Family, group: Group) -> dict[int, float]:
-    """Seed -> mean corruption error in percent, over what all of the family have."""
-    found = tested(family)
-    if found is None:
-        return {}
-    return {
-        run.seed: float(np.mean([_corruption(run)["errors"][n] for n in found.names]))
-        for run in found.of(group)
-    }
-
-
-def mean_corruption_error(family: Family, group: Group) -> statistics.Estimate | None:
-    """Mean corruption error in percent over the runs that have one."""
-    return statistics.estimate(list(corruption_errors(family, group).values()))
-
-
-def _alike(
+def _measured_alike(
     runs: Sequence[Run], kind: Literal["probe", "corruption"]
 ) -> tuple[list[Run], list[str]]:
     """The runs whose files of a kind may be averaged, and why others may not."""
     records = {run.name: getattr(run, kind) for run in runs}
-    with_file = [run for run in runs if records[run.name] is not None]
-    last: list[Run] = []
-    early: list[Run] = []
-    for run in with_file:
-        is_last = records[run.name]["step"] == run.final["step"]
-        (last if is_last else early).append(run)
+    measured = [run for run in runs if records[run.name] is not None]
+    last = [run for run in measured if records[run.name]["step"] == run.final["step"]]
     notes = []
+    early = ", ".join(run.name for run in measured if run not in last)
     if early:
-        names = _words([run.name for run in early])
-        notes.append(f"Measured before the last step, and in no mean: {names}.")
-    if not last:
-        return [], notes
-    images = [_images(records[run.name]) for run in last]
-    chosen = max(images, key=lambda each: (images.count(each), each))
-    others = [
-        f"{run.name} ({count}{f' of {published}' if published else ''})"
-        for run, (count, published) in zip(last, images, strict=True)
+        notes.append(f"Measured before the last step, and in no mean: {early}.")
+    images = {run.name: _images(records[run.name]) for run in last}
+    found = list(images.values())
+    chosen = max(found, key=lambda each: (found.count(each), each), default=(0, ""))
+    others = ", ".join(
+        f"{name} ({count}{f' of {published}' if published else ''})"
+        for name, (count, published) in images.items()
         if (count, published) != chosen
-    ]
+    )
     if others:
-        notes.append(f"On other images, and in no mean: {_words(others)}.")
+        notes.append(f"On other images, and in no mean: {others}.")
     if chosen[1]:
         notes.append(f"Tested on the published images of {chosen[1]}.")
-    kept = [run for run, each in zip(last, images, strict=True) if each == chosen]
-    return kept, notes
+    return [run for run in last if images[run.name] == chosen], notes
 
 
 def _images(record: Mapping[str, Any]) -> tuple[int, str]:
@@ -241,14 +239,6 @@ def _corruption(run: Run) -> Mapping[str, Any]:
     return record
 
 
-def _words(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _sentences(notes: Sequence[str]) -> str:
-    return "".join(f" {note}" for note in notes)
-
-
 def _probe_table(run: Run) -> np.ndarray:
     """Accuracy [16, 10] in 0..1, in the order of `ops.OPS`."""
     probe: Mapping[str, Any] = run.probe or {}
@@ -261,12 +251,3 @@ def _probe_table(run: Run) -> np.ndarray:
             f"{table.shape}: the 16 ops and {shape} are needed; write it again"
         )
     return table[[probe["ops"].index(name) for name in names]]
-
-
-def _corruption_table(found: Tested, group: Group) -> dict[str, np.ndarray]:
-    """Corruption -> errors in percent [5], averaged over the group's runs."""
-    records = [_corruption(run)["errors"] for run in found.of(group)]
-    return {
-        name: np.mean([errors[name] for errors in records], axis=0)
-        for name in found.names
-    }

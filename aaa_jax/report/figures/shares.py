@@ -1,6 +1,7 @@
 """Figure 6: shares of ops and magnitudes over the epochs, as stacked areas."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,14 +15,14 @@ from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
 from aaa_jax.report.runs import Run
 from aaa_jax.report.series import Windows
 
-LABEL_SIZE = 7.5
 MOST_COLUMNS = 5  # seeds side by side
 
 
 def mean_shares(family: Family, group: Group) -> Picture | None:
     """Figure 6 (a) and (b) of a group, expected and sampled, over its runs.
 
-    Of the finished runs, else of all. None before the first epoch is over.
+    The finished runs are shown, or all where none is finished. None before the first
+    epoch is over.
     """
     runs = shown_runs(group)
     if not runs:
@@ -110,16 +111,10 @@ def in_windows(size: int) -> str:
 def _draw_ops(axis: Axes, found: Windows, title: str, *, labels: bool = True) -> None:
     is_used = np.nansum(found.means, axis=0) > 0
     is_used[: ops.NUM_SEARCH_OPS] = True
-    names = [op.name for op in ops.OPS]
     colors = style.op_colors()
-    chosen = [place for place in range(len(names)) if is_used[place]]
-    _stack(
-        axis,
-        Windows(found.size, found.edges, found.means[:, chosen]),
-        [names[place] for place in chosen],
-        [colors[names[place]] for place in chosen],
-        labels=labels,
-    )
+    names = [op.name for op, used in zip(ops.OPS, is_used, strict=True) if used]
+    used = found._replace(means=found.means[:, is_used])
+    _stack(axis, used, names, [colors[name] for name in names], labels=labels)
     style.label_axes(axis, title=title, x="epochs done", y="share of ops (%)")
 
 
@@ -169,37 +164,16 @@ def _name_bands(
     """Each band's name and last share beside it, with a line to its middle."""
     middles = np.cumsum(shares) - shares / 2
     places = style.spread(list(middles), 5.9, 1, 99)
+    beside: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "clip_on": False}
     for middle, place, share, name, (color, hatch) in zip(
         middles, places, shares, names, colors, strict=True
     ):
-        axis.plot(
-            [1, 1.035, 1.06],
-            [middle, place, place],
-            transform=axis.get_yaxis_transform(),
-            color=style.FAINT,
-            linewidth=0.5,
-            clip_on=False,
-        )
-        axis.bar(
-            1.085,
-            4.4,
-            0.05,
-            place - 2.2,
-            transform=axis.get_yaxis_transform(),
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0,
-            clip_on=False,
-        )
-        axis.text(
-            1.12,
-            place,
-            f"{name}  {share:.1f}",
-            transform=axis.get_yaxis_transform(),
-            fontsize=LABEL_SIZE,
-            verticalalignment="center",
-        )
+        line: dict[str, Any] = {"color": style.FAINT, "linewidth": 0.5}
+        axis.plot([1, 1.035, 1.06], [middle, place, place], **line, **beside)
+        look: dict[str, Any] = {"color": color, "hatch": hatch, "edgecolor": "white"}
+        axis.bar(1.085, 4.4, 0.05, place - 2.2, linewidth=0, **look, **beside)
+        words = f"{name}  {share:.1f}"
+        axis.text(1.12, place, words, fontsize=7.5, va="center", **beside)
 
 
 def _in_words(windows: Windows, runs: Sequence[Run]) -> str:

@@ -166,12 +166,19 @@ def _short(attribute: re.Match[str]) -> str:
     return LONG.sub(lambda number: f"{float(number.group()):.1f}", attribute.group())
 
 
-def looks(methods: Sequence[str]) -> list[Look]:
-    """A look for each group of a figure, told apart even where methods repeat.
+def mean_mark(look: Look) -> dict[str, Any]:
+    """Options of an error bar around the mean of a group."""
+    return {"marker": look.marker, "markersize": 6, "color": look.color, "capsize": 4}
 
-    Args:
-        methods: of the groups.
-    """
+
+def open_marks(look: Look, size: float) -> dict[str, Any]:
+    """Options of a plot of single runs: open marks, no line."""
+    marks = {"marker": look.marker, "markersize": size, "markerfacecolor": "none"}
+    return {"linestyle": "", "color": look.color, **marks}
+
+
+def looks(methods: Sequence[str]) -> list[Look]:
+    """A look for each group of a figure, another one where its method comes again."""
     chosen: list[Look] = []
     spare = iter(SPARE_LOOKS * (1 + len(methods) // len(SPARE_LOOKS)))
     for method in methods:
@@ -182,19 +189,19 @@ def looks(methods: Sequence[str]) -> list[Look]:
 
 def op_colors() -> dict[str, tuple[str, str]]:
     """Colour and hatching of each op."""
-    names = [op.name for op in ops.OPS]
-    pairs = zip(OP_COLORS, OP_HATCHES, strict=True)
-    return dict(zip(names, pairs, strict=True))
+    rows = zip(ops.OPS, OP_COLORS, OP_HATCHES, strict=True)
+    return {op.name: (color, hatch) for op, color, hatch in rows}
 
 
 def magnitude_colors(count: int) -> list[tuple[str, str]]:
     """From light (weak) to dark (strong), every third hatched."""
     scale = matplotlib.colormaps["YlOrBr"]
-    colors = [scale(0.05 + 0.9 * place / max(count - 1, 1)) for place in range(count)]
-    hatches = ["" if place % 3 else "///" for place in range(count)]
     return [
-        (matplotlib.colors.to_hex(color), hatch)
-        for color, hatch in zip(colors, hatches, strict=True)
+        (
+            matplotlib.colors.to_hex(scale(0.05 + 0.9 * place / (count - 1))),
+            "" if place % 3 else "///",
+        )
+        for place in range(count)
     ]
 
 
@@ -205,26 +212,21 @@ def label_axes(axes: Axes, *, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y)
 
 
-def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list:
-    """Places for labels, in the order of `positions`, at least `gap` apart.
+def spread(
+    positions: Sequence[float], gap: float, low: float, high: float
+) -> list[float]:
+    """Places for labels at ascending positions, at least `gap` apart.
 
     Each is as near to its position as its neighbours allow, between low and high; where
     there is no room for all, they are spaced evenly.
     """
     count = len(positions)
     if count * gap >= high - low + gap:
-        step = (high - low) / max(count - 1, 1)
-        return [low + step * place for place in range(count)]
-    order = sorted(range(count), key=lambda place: positions[place])
+        return list(np.linspace(low, high, count))
     placed: list[float] = []
-    for place in order:
-        wanted = max(positions[place], low)
-        placed.append(max(wanted, placed[-1] + gap) if placed else wanted)
-    ceiling = high
+    for position in positions:
+        placed.append(max(position, placed[-1] + gap if placed else low))
     for number in reversed(range(count)):
+        ceiling = placed[number + 1] - gap if number + 1 < count else high
         placed[number] = min(placed[number], ceiling)
-        ceiling = placed[number] - gap
-    result = [0.0] * count
-    for place, value in zip(order, placed, strict=True):
-        result[place] = value
-    return result
+    return placed

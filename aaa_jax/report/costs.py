@@ -1,0 +1,135 @@
+"""Table 5: what search and training cost, measured from run directories.
+
+The search is what AAA adds to training: the controller's sampling and updates
+(`controller_seconds` of `timing.jsonl`, timed apart once an epoch). Published policies
+were searched for by others, and that search was not run here. Compilation counts as
+training; starting up, reading data sets and testing do not count.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES
+from aaa_jax.report.statistics import estimate
+from aaa_jax.report.text_table import TextTable
+
+HOUR, DAY = 3600.0, 86400.0  # seconds
+ROW = "resnet50"  # the network of Table 5
+# Sources whose search happens in the run itself, or that need none.
+WITHOUT_EARLIER_SEARCH = ("adversarial", "random", "fixed")
+
+
+class RunCost(NamedTuple):
+    """What a run cost: hours are summed over its devices, days are those of a clock.
+
+    Attributes:
+        search_hours: device hours of the policy search; None where it was not timed,
+            or was done elsewhere.
+        training_hours: device hours of training without the search.
+        search_days: as `search_hours`.
+        training_days: of training without the search.
+        devices: how many of what kind in the last epoch, such as `8 x NVIDIA H100`.
+        steps: of the run so far.
+        timed_steps: the steps of which the time is known. When a run is killed, the
+            steps after its last saved epoch are done again, and only then timed.
+    """
+
+    search_hours: float | None
+    training_hours: float
+    search_days: float | None
+    training_days: float
+    devices: str
+    steps: int
+    timed_steps: int
+
+    @property
+    def device_hours(self) -> float:
+        """Of training, and of the search where it is known."""
+        return (self.search_hours or 0.0) + self.training_hours
+
+    @property
+    def days(self) -> float:
+        """Of training, and of the search where it is known, by the clock."""
+        return (self.search_days or 0.0) + self.training_days
+
+
+def run_cost(
+    lines: Sequence[Mapping[str, Any]], source: str, device: str
+) -> RunCost | None:
+    """The cost of a run; None where no epoch is over yet.
+
+    Args:
+        lines: of `timing.jsonl`.
+        source: the policy source of the run.
+        device: what kind of device the run had.
+    """
+    if not lines:
+        return None
+
+    def total(key: str, devices: str = "devices") -> float:
+        return math.fsum(line[key] * line.get(devices, 1) for line in lines)
+
+    is_timed = all("controller_seconds" in line for line in lines)
+    has_search = source in WITHOUT_EARLIER_SEARCH and is_timed
+    search = total("controller_seconds") if has_search else 0.0
+    search_clock = total("controller_seconds", "one") if has_search else 0.0
+    return RunCost(
+        search_hours=search / HOUR if has_search else None,
+        training_hours=(total("train_seconds") - search) / HOUR,
+        search_days=search_clock / DAY if has_search else None,
+        training_days=(total("train_seconds", "one") - search_clock) / DAY,
+        devices=f"{lines[-1]['devices']} x {device or 'unknown'}",
+        steps=lines[-1]["step"],
+        timed_steps=sum(line["steps"] for line in lines),
+    )
+
+
+def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
+    """Table 5: the paper's estimates beside what was measured; None of no costs.
+
+    Args:
+        runs: column of Table 5 -> the costs of its finished runs.
+    """
+    table = TABLES["table5"]
+    if not any(runs.get(column) for column in table.columns):
+        return None
+    rows, notes = [], [*table.notes]
+    for column, label in table.columns.items():
+        costs = runs.get(column, ())
+        paper = [f"{number:g}" for number in _six(PAPER_COSTS[column])]
+        rows.append((label, "paper", *paper, "", "64 x NVIDIA Tesla V100"))
+        here = map(_mean, zip(*(_six(cost[:4]) for cost in costs), strict=True))
+        devices = ", ".join(sorted({cost.devices for cost in costs}))
+        texts = [*here, str(len(costs)), devices] if costs else [""] * 8
+        rows.append((label, "here", *texts))
+        steps = sum(cost.steps for cost in costs)
+        untimed = steps - sum(cost.timed_steps for cost in costs)
+        if untimed:
+            notes.append(
+                f"{label}: the time of {untimed} of {steps} steps is not known (the "
+                "run was stopped in an epoch) and not counted."
+            )
+    header = ("method", "", "search (device h)", "training (device h)")
+    more = ("total (device h)", "search (d)", "training (d)", "total (d)")
+    columns = (*header, *more, "runs", "devices")
+    notes.insert(0, "Finished runs only; mean ± standard deviation of several.")
+    return TextTable(table.title, columns, tuple(rows), tuple(notes))
+
+
+def _six(cost: Sequence[float | None]) -> list[float | None]:
+    """Search, training and both in device hours, then in days; None: not known."""
+    numbers: list[float | None] = []
+    for search, training in (cost[:2], cost[2:]):
+        both = None if search is None or training is None else search + training
+        numbers += [search, training, both]
+    return numbers
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    """Mean, and of several runs ± standard deviation; empty where one is not known."""
+    found = estimate([value for value in values if value is not None])
+    if found is None or found.num_runs < len(values):
+        return ""
+    spread = "" if found.std is None else f" ± {found.std:.2g}"
+    return f"{found.mean:.3g}{spread}"

@@ -1,0 +1,116 @@
+"""Tables of results: the paper's beside what ran, those of a family, and the CSV."""
+
+import math
+import statistics
+
+import pytest
+
+from aaa_jax.experiments import paper_tables
+from aaa_jax.report import csv_file, grouping, paper_comparison, result_tables, runs
+from tests.support.run_folders import write_cell, write_corruption, write_run
+
+
+def table_of(folder):
+    """The table in a folder, its cells, and what is said of it."""
+    [(table, members)] = paper_comparison.group_by_table(runs.read_runs([folder]))
+    filled = paper_comparison.fill_cells(table, members)
+    return table, filled, paper_comparison.remarks(table, members)
+
+
+def csv_rows(lines):
+    return [dict(zip(csv_file.HEADER, line, strict=True)) for line in lines]
+
+
+def test_a_table_compares_with_the_paper_and_leaves_empty_what_did_not_run(tmp_path):
+    for seed, final in enumerate((2.0, 2.4)):
+        cell = ("table1", "wrn28x10", "ours")
+        write_cell(tmp_path, *cell, seed=seed, errors=(9.0, final))
+    (tmp_path / "wrn28x10" / "notes").mkdir()
+    table, filled, remarks = table_of(tmp_path)
+    assert table is paper_tables.TABLES["table1"]
+    cells = {(cell.row, cell.column): cell for cell in filled}
+    assert len(cells) == len(table.rows) * len(table.columns)
+    ours = cells["wrn28x10", "ours"]
+    assert ours.differences[0] == pytest.approx((2.0 + 2.4) / 2 - 1.90, abs=1e-9)
+    other = cells["wrn28x10", "cutout"]
+    assert (other.ours, other.differences) == ((None,), (None,))
+    text = paper_comparison.comparison(table, filled, remarks)
+    paper, here = (dict(zip(text.header, row, strict=True)) for row in text.rows[:2])
+    assert (here["Ours"], here["Cutout"]) == ("2.20 ± 0.28 (n = 2)", "")
+    assert paper["Ours"] == "1.90 ± 0.15"
+    assert not any(paper_comparison.PREFIX in note for note in text.notes)
+    [row] = csv_rows(csv_file.table_lines(table, [other]))
+    assert row["paper"] == "3.08"
+
+
+def test_a_cell_that_the_command_changed_is_not_compared_with_the_paper(tmp_path):
+    changed = [("scale", 0.25), ("data.name", "digits"), ("log.every_seconds", 1.0)]
+    write_cell(tmp_path, "table3", "resnet50", "ours", override=changed)
+    _, filled, remarks = table_of(tmp_path)
+    ours = next(cell for cell in filled if cell.column == "ours")
+    assert ours.ours[0].mean == 9.0
+    assert ours.ours[1].mean == 9.0 / 4  # top-5
+    assert ours.differences == (None, None)
+    assert remarks == [
+        "NOT THE PAPER'S EXPERIMENT, ResNet-50: data.name = digits, scale = 0.25."
+    ]
+
+
+def test_of_several_tables_in_a_folder_it_is_that_of_most_runs(tmp_path):
+    """`resnet50/autoaugment` is a cell of Tables 3 and 5."""
+    write_cell(tmp_path, "table5", "resnet50", "autoaugment")
+    for seed in (1, 2):
+        write_cell(tmp_path, "table3", "resnet50", "autoaugment", seed=seed)
+    table, filled, _ = table_of(tmp_path)
+    assert table.name == "table3"
+    cell = next(cell for cell in filled if cell.column == "autoaugment")
+    assert [run.seed for run in cell.runs] == [0, 1, 2]
+
+
+def test_the_table_of_results_has_paired_differences_and_names_what_is_open(
+    family, final_errors
+):
+    table = result_tables.results(family)
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    pairs = zip(final_errors["ours"], final_errors["random"], strict=True)
+    differences = [own - other for own, other in pairs]
+    half = 4.302652729911275 * statistics.stdev(differences) / math.sqrt(3)
+    mean = statistics.mean(differences)
+    low, high = mean - half, mean + half
+    difference = "less random's (95 % interval)"
+    assert rows["ours"][difference] == f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] (n = 3)"
+    assert rows["random"][difference] == ""
+    assert rows["ours"]["not finished"] == "seed 3 (epoch 2 of 4)"
+    assert "mean corruption error (%)" not in table.header  # nobody measured it
+
+
+def test_the_csv_has_the_numbers_of_every_group(family, final_errors):
+    lines = csv_rows(csv_file.family_lines(family))
+    rows = {line["column"]: line for line in lines if line["measure"] == "test_error"}
+    assert rows.keys() == {"random", "ours"}
+    for name, finals in final_errors.items():
+        row = rows[name]
+        assert (row["n"], row["seeds"]) == ("3", "0 1 2")
+        assert float(row["mean"]) == pytest.approx(statistics.mean(finals), rel=1e-6)
+        assert float(row["std"]) == pytest.approx(statistics.stdev(finals), rel=1e-6)
+    assert rows["ours"]["unfinished_seeds"] == "3"
+    assert rows["ours"]["paper"] == ""
+
+
+def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
+    for seed in range(3):
+        run = write_run(tmp_path / f"ours{seed}", seed=seed)
+        if seed != 1:
+            write_corruption(run, {"fog": [9.0] * 5})
+        if seed == 0:
+            (run / "timing.jsonl").write_text("")
+    (family,) = grouping.make_families(runs.read_runs([tmp_path]))
+    seeds = {
+        row["measure"]: row["seeds"] for row in csv_rows(csv_file.family_lines(family))
+    }
+    assert seeds == {
+        "test_error": "0 1 2",
+        "mean_corruption_error": "0 2",
+        "final_entropy": "0 1 2",
+        "search_and_training_time": "1 2",
+    }

@@ -1,0 +1,127 @@
+"""What a report reads of run directories, of today and of earlier versions."""
+
+import collections
+import json
+
+import pytest
+
+from aaa_jax.augment import ops, policy_json
+from aaa_jax.report import ReportError, earlier_runs, runs
+from aaa_jax.report.__main__ import main
+from aaa_jax.report.figures import health, pictures
+from configs import arguments, digits
+from tests.support.run_folders import unpack_earlier_run, write_run
+
+
+def policy_lines(path):
+    text = (path / "policies.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_sampled_shares_count_the_ops_of_the_file(folder, family):
+    run = family.group("ours").runs[1]
+    for number, line in enumerate(policy_lines(folder / "ours-1")):
+        entries = [e for policy in line["policies"] for chain in policy for e in chain]
+        names = collections.Counter(name for name, _, _ in entries)
+        levels = collections.Counter(level for _, level, _ in entries)
+        assert len(entries) == 80
+        found = run.rounds.sampled_ops[number]
+        assert found == pytest.approx([names[op.name] / 80 for op in ops.OPS])
+        found = run.rounds.sampled_magnitudes[number]
+        assert found == pytest.approx([levels[level] / 80 for level in range(10)])
+
+
+def test_rounds_belong_to_the_epoch_in_which_they_end(family):
+    run = family.groups[0].runs[0]
+    assert run.rounds.epochs.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_states_are_dated_by_the_update_that_brought_them(tmp_path):
+    write_run(tmp_path / "run", errors=(50.0, 40.0, 30.0, 20.0, 10.0))
+    (run,) = runs.read_runs([tmp_path / "run"])
+    # Entropy 1, 0.8, 0.6, 0.4, 0.2 in the five epochs of two updates each.
+    assert health.first_update(run, ("narrowing", "collapsed")) == 7
+    assert health.first_update(run, ("collapsed",)) == 9
+    assert health.state_at_end(run) == "collapsed"
+
+
+def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):
+    samples = pictures._samples(family.group("ours").runs[0], [2])
+    line = policy_lines(folder / "ours-0")[3]  # the last of epoch 2
+    for sample, choose in zip(samples, (max, min), strict=True):
+        place = line["losses"].index(choose(line["losses"]))
+        found = policy_json.to_json(sample.saved.policies, ranges="monotone")
+        assert found["policies"] == [line["policies"][place]]
+        assert f"{line['losses'][place]:.2f} nats" in sample.name
+
+
+def test_epochs_to_show_are_four_over_the_run_or_those_asked_for():
+    assert pictures.choose_epochs((), 34) == [1, 8, 17, 34]
+    assert pictures.choose_epochs((), 1) == [1]
+    assert pictures.choose_epochs((90, 30, 400), 120) == [30, 90]
+
+
+def test_a_run_of_an_earlier_version_is_told_by_what_it_left(tmp_path):
+    path = unpack_earlier_run(tmp_path)
+    table = path.parents[2]
+    (run,) = runs.read_runs([table])
+    assert (run.method, run.origin["table"]) == ("ours", "table4_digits")
+    assert run.cell == ("digits", "ours")
+    assert (run.is_finished, run.is_shortened) == (True, True)
+    assert run.origin["overrides"] == ["max_steps"]
+    assert run.rounds.epochs.tolist() == [1, 1, 2, 2]
+    # Before that, no table.json: the folder's name is the table's. No run.json either.
+    for name in ("table.json", "run.json"):
+        (path / name).unlink()
+    assert runs.read_runs([table])[0].origin == run.origin
+    (run,) = runs.read_runs([table.rename(tmp_path / "mine")])
+    assert "table" not in run.origin
+    assert (run.is_finished, run.facts["total_steps"]) == (True, 4)
+
+
+def test_an_argument_is_told_by_the_values_of_the_config():
+    for argument in arguments.ARGUMENTS:
+        config = digits.get_config(argument).to_dict()
+        assert earlier_runs._argument(config) == argument
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("probe.json", "{", "is not JSON"),
+        ("probe.json", '{"version": 1}', "lacks step, num_images, ops, accuracy"),
+        (
+            "corruption.json",
+            '{"version": 2, "step": 1, "num_images": 1, "clean_error": 1,'
+            ' "mean_error": 1, "errors": {}}',
+            "has version 2",
+        ),
+        ("config.json", "[]", "config"),
+        ("metrics.jsonl", "no\n", "damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, text, message):
+    run = write_run(tmp_path / "run")
+    (run / name).write_text(text)
+    with pytest.raises(ReportError, match=message) as caught:
+        runs.read_runs([run])
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "'nowhere' holds no run"),
+        (["--epochs=0", "x"], "whole numbers from 1"),
+        (["--epochs=three", "x"], "whole numbers from 1"),
+        ([], "required: RUN"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_says_why(arguments, message, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
