@@ -193,7 +193,7 @@ def test_what_is_missing_is_said_with_the_command(archive, tmp_path, capsys):
     error = capsys.readouterr().err
     assert status == 2
     assert "there is no ILSVRC2012_img_val.tar" in error
-    assert "python -m aaa_jax.data.prepare imagenet2012" in error
+    assert "python -m aaa_jax prepare imagenet2012" in error
     with pytest.raises(data.DatasetNotPrepared, match="downloads/manual"):
         data.open_stream("imagenet2012", "train", data_dir=tmp_path / "empty")
 

@@ -187,7 +187,7 @@ def test_an_archive_that_is_not_the_one_is_refused(
 
 def assert_says_what_to_run(message, name, folder):
     assert message.startswith(f"{name} is not prepared in {folder}, and ")
-    assert f"python -m aaa_jax.data.prepare {name} --data-dir={folder}\n" in message
+    assert f"python -m aaa_jax prepare {name} --data-dir={folder}\n" in message
     assert "TFDS_DATA_DIR" in message
 
 

@@ -1,4 +1,4 @@
-"""`python -m aaa_jax.data.prepare NAME`; exit codes: 0; 2 wrong input."""
+"""`python -m aaa_jax.data.prepare NAME`: the same as `python -m aaa_jax prepare`."""
 
 import sys
 

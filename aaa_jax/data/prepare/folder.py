@@ -1,6 +1,6 @@
 """A folder of images, `train/CLASS/*.jpg` and so on, as a TFDS dataset.
 
-    python -m aaa_jax.data.prepare folder:PATH      (or --config.data.name=folder:PATH)
+    python -m aaa_jax prepare folder:PATH      (or --config.data.name=folder:PATH)
 
 Splits are the folders `train` and `validation` (or `val`) or `test` or both. Classes
 are the folders in them, in alphabetical order. Images are all files below a class, of
@@ -79,7 +79,7 @@ def warn_if_changed(path: Path) -> None:
             not (source / name).is_dir() or (source / name).stat().st_mtime_ns != time
             for name, time in state["times"].items()
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):  # not written, or not whole
         return
     if changed:
         logging.warning(

@@ -1,6 +1,6 @@
 """ImageNet (ILSVRC 2012) from its two original tar files to a TFDS folder.
 
-    python -m aaa_jax.data.prepare imagenet2012 --archive=FOLDER
+    python -m aaa_jax prepare imagenet2012 --archive=FOLDER
 
 with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER. Names, version,
 labels, order and files are those of TFDS 5.1.0, and no TensorFlow is needed. The labels
@@ -75,7 +75,7 @@ def prepare_imagenet(
                 f"{archive}. ImageNet may not be handed on: register at "
                 "https://image-net.org/download-images, put the training and the "
                 "validation images (tasks 1 and 2) into one folder, and run\n    "
-                f"python -m aaa_jax.data.prepare imagenet2012 --data-dir={folder} "
+                f"python -m aaa_jax prepare imagenet2012 --data-dir={folder} "
                 "--archive=THAT_FOLDER"
             )
     release = release or ilsvrc2012()

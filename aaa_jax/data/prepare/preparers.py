@@ -1,6 +1,6 @@
 """Writes a dataset that is not on this machine yet, once.
 
-    python -m aaa_jax.data.prepare NAME [--data-dir=FOLDER] [--archive=PATH]
+    python -m aaa_jax prepare NAME [--data-dir=FOLDER] [--archive=PATH]
 
 NAME is a row of PREPARERS, or `folder:PATH` for a folder of images. The dataset's
 folder appears under its name by one rename at the end: a run that was killed leaves
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _what_to_run(name: str, folder: Path, reason: Exception) -> str:
     return (
         f"{name} is not prepared in {folder}, and {reason}. Where there is a network, "
-        f"run\n    python -m aaa_jax.data.prepare {name} --data-dir={folder}\n"
+        f"run\n    python -m aaa_jax prepare {name} --data-dir={folder}\n"
         "(--archive=FILE takes the original archive instead), or point TFDS_DATA_DIR "
         "or --config.data.dir at a folder that has it"
     )

@@ -109,8 +109,8 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
         if bad:
             raise DatasetError(_these_are_bad(bad))
         _write_metadata(unfinished, plan, lengths)
-        (unfinished / "plan.txt").unlink()
         unfinished.rename(final)
+        (final / "plan.txt").unlink()
     return final
 
 
