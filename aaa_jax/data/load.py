@@ -116,13 +116,13 @@ def describe(
         if loader != "auto":
             spec = spec._replace(loader=loader)
     else:
-        spec = _describe_other(name, data_dir, loader)
+        spec = _describe_unlisted(name, data_dir, loader)
     if image_size and spec.loader == "stream":
         spec = spec._replace(image_size=image_size)
     return spec
 
 
-def _describe_other(
+def _describe_unlisted(
     name: str, data_dir: str | os.PathLike[str] | None, loader: str
 ) -> DatasetSpec:
     builder = open_dataset(name, data_dir)

@@ -191,7 +191,7 @@ def train_batches(
 
     The mini-batch of step t is images t N to (t + 1) N - 1 of the epoch's order; a last
     one that would not be full is left out. A bad image that is skipped is replaced by
-    the next sound one of that order, on every host alike.
+    the next good one of that order, the same on every host.
 
     Args:
         stream: of `open_stream`.
@@ -236,7 +236,7 @@ def train_batches(
         numbers = crops.uniforms(key, num_draws, crops.NUMBERS_PER_ROW)[draws_of_row]
 
         def make_rows(image: int, places: np.ndarray) -> None:
-            pixels, label = _next_sound(
+            pixels, label = _next_good_image(
                 stream, order, step * batch_size + image, options.on_bad_image
             )
             _cut_rows(pixels, numbers, places, batch.images, options)
@@ -244,7 +244,7 @@ def train_batches(
 
         return batch, [functools.partial(make_rows, *each) for each in shown]
 
-    return _made_ahead(begin, range(first_step, last_step), options)
+    return _made_in_background(begin, range(first_step, last_step), options)
 
 
 def evaluation_batches(
@@ -298,11 +298,13 @@ def evaluation_batches(
         images = range(first, min(first + share, stream.num_images))
         return batch, [functools.partial(make_row, *each) for each in enumerate(images)]
 
-    return _made_ahead(begin, range(-(-stream.num_images // batch_size)), options)
+    return _made_in_background(
+        begin, range(-(-stream.num_images // batch_size)), options
+    )
 
 
 @contextlib.contextmanager
-def _made_ahead(
+def _made_in_background(
     begin: Callable[[int], tuple[T, list[Job]]],
     numbers: Sequence[int],
     options: StreamOptions,
@@ -338,10 +340,10 @@ def _made_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _next_sound(
+def _next_good_image(
     stream: Stream, order: np.ndarray, position: int, on_bad_image: str
 ) -> tuple[np.ndarray, int]:
-    """Pixels and label at a position of the order, or of the next sound image."""
+    """Pixels and label at a position of the order, or of the next good image."""
     for further in range(MOST_BAD_IN_A_ROW):
         image = order[(position + further) % len(order)]
         found = _decode(stream, int(stream.kept[image]), on_bad_image)

@@ -84,11 +84,11 @@ def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
     splits: dict[str, list[Item]] = {}
     with tarfile.open(archive) as tar:
         class_names = {
-            feature: _read(tar, source, file).decode().split()
+            feature: _read_member(tar, source, file).decode().split()
             for feature, file in source.class_names.items()
         }
         for split, files in source.splits.items():
-            content = b"".join(_read(tar, source, file) for file in files)
+            content = b"".join(_read_member(tar, source, file) for file in files)
             labels, images = _unpack(content, len(class_names))
             splits[split] = []
             for i, (numbers, rgb) in enumerate(zip(labels, images, strict=True)):
@@ -116,7 +116,7 @@ def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
     return write_dataset(folder, plan, lambda item: encoded[item.offset])
 
 
-def _read(tar: tarfile.TarFile, source: Archive, name: str) -> bytes:
+def _read_member(tar: tarfile.TarFile, source: Archive, name: str) -> bytes:
     path = f"{source.folder}/{name}"
     try:
         file = tar.extractfile(path)

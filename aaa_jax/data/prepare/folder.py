@@ -60,9 +60,10 @@ def prepare_folder(name: str, folder: Path) -> Path:
         name_feature="file_name",
         splits=items,
     )
-    state = _state(source, splits.values())
-    path = write_dataset(folder, plan, _read)
-    (path / STATE).write_text(json.dumps(state))
+    folders = [each for path in splits.values() for each in (path, *_folders(path))]
+    times = _times(source, [each.relative_to(source).as_posix() for each in folders])
+    path = write_dataset(folder, plan, _encoded)
+    (path / STATE).write_text(json.dumps({"source": str(source), "times": times}))
     return path
 
 
@@ -75,10 +76,7 @@ def warn_if_changed(path: Path) -> None:
     try:
         state = json.loads((path / STATE).read_text())
         source = Path(state["source"])
-        changed = source.is_dir() and any(
-            not (source / name).is_dir() or (source / name).stat().st_mtime_ns != time
-            for name, time in state["times"].items()
-        )
+        changed = source.is_dir() and _times(source, state["times"]) != state["times"]
     except (OSError, ValueError):  # not written, or not whole
         return
     if changed:
@@ -118,7 +116,7 @@ def _class_names(splits: dict[str, Path]) -> list[str]:
         for has, lacks in (("train", split), (split, "train")):
             if missing := names[has] - names[lacks]:
                 raise DatasetError(
-                    f"{splits[lacks]} lacks the classes {_some(missing)}, which "
+                    f"{splits[lacks]} lacks the classes {_first_few(missing)}, which "
                     f"{splits[has]} has: all splits must have the same classes"
                 )
     return sorted(names["train"])
@@ -145,7 +143,7 @@ def _items(path: Path, class_names: list[str], other: list[Path]) -> list[Item]:
     return items
 
 
-def _read(item: Item) -> bytes:
+def _encoded(item: Item) -> bytes:
     """What is stored of a file.
 
     Raises:
@@ -161,11 +159,13 @@ def _read(item: Item) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def _state(source: Path, splits: Iterable[Path]) -> dict[str, object]:
-    """When files last came or went, folder by folder."""
-    folders = [folder for path in splits for folder in (path, *_folders(path))]
-    times = {f.relative_to(source).as_posix(): f.stat().st_mtime_ns for f in folders}
-    return {"source": str(source), "times": times}
+def _times(source: Path, names: Iterable[str]) -> dict[str, int | None]:
+    """When files last came to or went from folders in `source`; None: it is gone."""
+    folders = {name: source / name for name in names}
+    return {
+        name: folder.stat().st_mtime_ns if folder.is_dir() else None
+        for name, folder in folders.items()
+    }
 
 
 def _folders(path: Path) -> list[Path]:
@@ -176,6 +176,6 @@ def _folders(path: Path) -> list[Path]:
     ]
 
 
-def _some(names: set[str]) -> str:
+def _first_few(names: set[str]) -> str:
     listed = sorted(names)
     return ", ".join(map(repr, listed[:5])) + (" ..." if len(listed) > 5 else "")

@@ -57,7 +57,7 @@ def prepare_dataset(
             warn_if_changed(path)
         return path
     if name not in PREPARERS and not is_folder:
-        raise _not_ours(name, folder)
+        raise _unknown_dataset(name, folder)
     print(f"preparing {name} in {folder}", file=sys.stderr)
     try:
         if is_folder:
@@ -104,7 +104,7 @@ def _what_to_run(name: str, folder: Path, reason: Exception) -> str:
     )
 
 
-def _not_ours(name: str, folder: Path) -> DatasetError:
+def _unknown_dataset(name: str, folder: Path) -> DatasetError:
     """The error for a name that nothing here can prepare."""
     import tensorflow_datasets as tfds
 

@@ -93,7 +93,7 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
         DatasetError: with the names of the bad images, after all have been read.
     """
     final = folder / plan.name / plan.version
-    with _alone(folder / plan.name):
+    with _locked(folder / plan.name):
         if is_prepared(final):  # another process was faster
             return final
         if final.exists():
@@ -107,7 +107,7 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
             for split, items in plan.splits.items()
         }
         if bad:
-            raise DatasetError(_these_are_bad(bad))
+            raise DatasetError(_bad_images_message(bad))
         _write_metadata(unfinished, plan, lengths)
         unfinished.rename(final)
         (final / "plan.txt").unlink()
@@ -115,7 +115,7 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Waits until no other process of this machine writes the dataset."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
@@ -278,7 +278,7 @@ def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> 
     info.write_to_directory(folder)
 
 
-def _these_are_bad(bad: list[str]) -> str:
+def _bad_images_message(bad: list[str]) -> str:
     named = "\n    ".join(bad[:MOST_NAMED])
     more = f"\n    and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
     return f"{len(bad)} images cannot be read; mend or delete them:\n    {named}{more}"
