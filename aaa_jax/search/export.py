@@ -1,7 +1,7 @@
 """Writes the policies of a run as one JSON file that any program can read.
 
-    python -m aaa_jax.search.export RUN > policies.json
-    python -m aaa_jax.search.export RUN --epoch=120 --select=best5 > policies.json
+    python -m aaa_jax policies RUN > policies.json
+    python -m aaa_jax policies RUN --epoch=120 --select=best5 > policies.json
 
 `docs/policies.md` describes the file; `--config.policies.source=file` trains with it.
 Replaying all epochs of a run needs no export: `configs/NAME.py:transfer`.
@@ -19,6 +19,7 @@ import numpy as np
 
 from aaa_jax.augment import policy_json
 from aaa_jax.search import recorded_run, replay
+from aaa_jax.search.policy_source import check
 from aaa_jax.workdir import snapshots
 
 SELECTIONS = ("policies", "best5", "all")
@@ -34,7 +35,7 @@ def export(
     """The policies of one round of a run, as the JSON object of `docs/policies.md`.
 
     Args:
-        run: its directory; it may be running still.
+        run: the run's directory; the run may still go on.
         epoch: from 1, as in `metrics.jsonl`: the last round that ended in it.
         round_number: from 0, as in `policies.jsonl`, instead of an epoch; without
             either, the last round.
@@ -42,20 +43,19 @@ def export(
             loss ("best5") or of all sub-policies ("all").
 
     Raises:
-        ValueError: in one line, what there is not.
+        ValueError: in one line, what is missing.
     """
     recording = recorded_run.read_recording(run, finished=False)
-    number = _round(run, recording, epoch, round_number)
+    number = _find_round(run, recording, epoch, round_number)
     if selection == "policies":
-        chosen = recording.policies
+        chosen = recording.saved.policies
     else:
         chosen = replay.select(recording, selection)
-    of_round = jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), chosen)
     record = policy_json.to_json(
-        of_round,
-        ranges=recording.ranges,
-        order=recording.order,
-        fill=recording.fill,
+        jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), chosen),
+        ranges=recording.saved.ranges,
+        order=recording.saved.order,
+        fill=recording.saved.fill,
     )
     if recording.fill_name == "alpha":
         record["alpha"] = True
@@ -70,28 +70,23 @@ def export(
     return record
 
 
-def _round(
+def _find_round(
     run: str, recording: recorded_run.Recording, epoch: int | None, number: int | None
 ) -> int:
+    """The number of the round that is asked for."""
     last = recording.num_rounds - 1
-    if epoch is not None and number is not None:
-        raise ValueError("give an epoch or a round, not both")
-    if epoch is not None:
-        facts = snapshots.load_facts(run)
-        if "steps_per_epoch" not in facts:
-            raise ValueError(
-                f"{run} has no run.json with steps_per_epoch: give --round"
-            )
-        end = epoch * facts["steps_per_epoch"]
-        number = int(np.searchsorted(recording.steps, end, side="right")) - 1
-        begun = end - facts["steps_per_epoch"]
-        if epoch < 1 or number < 0 or recording.steps[number] <= begun:
-            raise ValueError(f"no round of {run} ended in epoch {epoch}")
-    if number is None:
-        return last
-    if not 0 <= number <= last:
-        raise ValueError(f"{run} has no round {number}: it has rounds 0 to {last}")
-    return number
+    check(epoch is None or number is None, "give an epoch or a round, not both")
+    if epoch is None:
+        number = last if number is None else number
+        no_round = f"{run} has no round {number}: it has rounds 0 to {last}"
+        check(0 <= number <= last, no_round)
+        return number
+    steps_per_epoch = snapshots.load_facts(run).get("steps_per_epoch")
+    if steps_per_epoch is None:
+        raise ValueError(f"{run} has no run.json with steps_per_epoch: give --round")
+    epochs = (recording.steps - 1) // steps_per_epoch + 1  # in which the rounds ended
+    check(epoch in epochs, f"no round of {run} ended in epoch {epoch}")
+    return int(np.flatnonzero(epochs == epoch)[-1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,12 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             selection=given.select,
         )
     except ValueError as error:
-        print(f"export_policies: {error}", file=sys.stderr)
+        print(f"aaa-jax policies: {error}", file=sys.stderr)
         return 2
     json.dump(record, sys.stdout, indent=1)
     print()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What every policy source is: a triple of pure functions, and what they report."""
+"""What every policy source is: three pure functions, and what they report."""
 
 import math
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from aaa_jax import objective
 from aaa_jax.augment import ops
+from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.policies import Policies
 
 Info = dict[str, jax.Array]
@@ -27,13 +28,13 @@ class PolicySource(NamedTuple):
             mean harder policies. `info` has the same keys for every source, all
             float32 and finite: op_entropy, magnitude_entropy, kl, gradient_norm,
             entropy_weight []; rewards, log_probs [M]; op_shares [17] and
-            magnitude_shares [magnitudes of the range table], what is expected of the
-            distribution that the policies were drawn from.
+            magnitude_shares [magnitudes of the range table], the expected shares
+            under the distribution that the policies were drawn from.
         name: the source's row in `SOURCES`.
         num_policies: M.
-        is_learned: whether `update` changes anything.
-        ranges: the range table its magnitudes are meant in, which its policies name
-            too; None: the config's.
+        is_learned: whether `update` changes the state.
+        ranges: the range table of its magnitudes, which its policies name too; None:
+            the config's.
         order: of `policy_json.ORDERS`; None: the config's.
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
@@ -52,14 +53,39 @@ class PolicySource(NamedTuple):
     snapshot: Callable[[Any], dict[str, Any]] | None = None
 
 
+def constant_source(
+    name: str,
+    policies: Policies,
+    *,
+    order: str | None = None,
+    fill: tuple[int, int, int] | None = None,
+) -> PolicySource:
+    """A source that gives the same policies in every round, in their own ranges."""
+
+    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
+        return policies
+
+    return PolicySource(
+        no_state,
+        sample,
+        describe_given(policies.ranges),
+        name,
+        policies.num_policies,
+        ranges=policies.ranges,
+        order=order,
+        fill=fill,
+    )
+
+
 def describe_given(
-    num_magnitudes: int,
+    ranges: str | None,
 ) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
     """An `update` that learns nothing and describes the policies it is given.
 
-    Shares are of the ops as they are applied, weighted with their probabilities, and
-    entropies those of the shares; an Identity has no magnitude.
+    Shares count every op with its probability; an Identity has no magnitude. Entropies
+    are those of the shares. `ranges` names the policies' range table.
     """
+    num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
 
     def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
         is_op = policies.ops < ops.NUM_SEARCH_OPS
@@ -112,7 +138,7 @@ def check_sizes(most: int, **sizes: int) -> None:
         check(1 <= size <= most, f"{name} is {size}, must be from 1 to {most}")
 
 
-def check_shape(num_policies: int, num_sub_policies: int) -> None:
+def check_shape(num_policies: int, num_sub_policies: int = 1) -> None:
     """Refuses a number of policies or sub-policies that nobody can mean."""
     check_sizes(MOST_POLICIES, num_policies=num_policies)
     check_sizes(MOST_SUB_POLICIES, num_sub_policies=num_sub_policies)

@@ -1,7 +1,7 @@
 """Recorded policies as a policy source: transfer from a run (Table 6), or from a file.
 
 A run records every round's policies with their losses, range table, order and fill, and
-snapshots of its controller; `replay_source` trains something else with them, by
+snapshots of its controller. `replay_source` trains something else with them, by
 progress: target epoch e of E_t uses source epoch floor(e * E_s / E_t). What is recorded
 is applied as it was, or refused.
 """
@@ -17,7 +17,6 @@ import numpy as np
 import optax
 
 from aaa_jax.augment import policy_json
-from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.search import controller
@@ -25,17 +24,17 @@ from aaa_jax.search.policy_source import (
     PolicySource,
     check,
     check_shape,
+    constant_source,
     describe_given,
-    no_state,
 )
-from aaa_jax.search.recorded_run import Recording, read_recording, setting
+from aaa_jax.search.recorded_run import Recording, read_recording
 from aaa_jax.workdir import snapshots
 
 # Silent: which of an epoch's M policies a transferred run uses. Sec. 3.2: "the 5 best
 # policies are concatenated to form a single policy with 25 sub-policies".
 SELECTIONS = ("best5", "all", "resample")
 NUM_BEST = 5
-# Config names that leave ranges, order and fill to what was recorded: the defaults.
+# A config with these values, the defaults, gets what was recorded.
 AS_RECORDED = {
     "ranges": "monotone",
     "order": "standard_first",
@@ -60,8 +59,8 @@ def replay_source(
         selection: "best5": the five policies of highest average loss as one policy;
             "all": all of a round's policies as one; "resample": five policies drawn
             anew in every round from the controller as it was when the round began.
-        ranges: the config's range table, for the check: the default leaves it to the
-            recording, anything else must be what was recorded.
+        ranges: the config's range table. The default leaves it to the recording;
+            anything else must be what was recorded.
         order: the config's order, checked in the same way.
         fill: the config's fill, checked in the same way; "alpha" must be given where it
             was recorded.
@@ -69,12 +68,12 @@ def replay_source(
     Raises:
         ValueError: what is recorded is missing, or cannot be honoured.
     """
-    check_shape(num_policies, 1)
+    check_shape(num_policies)
     check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
     recording = read_recording(run)
-    _check_honoured(run, "ranges", ranges, recording.ranges)
-    _check_honoured(run, "order", order, recording.order)
-    _check_fill(run, fill, recording.fill_name, recording.fill)
+    saved = recording.saved
+    asked = {"ranges": ranges, "order": order, "fill": fill}
+    _check_honoured(run, asked, saved, recording.fill_name)
     if selection == "resample":
         init, sample = _resampled(run, recording, num_policies)
     else:
@@ -82,12 +81,12 @@ def replay_source(
     return PolicySource(
         init,
         sample,
-        describe_given(RANGES[recording.ranges].num_magnitudes),
+        describe_given(saved.ranges),
         "replay",
         num_policies,
-        ranges=recording.ranges,
-        order=recording.order,
-        fill=recording.fill,
+        ranges=saved.ranges,
+        order=saved.order,
+        fill=saved.fill,
     )
 
 
@@ -104,18 +103,17 @@ def file_source(
     Args:
         path: of the file.
         num_policies: M; the file holds M policies, or one, which is then repeated.
-        ranges: as in `replay_source`.
-        order: as in `replay_source`.
-        fill: as in `replay_source`.
+        ranges: as in `replay_source`, and so are the next two.
+        order: the config's order.
+        fill: the config's fill.
 
     Raises:
         ValueError: the file is missing or wrong, or cannot be honoured.
     """
-    check_shape(num_policies, 1)
+    check_shape(num_policies)
     saved, alpha = read_policies(path)
-    _check_honoured(path, "ranges", ranges, saved.ranges)
-    _check_honoured(path, "order", order, saved.order)
-    _check_fill(path, fill, "alpha" if alpha else "dataset", saved.fill)
+    asked = {"ranges": ranges, "order": order, "fill": fill}
+    _check_honoured(path, asked, saved, "alpha" if alpha else "dataset")
     given = saved.policies
     if given.num_policies == 1:
         given = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_policies, 0), given)
@@ -124,21 +122,7 @@ def file_source(
         f"num_policies is {num_policies}, but {path} has {given.num_policies} policies:"
         f" set policies.num_policies={given.num_policies}, or give a file with one",
     )
-
-    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        return given
-
-    update = describe_given(RANGES[saved.ranges].num_magnitudes)
-    return PolicySource(
-        no_state,
-        sample,
-        update,
-        "file",
-        num_policies,
-        ranges=saved.ranges,
-        order=saved.order,
-        fill=saved.fill,
-    )
+    return constant_source("file", given, order=saved.order, fill=saved.fill)
 
 
 def read_policies(path: str) -> tuple[SavedPolicies, bool]:
@@ -173,14 +157,14 @@ def select(recording: Recording, selection: str) -> Policies:
         taken = np.take_along_axis(leaf, chosen[:, :, None, None], axis=1)
         return taken.reshape(num_rounds, 1, -1, leaf.shape[3])
 
-    return jax.tree.map(concatenate, recording.policies)
+    return jax.tree.map(concatenate, recording.saved.policies)
 
 
 def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
     """The round floor(progress * R) of a recording of R rounds, int32 [].
 
-    What float32 makes of progress is up to 2e-7 too small, relatively; the product is
-    raised by twice that, so that a round begins where it should.
+    Progress in float32 may be too small by a relative 2e-7. The product is raised by
+    twice that, so that a round begins where it should.
     """
     place = jnp.asarray(progress, jnp.float32) * num_rounds * (1 + 4e-7)
     return jnp.clip(place.astype(jnp.int32), 0, num_rounds - 1)
@@ -205,7 +189,7 @@ def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
 
 
 def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
-    """`init` and `sample` of draws; the state is the controllers that drew them."""
+    """`init` and `sample` of draws; the state holds the controllers that drew them."""
     module = _recorded_controller(run, recording)
     begins = np.concatenate([[0], recording.steps[:-1]])
     steps = np.asarray(snapshots.snapshot_steps(run))
@@ -231,67 +215,74 @@ def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
         params = {"params": jax.tree.map(lambda leaf: leaf[place], state["params"])}
         drawn = controller.sample(key, params, module, num_policies * NUM_BEST)
         shaped = jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
-        return dataclasses.replace(shaped, ranges=recording.ranges)
+        return dataclasses.replace(shaped, ranges=recording.saved.ranges)
 
     return init, sample
 
 
 def _recorded_controller(run: str, recording: Recording) -> controller.Controller:
+    """The controller of the run's config, for policies of the recorded shape."""
     check(
         recording.source == "adversarial",
         f"{run} has no controller (its source is {recording.source!r}): "
         "use replay_selection=best5 or all",
     )
-    of_run = functools.partial(setting, run, recording.config)
-    return controller.Controller(
-        num_sub_policies=of_run(
-            "policies.num_sub_policies", int, 1, controller.MOST_UNITS
-        ),
-        hidden_size=of_run("controller.hidden_size", int, 1, controller.MOST_UNITS),
-        embedding_size=of_run(
-            "controller.embedding_size", int, 1, controller.MOST_UNITS
-        ),
-        tanh_constant=of_run("controller.tanh_constant", float) or None,
-        temperature=of_run("controller.temperature", float, 1e-30),
-        reset_per_sub_policy=of_run("controller.reset_per_sub_policy", bool),
-    )
+    try:
+        options = recording.config["controller"]
+        module = controller.Controller(
+            num_sub_policies=recording.saved.policies.ops.shape[2],
+            hidden_size=options["hidden_size"],
+            embedding_size=options["embedding_size"],
+            tanh_constant=options["tanh_constant"] or None,
+            temperature=options["temperature"],
+            reset_per_sub_policy=options["reset_per_sub_policy"],
+        )
+        _param_shapes(module)
+    except Exception as error:  # JAX and Flax raise many kinds
+        raise ValueError(
+            f"{run}/config.json has no controller that can be built: it is not the "
+            "config of a run of launch.py, or damaged"
+        ) from error
+    return module
+
+
+def _param_shapes(module: controller.Controller) -> dict[str, tuple[int, ...]]:
+    init = functools.partial(controller.init, module=module, tx=optax.identity())
+    params = jax.eval_shape(init, jax.random.key(0)).params["params"]
+    return {name: leaf.shape for name, leaf in params.items()}
 
 
 def _recorded_params(
     run: str, step: int, module: controller.Controller
 ) -> dict[str, np.ndarray]:
-    """The parameters of a snapshot, of the shapes that the run's config says."""
-    init = functools.partial(controller.init, module=module, tx=optax.identity())
-    expected = jax.eval_shape(init, jax.random.key(0)).params["params"]
-    loaded = snapshots.load_snapshot(run, step).get("params", {})
-    for name, leaf in expected.items():
-        found = loaded.get(name) if isinstance(loaded, dict) else None
-        there = "nothing"
-        if isinstance(found, np.ndarray):
-            there = f"{found.dtype}{list(found.shape)}"
-        check(
-            there == f"{leaf.dtype}{list(leaf.shape)}",
-            f"{run}/{snapshots.FOLDER}/{step}.npz has {there} for params/{name}, where "
-            f"the controller of its config.json has {leaf.dtype}{list(leaf.shape)}: "
-            "they are of different runs; use replay_selection=best5 or all",
-        )
-    return {name: loaded[name] for name in expected}
-
-
-def _check_honoured(where: str, key: str, given: str, recorded: str) -> None:
+    """The parameters of a snapshot, if they fit the controller of the run's config."""
+    params = snapshots.load_snapshot(run, step).get("params", {})
+    found, expected = jax.tree.map(np.shape, params), _param_shapes(module)
     check(
-        given in (AS_RECORDED[key], recorded),
-        f"policies.{key} is {given!r}, but {where} was recorded with {recorded!r}: "
-        f"leave policies.{key} at {AS_RECORDED[key]!r}, which applies it as recorded",
+        found == expected,
+        f"{run}/{snapshots.FOLDER}/{step}.npz has parameters of the shapes {found}, "
+        f"but the controller of its config.json has {expected}: they are of different "
+        "runs; use replay_selection=best5 or all",
     )
+    return params
 
 
-def _check_fill(
-    where: str, given: str, recorded: str, color: tuple[int, int, int]
+def _check_honoured(
+    where: str, asked: dict[str, str], saved: SavedPolicies, fill_name: str
 ) -> None:
-    allowed = ("alpha",) if recorded == "alpha" else (AS_RECORDED["fill"], recorded)
-    check(
-        given in allowed,
-        f"policies.fill is {given!r}, but {where} was recorded with {recorded!r} "
-        f"{color}: set policies.fill={allowed[0]}, which applies it as recorded",
-    )
+    """Refuses a config that asks for something else than what was recorded.
+
+    Its defaults ask for nothing; except that alpha, where it was recorded, must be
+    asked for.
+    """
+    recorded = {"ranges": saved.ranges, "order": saved.order, "fill": fill_name}
+    for key, value in asked.items():
+        allowed = (AS_RECORDED[key], recorded[key])
+        if recorded[key] == "alpha":
+            allowed = ("alpha", "alpha")
+        check(
+            value in allowed,
+            f"policies.{key} is {value!r}, but {where} was recorded with "
+            f"{recorded[key]!r}: set policies.{key}={allowed[0]}, which applies it as "
+            "recorded",
+        )

@@ -1,4 +1,4 @@
-"""Policy sources: where each round's policies come from, as a triple of pure functions.
+"""Policy sources: where each round's policies come from, as three pure functions.
 
 A training loop needs nothing else to run any row of Table 4 or column of Table 1:
 
@@ -10,7 +10,6 @@ A training loop needs nothing else to run any row of Table 4 or column of Table 
 All three can be jitted. A new source is a function here and a row in `SOURCES`.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ import optax
 
 from aaa_jax import objective
 from aaa_jax.augment import ops
-from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, RANGES
+from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies, identity_policies
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import Info as Info
@@ -34,6 +33,7 @@ from aaa_jax.search.policy_source import (
     check_shape,
     check_sizes,
     constant_info,
+    constant_source,
     describe_given,
     no_state,
 )
@@ -66,11 +66,11 @@ def adversarial_source(
         learning_rate: of Adam.
         entropy_weight: on the entropy summed over the decisions.
         normalization: one of `objective.NORMALIZATIONS`.
-        reset_per_sub_policy: see `controller.Controller`, as the next two.
+        reset_per_sub_policy: forget the last sub-policy before the next is drawn.
         tanh_constant: None, or c in logits = c tanh(logits).
         temperature: divides the logits.
-        entropy_target: see `controller.update`, as the next.
-        kl_cap: None, or nats between successive controllers.
+        entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
+        kl_cap: None, or the most nats between successive controllers.
     """
     check_shape(num_policies, num_sub_policies)
     check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
@@ -124,14 +124,14 @@ def adversarial_source(
 
 
 def _snapshot(state: controller.ControllerState) -> dict[str, Any]:
-    """What is kept of a controller: all that is needed to sample from it again."""
+    """What a run keeps of a controller: enough to sample from it again."""
     return state.params | {"entropy_weight": state.entropy_weight}
 
 
 def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySource:
     """Fresh policies every round, uniform over the search space (Table 4, Random).
 
-    From the same key it draws what a controller with zero heads draws.
+    From the same key it draws what a controller whose heads are zero draws.
     """
     check_shape(num_policies, num_sub_policies)
     decisions = controller.CHAIN_LENGTH * num_sub_policies
@@ -175,12 +175,12 @@ def fixed_source(
 
     Args:
         policies: what to apply; None: M identity policies, plain training.
-        num_policies: M of the identity policies; without meaning beside `policies`.
+        num_policies: M of the identity policies; unused if `policies` are given.
     """
     if policies is None:
-        check_shape(num_policies, 1)
+        check_shape(num_policies)
         policies = identity_policies(num_policies)
-    return _constant_source("fixed", policies)
+    return constant_source("fixed", policies)
 
 
 def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySource:
@@ -194,8 +194,8 @@ def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySo
     check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
     # AutoAugment's own code crops and flips small images after the policy.
     order = "standard_first" if policy == "imagenet" else "policy_first"
-    chains = _from_chains(known[policy], num_policies)
-    return _constant_source("published", chains, ranges="release", order=order)
+    policies = _from_chains(known[policy], num_policies, "release")
+    return constant_source("published", policies, order=order)
 
 
 def randaugment_source(
@@ -211,14 +211,15 @@ def randaugment_source(
     check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
     last = published.NUM_WIDE_MAGNITUDES - 1
     check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
-    chains = _from_chains(published.randaugment(num_ops, magnitude), num_policies)
-    return _constant_source("randaugment", chains, ranges="randaugment")
+    chains = published.randaugment(num_ops, magnitude)
+    policies = _from_chains(chains, num_policies, "randaugment")
+    return constant_source("randaugment", policies)
 
 
 def trivialaugment_source(num_policies: int = 8) -> PolicySource:
     """TrivialAugment (wide): one of 14 ops at one of 31 magnitudes for each image."""
-    chains = _from_chains(published.trivialaugment(), num_policies)
-    return _constant_source("trivialaugment", chains, ranges="trivial_wide")
+    policies = _from_chains(published.trivialaugment(), num_policies, "trivial_wide")
+    return constant_source("trivialaugment", policies)
 
 
 def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicySource:
@@ -227,31 +228,31 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     Each policy is `num_chains` chains drawn anew every round, each as PBA draws it for
     an image: 0, 1 or 2 ops, the first that apply in a shuffled walk over 30 entries.
     Departure: images of a round share these chains, instead of drawing their own.
-    Departure: for other than 200 epochs the schedule is stretched exactly, PBA rounds
-    every part's epochs down.
+    Departure: a run of more or fewer than 200 epochs stretches the schedule exactly;
+    PBA rounds every part's epochs down.
 
     Args:
         num_policies: M.
         num_chains: Q, the sub-policies of a policy.
     """
-    check_shape(num_policies, 1)
+    check_shape(num_policies)
     check_sizes(2**20, num_chains=num_chains)
     parts = published.pba_cifar()
     ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
-    entries = _from_chains([entries for _, entries in parts], 1)  # [1, parts, 30]
+    chains = [entries for _, entries in parts]
+    entries = _from_chains(chains, 1, "release")  # [1, parts, 30]
 
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
         # A part begins with its first epoch, whatever float32 makes of the product.
         epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
         part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
         now = jax.tree.map(lambda leaf: leaf[0, part], entries)
-        return _walk(key, now, (num_policies, num_chains), "release")
+        return _walk(key, now, (num_policies, num_chains))
 
-    update = describe_given(NUM_MAGNITUDES)
     return PolicySource(
         no_state,
         sample,
-        update,
+        describe_given("release"),
         "schedule",
         num_policies,
         ranges="release",
@@ -259,9 +260,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     )
 
 
-def _walk(
-    key: jax.Array, entries: Policies, shape: tuple[int, int], ranges: str
-) -> Policies:
+def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
     """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
     count_key, place_key, apply_key = jax.random.split(key, 3)
     log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
@@ -277,13 +276,15 @@ def _walk(
         ops=jnp.where(is_used, entries.ops[first], ops.op_index("Identity")),
         magnitudes=jnp.where(is_used, entries.magnitudes[first], 0),
         probs=jnp.ones((*shape, 2), jnp.float32),
-        ranges=ranges,
+        ranges=entries.ranges,
     )
 
 
-def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Policies:
+def _from_chains(
+    chains: Sequence[published.Chain], num_policies: int, ranges: str
+) -> Policies:
     """The same chains for each of M policies, padded with Identity."""
-    check_shape(num_policies, 1)
+    check_shape(num_policies)
     length = max(len(chain) for chain in chains)
     blank = ("Identity", 1.0, 0)
     rows = [[*chain, *[blank] * (length - len(chain))] for chain in chains]
@@ -295,27 +296,8 @@ def _from_chains(chains: Sequence[published.Chain], num_policies: int) -> Polici
         ops=jnp.asarray(indices, jnp.int32),
         magnitudes=jnp.asarray(magnitudes, jnp.int32),
         probs=jnp.asarray(probs, jnp.float32),
+        ranges=ranges,
     )
-
-
-def _constant_source(
-    name: str,
-    policies: Policies,
-    *,
-    ranges: str | None = None,
-    order: str | None = None,
-) -> PolicySource:
-    if ranges is not None:
-        policies = dataclasses.replace(policies, ranges=ranges)
-
-    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        return policies
-
-    ranges = policies.ranges
-    num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
-    update = describe_given(num_magnitudes)
-    number = policies.num_policies
-    return PolicySource(no_state, sample, update, name, number, False, ranges, order)
 
 
 def _of_all_ops(search_shares: jax.Array) -> jax.Array:

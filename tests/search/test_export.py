@@ -176,7 +176,7 @@ def test_the_command_prints_json_or_one_line(run, capsys):
 def test_what_there_is_not_is_named(given, message, run, capsys):
     assert export.main([str(run), *given]) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("export_policies: ")
+    assert printed.startswith("aaa-jax policies: ")
     assert printed.count("\n") == 1
     assert re.search(message, printed)
 

@@ -207,7 +207,7 @@ def test_any_value_at_any_place_of_a_recorded_run_is_replayed_or_refused(
     config.policies.replay_selection = selection
     _, refusal = _refusal(config_rules.ConfigError, check_config, config)
     if read[1] is None:
-        assert read[0].losses.shape == read[0].policies.ops.shape[:2]
+        assert read[0].losses.shape == read[0].saved.policies.ops.shape[:2]
         assert read[0].steps.shape == (1,)
     for message in (read[1], refusal):
         assert message is None or (str(directory) in message and "\n" not in message)
