@@ -12,11 +12,12 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -28,6 +29,8 @@ PACKAGES = (  # whose versions a page names, where they are installed
     *("albumentations", "torchvision", "kornia", "array-record"),
     *("tensorflow-datasets", "tensorflow", "tensorflow-cpu"),
 )
+
+Key = TypeVar("Key")
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -126,6 +129,28 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def take_turns(
+    runs: Mapping[Key, Callable[[int], Any]],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    clock: Callable[[], Any] = time.perf_counter,
+) -> dict[Key, list[Any]]:
+    """What the clock says of each round of each run; rounds to warm up are left out."""
+    taken: dict[Key, list[Any]] = {key: [] for key in runs}
+    for turn in range(warm_up + rounds):
+        for key, run in runs.items():
+            start = clock()
+            run(turn)
+            taken[key].append(clock() - start)
+    return {key: times[warm_up:] for key, times in taken.items()}
+
+
+def seconds_of(run: Callable[[int], Any], rounds: int) -> list[float]:
+    """Seconds of each round, after one to warm up."""
+    return take_turns({"": run}, rounds)[""]
 
 
 def speeds(num_images: int, seconds: Sequence[float]) -> dict[str, float]:

@@ -12,6 +12,7 @@ processes on the machine do not lengthen; on all cores, seconds of the clock.
 Writes JSON and a Markdown table to benchmarks/results/.
 """
 
+import argparse
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,15 +37,11 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", type=measure.some_of(names), default=names)
     parser.add_argument("--step", action="store_true", help="time training steps too")
     options = parser.parse_args(command_line)
+    if options.quick:
+        options.rounds = 1
     record = measure.started("augment", command_line) | {"settings": {}}
     for cores in options.cores:
-        result = _in_own_process(
-            cores,
-            sizes=[(8, 16)] if options.quick else [(32, 1024), (224, 128)],
-            rounds=1 if options.quick else options.rounds,
-            only=options.only,
-            with_step=options.step,
-        )
+        result = _in_own_process(cores, options)
         record |= {key: result.pop(key) for key in ("machine", "versions")}
         record["settings"][cores] = result
     text = markdown(record)
@@ -52,7 +49,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     print(text)
 
 
-def _in_own_process(cores: str, **setting: Any) -> dict[str, Any]:
+def _in_own_process(cores: str, options: argparse.Namespace) -> dict[str, Any]:
     """`measure_sizes` on these cores; one XLA device per core, as far as they divide M.
 
     Affinity is inherited; it and the allocator are set before Python starts.
@@ -64,9 +61,8 @@ def _in_own_process(cores: str, **setting: Any) -> dict[str, Any]:
     environment = ALLOCATOR | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + flag}
     os.sched_setaffinity(0, chosen)
     try:
-        return measure.in_own_process(
-            candidates.measure_sizes, environment, is_spread=cores == "all", **setting
-        )
+        setting = {"is_spread": cores == "all", "options": options}
+        return measure.in_own_process(candidates.measure_sizes, environment, **setting)
     finally:
         os.sched_setaffinity(0, allowed)
 

@@ -3,44 +3,31 @@
 Candidates take turns; two rounds to warm up are left out.
 """
 
+import argparse
+import functools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from benchmarks import measure
 from benchmarks.augment import engine, host, libraries
-from benchmarks.augment.work import Work, draw
+from benchmarks.augment.work import Candidate, Work, draw
 from benchmarks.train_step import jax_steps, presets
 
 DRIVERS = {"this engine (map)": "map", "this engine (vmap)": "vmap"}
 NAIVE = "vmap of lax.switch"
 CANDIDATES = (*DRIVERS, NAIVE, *host.MAKERS)
 LACKING = {"augmax": "lacks 9 of the 16 ops"}  # 0.4.1; see README.md
+SIZES, QUICK_SIZES = ((32, 1024), (224, 128)), ((8, 16),)  # side, rows
 STEPS = {32: "wrn28x10", 224: "r50"}  # the step that a side's augmentation is beside
 
 
-class Timed(NamedTuple):
-    """A candidate ready to run; see `engine.Compiled` and `host.Started`."""
-
-    run: Callable[[int], Any]
-    replay: Callable[[Any], np.ndarray]
-    facts: dict[str, float]
-    stop: Callable[[], None]
-
-
-def measure_sizes(
-    *,
-    is_spread: bool,
-    sizes: Sequence[tuple[int, int]],
-    rounds: int,
-    only: Sequence[str],
-    with_step: bool,
-) -> dict[str, Any]:
-    """All sizes (side, rows) in this process.
+def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, Any]:
+    """All sizes in this process, by the options of the command.
 
     On one core CPU seconds are counted, which other processes do not lengthen.
     """
@@ -48,10 +35,11 @@ def measure_sizes(
     is_pinned = cores == 1 and jax.default_backend() == "cpu"
     clock = time.process_time if is_pinned else time.perf_counter
     measured = {}
-    for side, num_rows in sizes:
+    for side, num_rows in QUICK_SIZES if options.quick else SIZES:
         work = engine.make_work(side, num_rows)
-        candidates, absent = _candidates(work, only, is_spread=is_spread)
-        seconds = _take_turns(candidates, rounds, clock)
+        candidates, absent = _candidates(work, options.only, is_spread=is_spread)
+        runs = {name: candidate.run for name, candidate in candidates.items()}
+        seconds = measure.take_turns(runs, options.rounds, warm_up=2, clock=clock)
         for candidate in candidates.values():
             candidate.stop()
         equal = _shares_equal(candidates, work)
@@ -62,10 +50,10 @@ def measure_sizes(
         ]
         missing = [{"name": name, "why": why} for name, why in absent.items()]
         measured[str(side)] = {"rows": num_rows, "candidates": [*rows, *missing]}
-        if with_step and side in STEPS:
+        if options.step and side in STEPS:
             measured[str(side)] |= {
                 "step": STEPS[side],
-                "step_s": step_seconds(STEPS[side], num_rows, rounds),
+                "step_s": step_seconds(STEPS[side], num_rows, options.rounds),
                 "bandwidth": engine.copy_bandwidth(2**30),
             }
     return measure.place() | {
@@ -78,44 +66,29 @@ def measure_sizes(
 
 def _candidates(
     work: Work, only: Sequence[str], *, is_spread: bool
-) -> tuple[dict[str, Timed], dict[str, str]]:
+) -> tuple[dict[str, Candidate], dict[str, str]]:
     """Those that are installed, and why the others are not here."""
     backend = jax.default_backend()
     num_devices = jax.local_device_count() if backend == "cpu" else 1
-    found: dict[str, Timed] = {}
+    found: dict[str, Candidate] = {}
     absent: dict[str, str] = {}
     for name in only:
         if name in host.MAKERS:
             try:
-                run, replay, stop = host.start(name, work, is_spread=is_spread)
+                found[name] = host.start(name, work, is_spread=is_spread)
             except ImportError:
                 absent[name] = "not installed"
-            else:
-                found[name] = Timed(run, replay, {}, stop)
         elif backend != "cpu" and DRIVERS.get(name) == "map":
             absent[name] = f"not made for a {backend}"
         else:
-            driver = DRIVERS.get(name)
-            apply = engine.engine(work, driver) if driver else engine.naive(work)
-            compiled = engine.compile_candidate(work, apply, num_devices)
-            found[name] = Timed(*compiled, lambda: None)
+            apply = engine.naive
+            if name in DRIVERS:
+                apply = functools.partial(engine.by_driver, DRIVERS[name])
+            found[name] = engine.compile_candidate(work, apply, num_devices)
     return found, absent | LACKING
 
 
-def _take_turns(
-    candidates: Mapping[str, Timed], rounds: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Seconds of each round of each candidate."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 2):
-        for name, candidate in candidates.items():
-            start = clock()
-            jax.block_until_ready(candidate.run(turn))
-            seconds[name].append(clock() - start)
-    return {name: taken[2:] for name, taken in seconds.items()}
-
-
-def _shares_equal(candidates: Mapping[str, Timed], work: Work) -> dict[str, float]:
+def _shares_equal(candidates: Mapping[str, Candidate], work: Work) -> dict[str, float]:
     """The share of images that agree with Pillow in every value, from equal draws."""
     draws = draw(0, work)
     expected = libraries.pillow(work).augment(draws, range(work.num_rows))
@@ -133,10 +106,10 @@ def step_seconds(
     config, spec = presets.network_config(network, dtype, num_rows, is_quick=is_quick)
     step, (state, *rest) = jax_steps.network_step(config, spec)
     compiled = jax.jit(step, donate_argnums=0)
-    seconds = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
+
+    def run(_: int) -> None:
+        nonlocal state
         state, loss = compiled(state, *rest)
         jax.block_until_ready((state, loss))
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:]))
+
+    return float(np.median(measure.seconds_of(run, rounds)))

@@ -4,9 +4,8 @@ Also what only a compiled program can tell: memory, bytes moved, compile time.
 """
 
 import functools
-import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +16,14 @@ from aaa_jax.augment.magnitudes import coefficient_rows, range_table
 from aaa_jax.augment.ops import OPS, Inputs
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search.sources import random_source
-from benchmarks import plans
-from benchmarks.augment.work import Draws, Work, photographs
+from benchmarks import measure, plans
+from benchmarks.augment.work import Candidate, Draws, Work, photographs
 
+FILL = (125, 123, 114)
 NUM_POLICIES, NUM_SUB_POLICIES, CHAIN_LENGTH = 8, 5, 2
 
-# (draws, images [N, H, W, 3], policies) -> uint8 [M, N, H, W, 3].
+# (draws, images [N, H, W, 3], policies) -> uint8 [M N, H, W, 3].
 Apply = Callable[[large_batch.Draws, jax.Array, Policies], jax.Array]
-
-
-class Compiled(NamedTuple):
-    """A compiled candidate."""
-
-    run: Callable[[int], jax.Array]  # seed -> float32, perhaps not yet done
-    replay: Callable[[Draws], np.ndarray]  # draws -> uint8 [N M, H, W, 3]
-    facts: dict[str, float]  # compile_s; on one device also `_program_facts`
 
 
 def make_work(side: int, num_rows: int) -> Work:
@@ -49,59 +41,41 @@ def make_work(side: int, num_rows: int) -> Work:
         ops=np.asarray(policies.ops),
         magnitudes=np.asarray(policies.magnitudes),
         values=np.array(values),
-        fill=(125, 123, 114),
+        fill=FILL,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
     )
 
 
-def engine(work: Work, driver: str) -> Apply:
-    """`large_batch.apply_policies` with a driver."""
-
-    def apply(
-        draws: large_batch.Draws, images: jax.Array, policies: Policies
-    ) -> jax.Array:
-        rows, policy_of_row = _rows(images, policies)
-        size = {"group_size": len(images), "fill": work.fill, "driver": driver}
-        return large_batch.apply_policies(draws, rows, policies, policy_of_row, **size)
-
-    return apply
+def by_driver(
+    driver: str, draws: large_batch.Draws, images: jax.Array, policies: Policies
+) -> jax.Array:
+    """This engine."""
+    rows, policy_of_row = _rows(images, policies)
+    size = {"group_size": len(images), "fill": FILL, "driver": driver}
+    return large_batch.apply_policies(draws, rows, policies, policy_of_row, **size)
 
 
-def naive(work: Work) -> Apply:
+def naive(draws: large_batch.Draws, images: jax.Array, policies: Policies) -> jax.Array:
     """One `lax.switch` over the ops of `ops.py` per image and op, under `vmap`."""
-
-    def apply(
-        draws: large_batch.Draws, images: jax.Array, policies: Policies
-    ) -> jax.Array:
-        rows, policy_of_row = _rows(images, policies)
-        place = (policy_of_row, draws.sub_policy)
-        ops, magnitudes = policies.ops[place], policies.magnitudes[place]
-        table = coefficient_rows(
-            ops, magnitudes, draws.sign, "monotone", *images.shape[1:3]
-        )
-        partners = images[draws.partner]
-        for s in range(work.ops.shape[2]):
-            step = jax.tree.map(
-                lambda leaf, s=s: leaf[:, s], (ops, table, draws.center, partners)
-            )
-            rows = by_switch(rows, *step, work.fill)
-        return rows
-
-    return apply
+    rows, policy_of_row = _rows(images, policies)
+    place = (policy_of_row, draws.sub_policy)
+    ops, signs = policies.ops[place], draws.sign
+    magnitudes, size = policies.magnitudes[place], images.shape[1:3]
+    table = coefficient_rows(ops, magnitudes, signs, "monotone", *size)
+    columns = (ops, table, draws.center, images[draws.partner])
+    for s in range(ops.shape[1]):
+        step = jax.tree.map(lambda leaf, s=s: leaf[:, s], columns)
+        rows = by_switch(rows, *step)
+    return rows
 
 
 def by_switch(
-    images: jax.Array,
-    ops: jax.Array,
-    rows: Any,
-    centers: jax.Array,
-    partners: jax.Array,
-    fill: tuple[int, int, int],
+    images: jax.Array, ops: jax.Array, rows: Any, centers: jax.Array, partners: Any
 ) -> jax.Array:
     """An op for each image: uint8 [B, H, W, 3]; `rows` are its coefficients."""
     branches = [op.apply for op in OPS]
-    color = jnp.array(fill, jnp.uint8)
+    color = jnp.array(FILL, jnp.uint8)
 
     def one(image, op, row, center, partner):
         return jax.lax.switch(op, branches, image, row, Inputs(center, partner, color))
@@ -117,7 +91,7 @@ def _rows(images: jax.Array, policies: Policies) -> tuple[jax.Array, jax.Array]:
     return rows.reshape(-1, *images.shape[1:]), policy_of_row
 
 
-def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
+def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Candidate:
     """Draw, apply, normalise as one program; devices share out the M policies."""
     images, policies = jnp.asarray(work.images), _policies(work)
     height, width = images.shape[1:3]
@@ -130,15 +104,15 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
         return standard.normalize(pixels, work.mean, work.std)
 
     if num_devices == 1:
-        seconds, compiled = plans.compile_for(
-            None, augment, (np.int32(0), images, policies)
-        )
-        facts = _program_facts(compiled, work.num_rows)
+        arguments = (np.int32(0), images, policies)
+        seconds, compiled = plans.compile_for(None, augment, arguments)
+        facts = _program_facts(compiled, work.num_rows) | {"compile_s": seconds}
 
         def run(seed: int) -> jax.Array:
-            return compiled(np.int32(seed), images, policies)
+            return jax.block_until_ready(compiled(np.int32(seed), images, policies))
 
     else:
+        facts = {}
         shares = jax.tree.map(
             lambda leaf: leaf.reshape(num_devices, -1, *leaf.shape[1:]), policies
         )
@@ -146,13 +120,11 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Compiled:
         seeds = np.arange(num_devices, dtype=np.int32)
 
         def run(seed: int) -> jax.Array:
-            return mapped(num_devices * seed + seeds, images, shares)
+            return jax.block_until_ready(
+                mapped(num_devices * seed + seeds, images, shares)
+            )
 
-        start = time.perf_counter()
-        jax.block_until_ready(run(0))
-        seconds, facts = time.perf_counter() - start, {}
-    again = functools.partial(replay, work, apply)
-    return Compiled(run, again, facts | {"compile_s": seconds})
+    return Candidate(run, functools.partial(replay, work, apply), facts)
 
 
 def replay(work: Work, apply: Apply, draws: Draws) -> np.ndarray:
@@ -193,9 +165,5 @@ def copy_bandwidth(num_bytes: int) -> float:
     """Bytes read and written per second by the simplest kernel on the device."""
     values = jnp.zeros(num_bytes // 4, jnp.float32)
     double = jax.jit(lambda values: values * 2)
-    seconds = []
-    for _ in range(6):
-        start = time.perf_counter()
-        jax.block_until_ready(double(values))
-        seconds.append(time.perf_counter() - start)
-    return 2 * num_bytes / min(seconds[1:])
+    seconds = measure.seconds_of(lambda _: jax.block_until_ready(double(values)), 5)
+    return 2 * num_bytes / min(seconds)

@@ -4,12 +4,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.augment import libraries, torch_libraries
-from benchmarks.augment.work import Draws, Library, Work, draw
+from benchmarks.augment.work import Candidate, Draws, Library, Work, draw
 
 MAKERS: dict[str, Callable[[Work], Library]] = {
     "Pillow": libraries.pillow,
@@ -21,17 +21,7 @@ MAKERS: dict[str, Callable[[Work], Library]] = {
 THREADED = {"kornia"}  # uses all cores by itself
 
 
-class Started(NamedTuple):
-    """A library ready to run."""
-
-    # Seed -> the whole batch, augmented and normalised. In worker processes it stays
-    # there: nothing is charged for bringing it back.
-    run: Callable[[int], Any]
-    replay: Callable[[Draws], np.ndarray]  # draws -> uint8 [N M, H, W, 3]
-    stop: Callable[[], None]  # ends the workers, if any
-
-
-def start(name: str, work: Work, *, is_spread: bool) -> Started:
+def start(name: str, work: Work, *, is_spread: bool) -> Candidate:
     """A library in this process, or spread over the cores.
 
     Raises:
@@ -45,8 +35,8 @@ def start(name: str, work: Work, *, is_spread: bool) -> Started:
 
     if is_spread and name not in THREADED:
         run, stop = _spread(name, work)
-        return Started(run, replay, stop)
-    return Started(lambda seed: _batch(library, work, seed, rows), replay, lambda: None)
+        return Candidate(run, replay, {}, stop)
+    return Candidate(lambda seed: _batch(library, work, seed, rows), replay, {})
 
 
 def _spread(name: str, work: Work) -> tuple[Callable[[int], None], Callable[[], None]]:

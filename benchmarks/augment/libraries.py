@@ -35,14 +35,13 @@ def pillow(work: Work) -> Library:
 def pillow_ops() -> dict[str, Apply]:
     """The ops by Pillow on PIL images: also the oracle of `parity.py`."""
 
-    def affine(name: str) -> Apply:
-        def apply(image: Image.Image, value: float, inputs: Inputs) -> Any:
-            matrix = affine_matrix(name, value, image.height, image.width)
-            return image.transform(
-                image.size, Image.Transform.AFFINE, matrix, fillcolor=inputs.fill
-            )
+    def affine(name: str, image: Image.Image, value: float, inputs: Inputs) -> Any:
+        matrix = affine_matrix(name, value, image.height, image.width)
+        kind = Image.Transform.AFFINE
+        return image.transform(image.size, kind, matrix, fillcolor=inputs.fill)
 
-        return apply
+    def rotate(image: Image.Image, value: float, inputs: Inputs) -> Any:
+        return image.rotate(value, fillcolor=inputs.fill)
 
     def enhance(enhancer: Callable) -> Apply:
         return lambda image, value, _: enhancer(image).enhance(value)
@@ -57,10 +56,8 @@ def pillow_ops() -> dict[str, Apply]:
         return image
 
     return {
-        **{name: affine(name) for name in GEOMETRIC},
-        "Rotate": lambda image, value, inputs: image.rotate(
-            value, fillcolor=inputs.fill
-        ),
+        **{name: functools.partial(affine, name) for name in GEOMETRIC},
+        "Rotate": rotate,
         "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
         "Invert": lambda image, *_: ImageOps.invert(image),
         "Equalize": lambda image, *_: ImageOps.equalize(image),
@@ -88,16 +85,12 @@ def opencv_ops() -> dict[str, Apply]:
     """The ops by OpenCV on uint8 arrays."""
     ramp = np.arange(256)
 
-    def affine(name: str) -> Apply:
-        def apply(image: np.ndarray, value: float, inputs: Inputs) -> Any:
-            height, width, _ = image.shape
-            matrix = middle_coordinates(affine_matrix(name, value, height, width))
-            flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-            return cv2.warpAffine(
-                image, matrix, (width, height), flags=flags, borderValue=inputs.fill
-            )
-
-        return apply
+    def affine(name: str, image: np.ndarray, value: float, inputs: Inputs) -> Any:
+        height, width, _ = image.shape
+        matrix = middle_coordinates(affine_matrix(name, value, height, width))
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        options = {"flags": flags, "borderValue": inputs.fill}
+        return cv2.warpAffine(image, matrix, (width, height), **options)
 
     @functools.cache
     def blended_table(value: float, start: int) -> np.ndarray:
@@ -139,7 +132,7 @@ def opencv_ops() -> dict[str, Apply]:
         return image
 
     return {
-        **{name: affine(name) for name in GEOMETRIC},
+        **{name: functools.partial(affine, name) for name in GEOMETRIC},
         "AutoContrast": auto_contrast,
         "Invert": lambda image, *_: cv2.bitwise_not(image),
         "Equalize": equalize,
@@ -166,15 +159,15 @@ def albumentations(work: Work) -> Library:
     cv2.setNumThreads(1)
     make = _albumentations_transform(A, work.fill)
 
-    def with_value(name: str) -> Apply:
-        def apply(image: np.ndarray, value: float, _: Inputs) -> Any:
-            transform = make(name, value)
-            return image if transform is None else transform(image=image)["image"]
+    def apply(name: str, image: np.ndarray, value: float, _: Inputs) -> Any:
+        transform = make(name, value)
+        return image if transform is None else transform(image=image)["image"]
 
-        return apply
-
-    ops = {name: with_value(name) for name in work.names}
-    return image_by_image(work, ops | {"SamplePairing": opencv_ops()["SamplePairing"]})
+    ops: dict[str, Apply] = {
+        name: functools.partial(apply, name) for name in work.names
+    }
+    ops |= {"SamplePairing": opencv_ops()["SamplePairing"]}
+    return image_by_image(work, ops)
 
 
 def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:

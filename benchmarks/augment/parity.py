@@ -25,7 +25,6 @@ from aaa_jax.augment.ops import OPS
 from benchmarks import measure
 from benchmarks.augment import engine, libraries, work
 
-FILL = (125, 123, 114)
 DRIVERS, FUNCTIONS = ("map", "vmap"), "ops.py"
 PATHS = (*DRIVERS, FUNCTIONS)
 SIZES = {  # height and width, images per op, magnitude and sign; range tables
@@ -96,11 +95,10 @@ def chain_results(sizes: Sequence[tuple[int, int]]) -> Iterator[Result]:
         batch = engine.make_work(side, num_rows)
         draws = work.draw(1, batch)
         expected = libraries.pillow(batch).augment(draws, range(num_rows))
-        paths = {driver: engine.engine(batch, driver) for driver in DRIVERS}
-        paths[FUNCTIONS] = engine.naive(batch)
+        paths = {d: functools.partial(engine.by_driver, d) for d in DRIVERS}
         equal = {
-            path: _count(engine.replay(batch, function, draws), expected)
-            for path, function in paths.items()
+            path: _count(engine.replay(batch, apply, draws), expected)
+            for path, apply in (paths | {FUNCTIONS: engine.naive}).items()
         }
         yield Result(f"chains of two, {side} x {side}", num_rows, equal)
 
@@ -141,7 +139,7 @@ def _jitted(path: str, ranges: str) -> Callable[..., jax.Array]:
 
     def by_driver(images, partners, ops, magnitudes, signs, centers):
         draws = large_batch.OpDraws(signs, centers)
-        options = {"ranges": ranges, "fill": FILL, "driver": path}
+        options = {"ranges": ranges, "fill": engine.FILL, "driver": path}
         return large_batch.apply_ops(
             images, ops, magnitudes, draws, partners=partners, **options
         )
@@ -149,7 +147,7 @@ def _jitted(path: str, ranges: str) -> Callable[..., jax.Array]:
     def by_functions(images, partners, ops, magnitudes, signs, centers):
         size = images.shape[1:3]
         rows = coefficient_rows(ops, magnitudes, signs, ranges, *size)
-        return engine.by_switch(images, ops, rows, centers, partners, FILL)
+        return engine.by_switch(images, ops, rows, centers, partners)
 
     return jax.jit(by_functions if path == FUNCTIONS else by_driver)
 
@@ -162,7 +160,7 @@ def by_pillow(case: Case, ranges: str) -> np.ndarray:
     for image, partner, op, magnitude, sign, center in zip(*case, strict=True):
         name = OPS[op].name
         value = table.value(name, int(magnitude), int(sign), *size)
-        inputs = work.Inputs(center.tolist(), Image.fromarray(partner), FILL)
+        inputs = work.Inputs(center.tolist(), Image.fromarray(partner), engine.FILL)
         made.append(np.asarray(apply[name](Image.fromarray(image), value, inputs)))
     return np.stack(made)
 

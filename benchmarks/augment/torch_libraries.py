@@ -3,6 +3,7 @@
 A maker raises ImportError where its library is not installed.
 """
 
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -10,28 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.augment import work
 from benchmarks.augment.libraries import GEOMETRIC
-from benchmarks.augment.work import (
-    Apply,
-    Draws,
-    Inputs,
-    Library,
-    Work,
-    affine_matrix,
-    image_by_image,
-    middle_coordinates,
-    patch,
-    steps_of_row,
-)
 
 
-def torchvision(work: Work) -> Library:
+def torchvision(task: work.Work) -> work.Library:
     """Torchvision's v2 functions on one uint8 tensor at a time, as its AutoAugment."""
     import torch
 
     torch.set_num_threads(1)
-    return image_by_image(
-        work,
+    return work.image_by_image(
+        task,
         torchvision_ops(_import_torchvision()),
         lambda image: torch.from_numpy(image).permute(2, 0, 1).contiguous(),
         lambda image: image.permute(1, 2, 0).numpy(),
@@ -39,10 +29,9 @@ def torchvision(work: Work) -> Library:
 
 
 def _import_torchvision() -> Any:
-    """The functions, also where torchvision's compiled part is for another PyTorch.
+    """The functions; torchvision's compiled part may be for another PyTorch.
 
-    Then the two operators that its import expects are declared here; the ops of this
-    benchmark are PyTorch's own and need neither.
+    Then the operators that its import expects are declared here; no op needs them.
     """
     import torch
 
@@ -56,46 +45,36 @@ def _import_torchvision() -> Any:
     return functional
 
 
-def torchvision_ops(F: Any) -> dict[str, Apply]:
+def torchvision_ops(F: Any) -> dict[str, work.Apply]:
     """The ops on uint8 tensors [3, H, W]."""
     import torch
 
-    def shear(axis: int) -> Apply:
-        def apply(image: Any, value: float, inputs: Inputs) -> Any:
-            degrees = [0.0, 0.0]
-            degrees[axis] = math.degrees(math.atan(value))
-            around = {"fill": list(inputs.fill), "center": [0, 0]}
-            return F.affine(image, 0.0, [0, 0], 1.0, degrees, **around)
+    def affine(axis: str, image: Any, value: float, inputs: work.Inputs) -> Any:
+        pixels, degrees = [0, 0], [0.0, 0.0]
+        options: dict[str, Any] = {"fill": list(inputs.fill)}
+        if axis.startswith("Shear"):
+            degrees[axis == "ShearY"] = math.degrees(math.atan(value))
+            options["center"] = [0, 0]
+        else:
+            pixels[axis == "TranslateY"] = -int(value)
+        return F.affine(image, 0.0, pixels, 1.0, degrees, **options)
 
-        return apply
+    def rotate(image: Any, value: float, inputs: work.Inputs) -> Any:
+        return F.rotate(image, value, fill=list(inputs.fill))
 
-    def translate(axis: int) -> Apply:
-        def apply(image: Any, value: float, inputs: Inputs) -> Any:
-            pixels = [0, 0]
-            pixels[axis] = -int(value)
-            fill = list(inputs.fill)
-            return F.affine(image, 0.0, pixels, 1.0, [0.0, 0.0], fill=fill)
-
-        return apply
-
-    def cutout(image: Any, value: float, inputs: Inputs) -> Any:
-        rows, columns = patch(value, inputs.center, *image.shape[1:])
+    def cutout(image: Any, value: float, inputs: work.Inputs) -> Any:
+        rows, columns = work.patch(value, inputs.center, *image.shape[1:])
         color = torch.tensor(inputs.fill, dtype=torch.uint8)[:, None, None]
         height, width = rows.stop - rows.start, columns.stop - columns.start
         return F.erase(image, rows.start, columns.start, height, width, color)
 
-    def pair(image: Any, value: float, inputs: Inputs) -> Any:
+    def pair(image: Any, value: float, inputs: work.Inputs) -> Any:
         mixed = torch.lerp(image.float(), inputs.partner.float(), value)
         return mixed.to(torch.uint8)
 
     return {
-        "ShearX": shear(0),
-        "ShearY": shear(1),
-        "TranslateX": translate(0),
-        "TranslateY": translate(1),
-        "Rotate": lambda image, value, inputs: F.rotate(
-            image, value, fill=list(inputs.fill)
-        ),
+        **{name: functools.partial(affine, name) for name in GEOMETRIC},
+        "Rotate": rotate,
         "AutoContrast": lambda image, *_: F.autocontrast(image),
         "Invert": lambda image, *_: F.invert(image),
         "Equalize": lambda image, *_: F.equalize(image),
@@ -117,66 +96,57 @@ def torchvision_ops(F: Any) -> dict[str, Apply]:
 Batched = Callable[[Any, np.ndarray, np.ndarray, Any], Any]
 
 
-def kornia(work: Work) -> Library:
+def kornia(task: work.Work) -> work.Library:
     """Kornia's functions on float tensors, all images of an op in one call."""
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    ops = kornia_ops(work.fill)
+    ops = kornia_ops(task.fill)
     mean, std = (
         torch.tensor(value, dtype=torch.float32)[None, :, None, None]
-        for value in (work.mean, work.std)
+        for value in (task.mean, task.std)
     )
 
-    def augment(draws: Draws, rows: Sequence[int]) -> Any:
-        images = torch.from_numpy(work.images).permute(0, 3, 1, 2).float() / 255
+    def augment(draws: work.Draws, rows: Sequence[int]) -> Any:
+        images = torch.from_numpy(task.images).permute(0, 3, 1, 2).float() / 255
         out = images[[row % len(images) for row in rows]]
-        steps = [steps_of_row(work, draws, row) for row in rows]
-        for s in range(work.ops.shape[2]):
+        chains = [work.steps_of_row(task, draws, row) for row in rows]
+        for steps in zip(*chains, strict=True):
             places: dict[str, list[int]] = {}
-            for place, chain in enumerate(steps):
-                places.setdefault(chain[s][0], []).append(place)
+            for place, (name, *_) in enumerate(steps):
+                places.setdefault(name, []).append(place)
             for name, chosen in places.items():
-                _, values, centers, partners = zip(
-                    *(steps[place][s] for place in chosen), strict=True
-                )
-                pool = images[list(partners)]
-                columns = (np.float32(values), np.array(centers), pool)
-                out[chosen] = ops[name](out[chosen], *columns)
+                columns = zip(*(steps[place][1:] for place in chosen), strict=True)
+                values, centers, partners = map(np.array, columns)
+                pool = images[partners]
+                batch = (out[chosen], values.astype(np.float32), centers, pool)
+                out[chosen] = ops[name](*batch)
         return out
 
     def pixels(rows: Any) -> np.ndarray:
         return (rows * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
-    return Library(augment, lambda rows: (rows - mean) / std, pixels)
+    return work.Library(augment, lambda rows: (rows - mean) / std, pixels)
 
 
 def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
     """The ops on float tensors [B, 3, H, W] from 0 to 1."""
     import kornia.enhance as enhance
-    import kornia.geometry.transform as transform
     import torch
+    from kornia.geometry.transform import warp_affine
 
     color = torch.tensor(fill, dtype=torch.float32) / 255
 
-    def affine(name: str) -> Batched:
-        def apply(images: Any, values: np.ndarray, *_: Any) -> Any:
-            height, width = images.shape[2:]
-            maps = np.tile(np.eye(3), (len(values), 1, 1))
-            for i, value in enumerate(values.tolist()):
-                matrix = affine_matrix(name, value, height, width)
-                maps[i, :2] = middle_coordinates(matrix)
-            forward = torch.from_numpy(np.linalg.inv(maps)[:, :2].astype(np.float32))
-            return transform.warp_affine(
-                images,
-                forward,
-                (height, width),
-                mode="nearest",
-                padding_mode="fill",
-                fill_value=color,
+    def affine(name: str, images: Any, values: np.ndarray, *_: Any) -> Any:
+        size = tuple(images.shape[2:])
+        maps = np.tile(np.eye(3), (len(values), 1, 1))
+        for i, value in enumerate(values.tolist()):
+            maps[i, :2] = work.middle_coordinates(
+                work.affine_matrix(name, value, *size)
             )
-
-        return apply
+        forward = torch.from_numpy(np.linalg.inv(maps)[:, :2].astype(np.float32))
+        options = {"mode": "nearest", "padding_mode": "fill", "fill_value": color}
+        return warp_affine(images, forward, size, **options)
 
     def with_values(function: Callable, scale: float = 1.0) -> Batched:
         return lambda images, values, *_: function(
@@ -185,7 +155,7 @@ def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
 
     def cutout(images: Any, values: np.ndarray, centers: np.ndarray, _: Any) -> Any:
         for image, value, center in zip(images, values, centers, strict=True):
-            rows, columns = patch(value, center, *images.shape[2:])
+            rows, columns = work.patch(value, center, *images.shape[2:])
             image[:, rows, columns] = color[:, None, None]
         return images
 
@@ -197,7 +167,7 @@ def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
         return torch.lerp(images, partners, weights)
 
     return {
-        **{name: affine(name) for name in GEOMETRIC},
+        **{name: functools.partial(affine, name) for name in GEOMETRIC},
         "AutoContrast": lambda images, *_: enhance.normalize_min_max(images),
         "Invert": lambda images, *_: enhance.invert(images),
         "Equalize": lambda images, *_: enhance.equalize(images),

@@ -63,6 +63,17 @@ class Library(NamedTuple):
     pixels: Callable[[Any], np.ndarray]
 
 
+class Candidate(NamedTuple):
+    """Something that does the work, ready to run."""
+
+    # Seed -> the whole batch, augmented and normalised. In worker processes it stays
+    # there: nothing is charged for bringing it back.
+    run: Callable[[int], Any]
+    replay: Callable[[Draws], np.ndarray]  # draws -> uint8 [N M, H, W, 3]
+    facts: dict[str, float]  # of a compiled program
+    stop: Callable[[], None] = lambda: None  # ends worker processes
+
+
 def photographs(num_images: int, side: int) -> np.ndarray:
     """Smooth noise with all 256 values: uint8 [n, side, side, 3]."""
     random = np.random.default_rng(0)

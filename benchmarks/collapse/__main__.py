@@ -52,13 +52,6 @@ OF_MODULE = ("reset_per_sub_policy", "tanh_constant")
 OF_UPDATE = ("entropy_target", "kl_cap")
 SHOWN = (30, 90, 120, 160, 200, 600)
 AVERAGED = 10  # updates before and at the one that is shown
-# PAPER.md, section 5: an independent simulation, mean of five seeds.
-REFERENCE = {
-    "paper": (1.00, 0.86, 0.57, 0.36, 0.24, 0.08),
-    "reset per sub-policy": (1.00, 1.00, 0.99, 0.93, 0.76, None),
-    "tanh constant 1.5": (1.00, 0.90, 0.82, 0.78, 0.75, None),
-    "entropy weight 0.2": (1.00, 0.94, 0.86, 0.82, 0.81, None),
-}
 DRAWN = ("paper", "reset per sub-policy", "entropy weight 0.2", "guarded")
 STYLES = ("-", "--", ":", "-.")
 
@@ -188,7 +181,10 @@ def row(name: str, arrays: Arrays) -> list[str]:
     )
     return [
         name,
-        *(f"{entropy:.2f}" for entropy in shown(arrays)),
+        *(
+            f"{at(arrays['entropy'], update):.2f}" if update <= reached.shape[1] else ""
+            for update in SHOWN
+        ),
         first_update(reached >= 1),
         first_update(reached >= 2),
         ends,
@@ -198,17 +194,8 @@ def row(name: str, arrays: Arrays) -> list[str]:
     ]
 
 
-def shown(arrays: Arrays) -> list[float]:
-    """The entropy at the updates that are shown; NaN where the run is shorter."""
-    updates = arrays["entropy"].shape[1]
-    return [
-        at(arrays["entropy"], update) if update <= updates else np.nan
-        for update in SHOWN
-    ]
-
-
 def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
-    """The Markdown page: a table per game, then the comparison with PAPER.md."""
+    """The Markdown page: a table per game."""
     seeds = len(next(iter(played.values()))["table"]["entropy"])
     lines = [
         *measure.head("Collapse in a bandit", record),
@@ -225,20 +212,7 @@ def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
     for game in GAMES:
         rows = [row(name, by_game[game]) for name, by_game in played.items()]
         lines += ["", f"## {game}", "", *measure.table(heads, rows)]
-    lines += ["", "## Against an independent simulation of `table`", ""]
-    rows = [
-        [
-            name,
-            *(
-                f"{entropy:.2f} ({'–' if expected is None else expected})"
-                for entropy, expected in zip(
-                    shown(played[name]["table"]), reference, strict=True
-                )
-            ),
-        ]
-        for name, reference in REFERENCE.items()
-    ]
-    return measure.page([*lines, *measure.table(["controller", *SHOWN], rows)])
+    return measure.page(lines)
 
 
 def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:

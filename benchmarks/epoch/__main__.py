@@ -62,7 +62,7 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(command_line)
     if options.quick:
         options.steps, options.epochs, options.batch_size = 2, 2, 8
-        options.workers = options.workers or 1
+        options.workers, options.no_torch_compile = options.workers or 1, True
     return options
 
 
@@ -85,31 +85,22 @@ def _measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
             "JAX_COMPILATION_CACHE_DIR": folder,
         }
         result, torch = measure.in_own_process(
-            our_loop.measure_candidates,
-            environment,
-            network=network,
-            candidates=[name for name in options.candidates if name != TORCH],
-            steps=options.steps,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            data_dir=options.data_dir,
-            is_quick=options.quick,
-            is_torch_compiled=not (options.no_torch_compile or options.quick),
+            our_loop.measure_candidates, environment, network=network, options=options
         )
     if TORCH in options.candidates:
-        row = _torch_row(torch | {"workers": options.workers})
+        row = _torch_row(torch | {"options": options})
         result["table"]["rows"].append({"name": TORCH} | row)
     return result
 
 
-def _torch_row(setting: dict[str, Any]) -> dict[str, Any]:
+def _torch_row(arguments: dict[str, Any]) -> dict[str, Any]:
     """PyTorch's row, or the reason why there is none."""
     if util.find_spec("torch") is None:
         return {"why": "PyTorch is not installed"}
     try:
         from benchmarks.epoch import torch_loop
 
-        return measure.in_own_process(torch_loop.measure_loop, {}, **setting)
+        return measure.in_own_process(torch_loop.measure_loop, {}, **arguments)
     except Exception as error:  # out of memory, no compiler, …
         return {"why": f"failed: {type(error).__name__}: {str(error)[:100]}"}
 

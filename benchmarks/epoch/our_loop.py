@@ -1,7 +1,7 @@
 """This project's loop: `train_and_evaluate` itself, timed by its own `timing.jsonl`."""
 
+import argparse
 import tempfile
-from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -19,21 +19,15 @@ from benchmarks.train_step import presets
 
 
 def measure_candidates(
-    *,
-    network: str,
-    candidates: Sequence[str],
-    steps: int,
-    epochs: int,
-    batch_size: int,
-    data_dir: str,
-    is_quick: bool,
-    is_torch_compiled: bool,
+    network: str, options: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The table of these candidates, and the arguments of `torch_loop.measure_loop`."""
-    config = make_config(network, steps, epochs, batch_size, is_quick)
-    splits = make_splits(steps * batch_size, data_dir)
+    """The table of a network by the options, and the arguments of `torch_loop`."""
+    config = make_config(network, options)
+    splits = make_splits(options.steps * options.batch_size, options.data_dir)
     rows = []
-    for candidate in candidates:
+    for candidate in options.candidates:
+        if candidate == "torch":
+            continue
         config.devices.mapping, _, ahead = candidate.partition(":")
         config.devices.steps_in_flight = int(ahead)
         config.devices.num_devices = int(candidate.startswith("jit"))  # 0: all
@@ -47,31 +41,29 @@ def measure_candidates(
         jax.clear_caches()
     table = {
         "network": network,
-        "num_rows": batch_size * config.policies.num_policies,
-        "images": "CIFAR-10" if data_dir else "noise",
+        "num_rows": options.batch_size * config.policies.num_policies,
+        "images": "CIFAR-10" if options.data_dir else "noise",
         "dtype": config.model.dtype,
         "rows": rows,
     }
-    setting = presets.torch_setting(config, splits.spec, is_compiled=is_torch_compiled)
-    setting |= {"steps": steps, "epochs": epochs, "batch_size": batch_size}
-    torch = {"setting": setting, "work": torch_work(splits)}
-    torch["labels"] = splits.train.labels
+    is_compiled = not options.no_torch_compile
+    torch = {
+        "setting": presets.torch_setting(config, splits.spec, is_compiled=is_compiled),
+        "work": torch_work(splits),
+        "labels": splits.train.labels,
+    }
     return measure.place() | {"table": table}, torch
 
 
-def make_config(
-    network: str, steps: int, epochs: int, batch_size: int, is_quick: bool
-) -> Any:
+def make_config(network: str, options: argparse.Namespace) -> Any:
     """The preset's run over epochs of so many steps; one more, which compiles."""
     config = presets.get_config(presets.NETWORKS[network][0], "ours")
-    config.batch_size = batch_size
-    config.batch_norm.group_size = batch_size
+    config.batch_size = config.batch_norm.group_size = options.batch_size
     config.num_passes = 1
-    config.epochs = epochs + 1
+    config.epochs = config.evaluation.every_epochs = options.epochs + 1
     config.optimizer.milestones = ()
-    config.evaluation.every_epochs = epochs + 1
-    config.data.num_train_images = steps * batch_size
-    if is_quick:
+    config.data.num_train_images = options.steps * options.batch_size
+    if options.quick:
         config.model.options = presets.TINY[config.model.name]
         config.model.dtype = "float32"
     return config

@@ -6,6 +6,7 @@ normalises. One worker for each core, pinned memory, copies that overlap. The co
 is left out, which costs PyTorch nothing; what a policy's instances lose is added up.
 """
 
+import argparse
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,25 +71,25 @@ class Instances(torch.utils.data.Dataset):
 
 
 def measure_loop(
-    *, setting: dict[str, Any], work: Work, labels: np.ndarray, workers: int
+    *,
+    setting: dict[str, Any],
+    work: Work,
+    labels: np.ndarray,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Seconds of a step in each epoch, of a step without a loader, of a batch alone.
 
     Args:
-        setting: of `presets.torch_setting`; also steps, epochs, batch_size.
+        setting: of `presets.torch_setting`.
         work: all images, and the policies.
         labels: of the images.
-        workers: processes of the loader; 0: one for each core.
+        options: of the command.
     """
-    steps, epochs = setting["steps"], setting["epochs"]
-    workers = workers or len(os.sched_getaffinity(0))
+    steps, epochs = options.steps, options.epochs
+    workers = options.workers or len(os.sched_getaffinity(0))
     waiting = workers * PREFETCH  # batches that are made ahead
-    batches = _batches(
-        Instances(work, labels),
-        setting["batch_size"],
-        2 * waiting + (epochs + 1) * steps + 3,
-        workers,
-    )
+    number = 2 * waiting + (epochs + 1) * steps + 3
+    batches = _batches(Instances(work, labels), options.batch_size, number, workers)
     _timed(lambda: next(batches), waiting)
     alone = _timed(lambda: next(batches), steps)
     training = torch_step.make_training(setting)

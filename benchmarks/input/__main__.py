@@ -42,8 +42,7 @@ from benchmarks.input.page import markdown
 MADE_UP = (500, 375)  # width and height of JPEGs that are made up
 TF_DATA = "tf.data, linear"
 
-# Goes through some batches and counts images.
-Run = Callable[[], int]
+Run = Callable[[int], int]  # goes through some batches and counts images
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -88,24 +87,16 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
 def measure_stream(options: argparse.Namespace) -> dict[str, Any]:
     """All candidates, in turns, after one round to warm up; and the parts."""
     stream = data.open_stream(options.name, options.split, data_dir=options.data_dir)
-    candidates = _candidates(stream, options)
-    times: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for turn in range(options.rounds + 1):
-        for key, run in candidates.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            images = run()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            if turn:
-                times.setdefault(key, []).append((images / wall, images / cpu))
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "threads": threads,
-            "images_per_s": statistics.median(wall for wall, _ in speeds),
-            "images_per_cpu_s": statistics.median(cpu for _, cpu in speeds),
-        }
-        for (name, threads), speeds in times.items()
-    ]
+    seconds = measure.take_turns(
+        _candidates(stream, options),
+        options.rounds,
+        clock=lambda: np.array([time.perf_counter(), time.process_time()]),
+    )
+    rows: list[dict[str, Any]] = []
+    for (name, threads), times in seconds.items():
+        wall, cpu = _num_images(stream, options) / np.median(times, axis=0)
+        row = {"name": name, "threads": threads}
+        rows.append(row | {"images_per_s": wall, "images_per_cpu_s": cpu})
     if util.find_spec("tensorflow") is None:
         rows.append({"name": TF_DATA, "why": "not installed"})
     made_up = f"made-up JPEGs of {MADE_UP[0]} x {MADE_UP[1]} px"
@@ -144,12 +135,10 @@ def to_device(options: argparse.Namespace) -> dict[str, float]:
     """What a mini-batch's rows, uint8, take from the host's memory to the device."""
     shape = (options.images * options.policies, options.size, options.size, 3)
     rows = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    jax.device_put(rows).block_until_ready()
-    seconds = []
-    for _ in range(options.rounds):
-        start = time.perf_counter()
-        jax.device_put(rows, may_alias=False).block_until_ready()
-        seconds.append(time.perf_counter() - start)
+    seconds = measure.seconds_of(
+        lambda _: jax.device_put(rows, may_alias=False).block_until_ready(),
+        options.rounds,
+    )
     return {"rows": shape[0], "bytes": rows.nbytes, "s": statistics.median(seconds)}
 
 
@@ -205,7 +194,7 @@ def _ours(
         image_size=options.size, resample=resample, num_threads=threads
     )
 
-    def run() -> int:
+    def run(_: int) -> int:
         with data.train_batches(
             stream,
             choices,
@@ -213,15 +202,16 @@ def _ours(
             rows=range(layout.num_rows),
             batch_size=options.images,
             epoch=0,
-            last_step=_steps(stream, options),
+            last_step=_num_images(stream, options) // options.images,
         ) as batches:
             return sum(len(batch.labels) for batch in batches) // options.policies
 
     return run
 
 
-def _steps(stream: data.Stream, options: argparse.Namespace) -> int:
-    return max(1, min(8, stream.num_images // options.images))
+def _num_images(stream: data.Stream, options: argparse.Namespace) -> int:
+    """Distinct images of a run."""
+    return options.images * max(1, min(8, stream.num_images // options.images))
 
 
 def _tf_data(stream: data.Stream, options: argparse.Namespace, threads: int) -> Run:
@@ -230,7 +220,7 @@ def _tf_data(stream: data.Stream, options: argparse.Namespace, threads: int) -> 
 
     encoded = [
         parse_record("", stream.records.read(i), stream.keys).encoded
-        for i in range(_steps(stream, options) * options.images)
+        for i in range(_num_images(stream, options))
     ]
 
     def crop(image: Any) -> Any:
@@ -257,7 +247,7 @@ def _tf_data(stream: data.Stream, options: argparse.Namespace, threads: int) -> 
     choices = tf.data.Options()
     choices.threading.private_threadpool_size = threads
     dataset = dataset.with_options(choices)
-    return lambda: sum(len(batch) for batch in dataset.as_numpy_iterator())
+    return lambda _: sum(len(batch) for batch in dataset.as_numpy_iterator())
 
 
 def _timed(

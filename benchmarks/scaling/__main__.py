@@ -47,7 +47,6 @@ class Site(NamedTuple):
     # Least and most share of the peak that a step reaches; not measured.
     utilization: tuple[float, float] = (0.3, 0.5)
     devices_per_host: int = 8  # with one process
-    cores_per_host: int = 64  # that decode
     decode_ms: float = decode_ms(DEFAULT)
     dispatch_us: float = 1.4  # of the host to start a step, for each array of the state
     link_gb: float = 450.0  # GB/s that a device can send to others of its host

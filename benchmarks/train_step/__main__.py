@@ -39,7 +39,15 @@ def main(command_line: Sequence[str] | None = None) -> None:
     options = _parse(command_line)
     record = measure.started("train_step", command_line) | {"networks": []}
     for network in options.networks:
-        result = _in_own_process(network, options)
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                "JAX_COMPILATION_CACHE_DIR": folder,
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            }
+            result = measure.in_own_process(
+                measure_network, environment, network=network, options=options
+            )
         record["networks"] += result.pop("tables")
         record |= result
         text = markdown(record)  # a run that is cut short leaves what it has
@@ -69,29 +77,8 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
         options.candidates = [c for c in options.candidates if c != "torch"]
     if options.quick:
         options.rows, options.steps, options.turns = options.rows or 16, 2, 2
+        options.no_torch_compile = True
     return options
-
-
-def _in_own_process(network: str, options: argparse.Namespace) -> dict[str, Any]:
-    """`measure_network` with an empty compilation cache, and memory taken as needed."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        return measure.in_own_process(
-            measure_network,
-            environment,
-            network=network,
-            dtypes=options.dtypes,
-            rows=options.rows,
-            steps=options.steps,
-            turns=options.turns,
-            chosen=[CANDIDATES[name] for name in options.candidates],
-            is_quick=options.quick,
-            is_torch_compiled=not (options.no_torch_compile or options.quick),
-        )
 
 
 def markdown(record: dict[str, Any]) -> str:
@@ -119,6 +106,14 @@ def _section(table: dict[str, Any]) -> Iterable[str]:
     yield ""
     rows = [_cells(row, speeds.get(TORCH), table) for row in table["rows"]]
     yield from measure.table(COLUMNS, rows)
+    if table["floor_s"] is not None:
+        compute, memory = table["floor_s"]
+        yield ""
+        yield (
+            f"No step is faster than {1e3 * compute:.1f} ms of operations at the peak "
+            f"and {1e3 * memory:.1f} ms of activations at the bandwidth; one after the "
+            f"other, {table['num_rows'] / (compute + memory):,.0f} images/s."
+        )
     if speeds.get(AAA) and speeds.get(ALONE):
         share = 100 * (1 - speeds[AAA] / speeds[ALONE])
         yield ""

@@ -3,8 +3,9 @@
 Candidates take turns; a turn is some steps, with one before it that is not counted.
 """
 
+import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import util
 from typing import Any, NamedTuple
 
@@ -28,36 +29,28 @@ class Candidate(NamedTuple):
     release: Callable[[], None] = lambda: None  # gives back memory that it keeps
 
 
-def measure_network(
-    *,
-    network: str,
-    dtypes: Sequence[str],
-    rows: int,
-    steps: int,
-    turns: int,
-    chosen: Sequence[str],
-    is_quick: bool,
-    is_torch_compiled: bool,
-) -> dict[str, Any]:
-    """A table for each type."""
+def measure_network(network: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A table for each type, by the options of the command."""
     tables = []
-    for dtype in dtypes:
-        config, spec = presets.network_config(network, dtype, rows, is_quick=is_quick)
-        candidates, absent = _candidates(config, spec, chosen, is_torch_compiled)
-        seconds = _take_turns(candidates, steps, turns)
+    for dtype in options.dtypes:
+        config, spec = presets.network_config(
+            network, dtype, options.rows, is_quick=options.quick
+        )
+        candidates, absent = _candidates(config, spec, options)
+        seconds = _take_turns(candidates, options.steps, options.turns)
         table = {"network": network} | _facts(config, spec) | _device_peak()
         measured = []
         for name, candidate in candidates.items():
-            speeds = measure.speeds(table["num_rows"], seconds[name])
-            tflops = speeds["images_per_s"] * table["flops_per_row"] / 1e12
-            measured.append({"name": name, "tflops": tflops} | speeds | candidate.facts)
+            row = {"name": name} | measure.speeds(table["num_rows"], seconds[name])
+            tflops = row["images_per_s"] * table["flops_per_row"] / 1e12
+            measured.append(row | {"tflops": tflops} | candidate.facts)
         missing = [{"name": name, "why": why} for name, why in absent.items()]
         tables.append(table | {"rows": measured + missing})
     return measure.place() | {"tables": tables}
 
 
 def _candidates(
-    config: Any, spec: Any, chosen: Sequence[str], is_torch_compiled: bool
+    config: Any, spec: Any, options: argparse.Namespace
 ) -> tuple[dict[str, Candidate], dict[str, str]]:
     """Those that run, and why the others do not."""
     twice = config.copy_and_resolve_references()
@@ -66,8 +59,9 @@ def _candidates(
         AAA: lambda: _ours(jax_steps.aaa_step(config, spec)),
         ACCUMULATED: lambda: _ours(jax_steps.aaa_step(twice, spec)),
         ALONE: lambda: _ours(jax_steps.network_step(config, spec)),
-        TORCH: lambda: _torch(config, spec, is_torch_compiled),
+        TORCH: lambda: _torch(config, spec, not options.no_torch_compile),
     }
+    chosen = [CANDIDATES[name] for name in options.candidates]
     absent = {name: "left out" for name in made if name not in chosen}
     if TORCH in chosen and util.find_spec("torch") is None:
         absent[TORCH] = "not installed"
@@ -129,15 +123,17 @@ def _take_turns(
 def _facts(config: Any, spec: Any) -> dict[str, Any]:
     """What holds for every candidate of a table."""
     model = build_model(config, spec.num_classes)
-    kind = jax.devices()[0].device_kind
+    kind, dtype = jax.devices()[0].device_kind, config.model.dtype
+    num_rows = config.batch_size * config.policies.num_policies
     return {
-        "dtype": config.model.dtype,
-        "num_rows": config.batch_size * config.policies.num_policies,
+        "dtype": dtype,
+        "num_rows": num_rows,
         "side": spec.image_size,
         "group_size": config.batch_norm.group_size,
         "options": config.model.options.to_dict(),
         "flops_per_row": flops.training_flops(model, spec.image_size),
-        "peak_tflops": flops.peak(kind, config.model.dtype),
+        "peak_tflops": flops.peak(kind, dtype),
+        "floor_s": flops.floor(model, spec.image_size, num_rows, kind, dtype),
     }
 
 

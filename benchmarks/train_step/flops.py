@@ -1,4 +1,4 @@
-"""Floating-point operations of a network by counting, and what devices can do at most.
+"""Operations of a network by counting, what devices can do at most, and the floor.
 
 XLA's own count leaves out convolutions that a library does, as on GPUs.
 """
@@ -34,6 +34,33 @@ BANDWIDTHS: dict[str, float] = {
     "NVIDIA H100": 3.35e12,
     "NVIDIA A100": 2.04e12,
 }
+
+# Times that a step moves each convolution's output, as kernels stand that fuse
+# elementwise work with each other, but not with convolutions. Forward: the convolution
+# writes it; statistics read it; normalisation and ReLU read and write; the next
+# convolution reads. Backward: the gradients of input and weights both read what comes
+# back, one writes, one reads the input; the normalisation's sums read two tensors, its
+# gradient reads two and writes one.
+MOVES = 5 + 4 + 5
+
+
+def floor(
+    network: nn.Module, side: int, num_rows: int, device_kind: str, dtype: str
+) -> tuple[float, float] | None:
+    """Seconds that no training step can be faster than, of two kinds.
+
+    Operations over the peak, and the activations' bytes over the bandwidth; None where
+    the tables have no such device. Weights, optimiser and augmentation are small beside
+    it at the rows that are timed.
+    """
+    fitting = [name for name in BANDWIDTHS if device_kind.startswith(name)]
+    tflops = peak(device_kind, dtype)
+    if tflops is None or not fitting:
+        return None
+    width = 4 if dtype == "float32" else 2
+    moved = MOVES * width * num_rows * activation_elements(network, side)
+    operations = num_rows * training_flops(network, side)
+    return operations / (tflops * 1e12), moved / BANDWIDTHS[fitting[0]]
 
 
 def peak(device_kind: str, dtype: str) -> float | None:

@@ -51,7 +51,7 @@ def test_a_run_counts_distinct_images(tmp_path):
     write_pictures(tmp_path)
     stream = data.open_stream("tiny", "train", data_dir=tmp_path)
     options = input_benchmark._parse(["--quick"])
-    assert input_benchmark._ours(stream, options, "area", 1)() == 2 * 4
+    assert input_benchmark._ours(stream, options, "area", 1)(0) == 2 * 4
 
 
 @pytest.mark.parametrize(("speed", "word"), [(188, "reached"), (187, "not reached")])

@@ -11,7 +11,7 @@ import pytest
 from aaa_jax import models
 from benchmarks import measure
 from benchmarks.train_step import __main__ as train_step
-from benchmarks.train_step import floors, flops, presets, profile
+from benchmarks.train_step import flops, presets, profile
 from benchmarks.train_step.candidates import AAA, ACCUMULATED, ALONE, TORCH
 from tests.support.benchmark_records import PLACE
 
@@ -106,14 +106,14 @@ def test_the_activations_of_a_small_network_by_hand():
     assert flops.activation_elements(network, 16) == 16 * 16 * 16 + sum(stages)
 
 
-def test_the_floors_are_operations_and_bytes_over_what_a_device_does():
-    floor = floors.floor("wrn40x2", "NVIDIA H200")
-    assert floor.operations == pytest.approx(1024 * 1.9647e9, rel=1e-3)
-    assert floor.compute == pytest.approx(floor.operations / 989.4e12)
+def test_the_floor_is_operations_and_bytes_over_what_a_device_does():
+    network = models.create("wide_resnet", num_classes=10, depth=40, width=2)
+    compute, memory = flops.floor(network, 32, 1024, "NVIDIA H200", "bfloat16")
+    assert compute == pytest.approx(1024 * 1.9647e9 / 989.4e12, rel=1e-3)
     # The stem; in each stage 12 convolutions and the shortcut of its first block.
     values = 16 * 32**2 + 13 * (32 * 32**2 + 64 * 16**2 + 128 * 8**2)
-    assert floor.moved == 14 * 2 * 1024 * values
-    assert floor.memory == pytest.approx(floor.moved / 4.8e12)
+    assert memory == pytest.approx(14 * 2 * 1024 * values / 4.8e12)
+    assert flops.floor(network, 32, 1024, "cpu", "bfloat16") is None
 
 
 def test_the_peak_is_of_the_longest_name_that_fits():
@@ -132,6 +132,7 @@ def test_the_page_gives_ratios_shares_and_reasons():
         "group_size": 2,
         "options": {"depth": 10},
         "peak_tflops": 200.0,
+        "floor_s": (0.002, 0.006),
         "jax_peak_bytes": 3 * 2**30,
         "rows": [
             {"name": AAA, "images_per_s": 900.0, "tflops": 90.0},
@@ -144,6 +145,7 @@ def test_the_page_gives_ratios_shares_and_reasons():
     assert f"| {AAA} | 900 | 1.80 | 90 | 45.0 % | – | – | – |" in page
     assert f"| {ACCUMULATED} | out of memory | – | – | – | – | – | – |" in page
     assert "Augmentation and averages: 10.0 % of the AAA step." in page
+    assert "one after the other, 2,000 images/s." in page
     assert "JAX's peak on the device so far: 3.0 GiB." in page
 
 
