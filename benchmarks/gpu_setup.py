@@ -28,7 +28,6 @@ OPTIONAL = {  # package -> what it costs to be without
     "torchvision": NO_ROW,
     "kornia": NO_ROW,
     "albumentations": NO_ROW,
-    "tensorflow": "tf.data's row of the input pipeline's table is left out",
 }
 NEEDED = (
     *("jax", "flax", "optax", "chex", "dm_pix", "ml_collections", "orbax", "absl"),

@@ -8,12 +8,10 @@ A *distinct* image is decoded once and becomes M = 8 *augmented* ones: random re
 crops of 224 px, mirrored or not, uint8. Timed is the whole loader, as training uses it:
 records read (from the page cache, after a first round), batches delivered in order.
 Both clocks are given: seconds of the wall, which other processes lengthen, and CPU
-seconds of this one, which they lengthen less. Against it, where TensorFlow is
-installed, tf.data with the usual ops on records that are in memory already: one decode,
-M times `sample_distorted_bounding_box`, crop, bilinear resize. The parts of an image's
-cost are measured apart, on one thread; so is what it takes to bring a batch's rows to
-the device. Candidates take turns; a number is the median of the rounds. Writes JSON and
-a Markdown table to benchmarks/results/.
+seconds of this one, which they lengthen less. The parts of an image's cost are measured
+apart, on one thread; so is what it takes to bring a batch's rows to the device.
+Candidates take turns; a number is the median of the rounds. Writes JSON and a Markdown
+table to benchmarks/results/.
 """
 
 import argparse
@@ -23,7 +21,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +36,8 @@ from aaa_jax.data.examples import parse_record
 from benchmarks import measure
 from benchmarks.input.page import markdown
 
+NUM_POLICIES = 8
 MADE_UP = (500, 375)  # width and height of JPEGs that are made up
-TF_DATA = "tf.data, linear"
-
-Run = Callable[[int], int]  # goes through some batches and counts images
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -63,47 +58,43 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser = measure.parser(__doc__)
     parser.add_argument("--data_dir", help="default: TFDS_DATA_DIR or TFDS's own")
     parser.add_argument("--name", default="imagenet2012")
-    parser.add_argument("--split", default="train")
-    parser.add_argument(
-        "--made_up", type=int, default=0, help="so many JPEGs of its own instead"
-    )
+    parser.add_argument("--made_up", type=int, default=0, help="so many JPEGs instead")
     parser.add_argument("--images", type=int, default=50, help="of a mini-batch, N")
-    parser.add_argument("--policies", type=int, default=8, help="M")
-    parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--threads", default="", help="such as 1,2,4; default: 1 and one per core"
-    )
+    parser.add_argument("--threads", help="such as 1,2,4; default: 1 and one per core")
+    parser.set_defaults(size=224)
     options = parser.parse_args(command_line)
     if options.quick:
         options.rounds, options.images, options.size = 1, 4, 32
         options.made_up = min(options.made_up, 8)
-    cores = len(os.sched_getaffinity(0))
-    texts = options.threads.split(",") if options.threads else [1, cores]
-    options.threads = sorted({int(text) for text in texts})
+    texts = (options.threads or f"1,{len(os.sched_getaffinity(0))}").split(",")
+    options.threads = sorted(set(map(int, texts)))
     return options
 
 
 def measure_stream(options: argparse.Namespace) -> dict[str, Any]:
-    """All candidates, in turns, after one round to warm up; and the parts."""
-    stream = data.open_stream(options.name, options.split, data_dir=options.data_dir)
+    """This loader with each resampling and number of threads; and the parts."""
+    stream = data.open_stream(options.name, "train", data_dir=options.data_dir)
+    runs = {
+        (resample, threads): _loader(stream, options, resample, threads)
+        for resample in crops.RESAMPLINGS
+        for threads in options.threads
+    }
     seconds = measure.take_turns(
-        _candidates(stream, options),
+        runs,
         options.rounds,
         clock=lambda: np.array([time.perf_counter(), time.process_time()]),
     )
     rows: list[dict[str, Any]] = []
-    for (name, threads), times in seconds.items():
+    for (resample, threads), times in seconds.items():
         wall, cpu = _num_images(stream, options) / np.median(times, axis=0)
-        row = {"name": name, "threads": threads}
+        row = {"name": f"this loader, {resample}", "threads": threads}
         rows.append(row | {"images_per_s": wall, "images_per_cpu_s": cpu})
-    if util.find_spec("tensorflow") is None:
-        rows.append({"name": TF_DATA, "why": "not installed"})
     made_up = f"made-up JPEGs of {MADE_UP[0]} x {MADE_UP[1]} px"
     return measure.place() | {
-        "name": made_up if options.made_up else f"{options.name} {options.split}",
+        "name": made_up if options.made_up else f"{options.name} train",
         "num_images": stream.num_images,
-        "num_policies": options.policies,
+        "num_policies": NUM_POLICIES,
         "size": options.size,
         "candidates": rows,
         "parts": parts(stream, options),
@@ -133,13 +124,14 @@ def make_up(folder: Path, num_images: int) -> None:
 
 def to_device(options: argparse.Namespace) -> dict[str, float]:
     """What a mini-batch's rows, uint8, take from the host's memory to the device."""
-    shape = (options.images * options.policies, options.size, options.size, 3)
+    shape = (options.images * NUM_POLICIES, options.size, options.size, 3)
     rows = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    seconds = measure.seconds_of(
-        lambda _: jax.device_put(rows, may_alias=False).block_until_ready(),
-        options.rounds,
-    )
-    return {"rows": shape[0], "bytes": rows.nbytes, "s": statistics.median(seconds)}
+
+    def move(_: int) -> None:
+        jax.device_put(rows, may_alias=False).block_until_ready()
+
+    seconds = statistics.median(measure.seconds_of(move, options.rounds))
+    return {"rows": shape[0], "bytes": rows.nbytes, "s": seconds}
 
 
 def parts(stream: data.Stream, options: argparse.Namespace) -> dict[str, float]:
@@ -150,46 +142,29 @@ def parts(stream: data.Stream, options: argparse.Namespace) -> dict[str, float]:
         lambda i: parse_record("", serialized[i], stream.keys), some
     )
     pixels, decode = _timed(lambda i: decode_record(records[i]), some)
-    numbers = crops.uniforms(
-        (0, 0), len(some) * options.policies, crops.NUMBERS_PER_ROW
-    ).tolist()
+    count = len(some) * NUM_POLICIES
+    numbers = crops.uniforms((0, 0), count, crops.NUMBERS_PER_ROW).tolist()
     out = np.zeros((options.size, options.size, 3), np.uint8)
 
-    def cut(image: int, resample: str) -> None:
-        first = image * options.policies
-        for row in numbers[first : first + options.policies]:
+    def cut(resample: str, image: int) -> None:
+        first = image * NUM_POLICIES
+        for row in numbers[first : first + NUM_POLICIES]:
             box = crops.crop_box(row, *pixels[image].shape[:2])
-            crops.cut(
-                pixels[image], box, out, flip=crops.is_flipped(row), resample=resample
-            )
+            flip = crops.is_flipped(row)
+            crops.cut(pixels[image], box, out, flip=flip, resample=resample)
 
-    return {"read": read, "parse": parse, "decode": decode} | {
-        f"{options.policies} crops, {resample}": _timed(
-            functools.partial(cut, resample=resample), some
-        )[1]
-        for resample in crops.RESAMPLINGS
-    }
-
-
-def _candidates(
-    stream: data.Stream, options: argparse.Namespace
-) -> dict[tuple[str, int], Run]:
-    """(name, threads) -> run."""
-    runs: dict[tuple[str, int], Run] = {}
+    found = {"read": read, "parse": parse, "decode": decode}
     for resample in crops.RESAMPLINGS:
-        for threads in options.threads:
-            name = f"this loader, {resample}"
-            runs[name, threads] = _ours(stream, options, resample, threads)
-    if util.find_spec("tensorflow") is not None:
-        for threads in options.threads:
-            runs[TF_DATA, threads] = _tf_data(stream, options, threads)
-    return runs
+        _, taken = _timed(functools.partial(cut, resample), some)
+        found[f"{NUM_POLICIES} crops, {resample}"] = taken
+    return found
 
 
-def _ours(
+def _loader(
     stream: data.Stream, options: argparse.Namespace, resample: str, threads: int
-) -> Run:
-    layout = batch_layout.group_layout(options.images, options.policies, options.images)
+) -> Callable[[int], int]:
+    """Goes through some batches and counts images."""
+    layout = batch_layout.group_layout(options.images, NUM_POLICIES, options.images)
     choices = data.StreamOptions(
         image_size=options.size, resample=resample, num_threads=threads
     )
@@ -204,7 +179,7 @@ def _ours(
             epoch=0,
             last_step=_num_images(stream, options) // options.images,
         ) as batches:
-            return sum(len(batch.labels) for batch in batches) // options.policies
+            return sum(len(batch.labels) for batch in batches) // NUM_POLICIES
 
     return run
 
@@ -212,42 +187,6 @@ def _ours(
 def _num_images(stream: data.Stream, options: argparse.Namespace) -> int:
     """Distinct images of a run."""
     return options.images * max(1, min(8, stream.num_images // options.images))
-
-
-def _tf_data(stream: data.Stream, options: argparse.Namespace, threads: int) -> Run:
-    """TensorFlow's pipeline, one decode for M crops, records in memory."""
-    import tensorflow as tf
-
-    encoded = [
-        parse_record("", stream.records.read(i), stream.keys).encoded
-        for i in range(_num_images(stream, options))
-    ]
-
-    def crop(image: Any) -> Any:
-        begin, size, _ = tf.image.sample_distorted_bounding_box(
-            tf.shape(image),
-            tf.zeros((1, 0, 4)),
-            area_range=(0.08, 1.0),
-            aspect_ratio_range=(3 / 4, 4 / 3),
-            max_attempts=10,
-            use_image_if_no_bounding_boxes=True,
-        )
-        resized = tf.image.resize(
-            tf.slice(image, begin, size), (options.size, options.size)
-        )
-        return tf.cast(tf.image.random_flip_left_right(resized), tf.uint8)
-
-    def rows(content: Any) -> Any:
-        image = tf.io.decode_jpeg(content, channels=3)
-        return tf.stack([crop(image) for _ in range(options.policies)])
-
-    dataset = tf.data.Dataset.from_tensor_slices(encoded)
-    dataset = dataset.map(rows, num_parallel_calls=threads)
-    dataset = dataset.batch(options.images).prefetch(2)
-    choices = tf.data.Options()
-    choices.threading.private_threadpool_size = threads
-    dataset = dataset.with_options(choices)
-    return lambda _: sum(len(batch) for batch in dataset.as_numpy_iterator())
 
 
 def _timed(

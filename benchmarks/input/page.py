@@ -29,9 +29,6 @@ def markdown(record: dict[str, Any]) -> str:
     heads += ["distinct per CPU second", "augmented per CPU second"]
     rows = []
     for row in record["candidates"]:
-        if "why" in row:
-            rows.append([row["name"], row["why"]])
-            continue
         speeds = (row["images_per_s"], row["images_per_cpu_s"])
         cells = [f"{n * speed:.0f}" for speed in speeds for n in (1, policies)]
         rows.append([row["name"], row["threads"], *cells])

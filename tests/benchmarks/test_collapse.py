@@ -100,15 +100,23 @@ def test_the_page_has_every_controller_in_every_game_and_the_figure_is_drawn(tmp
     for game in collapse.GAMES:
         assert f"\n## {game}\n" in page
     assert page.count("\n| guarded | 0.80 |") == len(collapse.GAMES)
-    assert "\n| paper | 0.80 (1.0) |" in page
     collapse.draw(played, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+# An independent simulation, mean of five seeds: entropy after 30, 90, ... updates.
+REFERENCE = {
+    "paper": (1.00, 0.86, 0.57, 0.36, 0.24),
+    "reset per sub-policy": (1.00, 1.00, 0.99, 0.93, 0.76),
+    "tanh constant 1.5": (1.00, 0.90, 0.82, 0.78, 0.75),
+    "entropy weight 0.2": (1.00, 0.94, 0.86, 0.82, 0.81),
+}
+
+
 @pytest.mark.slow  # the controller's numbers are in test_controller.py
-def test_the_table_game_agrees_with_an_independent_simulation():
-    for name, reference in collapse.REFERENCE.items():
-        entropy = collapse.play_games(collapse.CONTROLLERS[name], 5, 200)["table"]
-        for update, expected in zip(collapse.SHOWN[:-1], reference, strict=False):
-            found = collapse.at(entropy["entropy"], update)
-            assert abs(found - expected) <= 0.1, (name, update)
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_table_game_agrees_with_an_independent_simulation(name):
+    entropy = collapse.play_games(collapse.CONTROLLERS[name], 5, 200)["table"]
+    for update, expected in zip(collapse.SHOWN[:-1], REFERENCE[name], strict=True):
+        found = collapse.at(entropy["entropy"], update)
+        assert abs(found - expected) <= 0.1, update
