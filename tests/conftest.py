@@ -21,6 +21,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import jax.monitoring
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -33,6 +34,20 @@ def digits_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(shared / "digits"))
         yield shared / "digits"
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[float]]:
+    """Grows by one entry with every program that is compiled."""
+    durations: list[float] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event.endswith("backend_compile_duration"):
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield durations
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,39 +9,34 @@ import pytest
 from aaa_jax.augment import large_batch, ops, policies
 from aaa_jax.augment.large_batch import OpDraws
 from aaa_jax.augment.magnitudes import RANGES, coefficient_rows
-from aaa_jax.augment.policies import Policies
 from tests.oracles.pillow_ops import (
     NAMES,
     SIZES,
     center_of,
     expected,
     pictures,
-    release_rgba,
     replay,
+    some_policies,
 )
 
 KEY = jax.random.key(3)
 OTHER_TABLES = [name for name in RANGES if name != "monotone"]
 
 
-def some_policies(
-    shape: tuple[int, int, int], seed: int = 0, with_probs: bool = False
-) -> Policies:
-    """Policies [M, Q, S] in which every op of `OPS` occurs, if there is room."""
-    rng = np.random.default_rng(seed)
-    indices = np.resize(rng.permutation(len(ops.OPS)), np.prod(shape)).reshape(shape)
-    probs = rng.choice([0.0, 0.5, 1.0], shape) if with_probs else np.ones(shape)
-    return Policies(
-        ops=jnp.asarray(indices, jnp.int32),
-        magnitudes=jnp.asarray(rng.integers(0, 10, shape), jnp.int32),
-        probs=jnp.asarray(probs, jnp.float32),
-    )
-
-
 def mixed_rows(num_policies: int, num_images: int) -> jax.Array:
     """Rows of a group under all policies in turn, as the trainer lays them out."""
     place = np.arange(num_policies * num_images)
     return jnp.asarray((place + place // num_images) % num_policies, jnp.int32)
+
+
+def a_batch(some: policies.Policies, size: tuple[int, int], group_size: int):
+    """Arguments of `apply_policies`: as many groups as policies, of all pictures."""
+    policy_of_row = mixed_rows(some.num_policies, group_size)
+    rows = jnp.asarray(np.resize(pictures(*size), (len(policy_of_row), *size, 3)))
+    draws = large_batch.draw(
+        KEY, some, policy_of_row, height=size[0], width=size[1], group_size=group_size
+    )
+    return draws, rows, some, policy_of_row
 
 
 def all_settings(ranges: str, size: tuple[int, int]):
@@ -103,20 +99,23 @@ def test_every_table_and_size_gives_each_op_its_own_coefficients(ranges, size) -
             np.testing.assert_array_equal(got[i], want)
 
 
-@pytest.mark.parametrize("driver", ["map", "vmap"])
-def test_chains_through_apply_policies_replay_with_pillow(driver) -> None:
-    some = some_policies((4, 5, 2))
-    policy_of_row = mixed_rows(4, 16)
-    rows = np.resize(pictures(37, 53), (64, 37, 53, 3))
-    draws = large_batch.draw(
-        KEY, some, policy_of_row, height=37, width=53, group_size=16
-    )
+@pytest.mark.parametrize(
+    ("shape", "size", "group_size", "ranges", "driver"),
+    [
+        ((4, 5, 2), (37, 53), 16, "autoaugment", "map"),
+        ((4, 5, 2), (37, 53), 16, "autoaugment", "vmap"),
+        ((2, 10, 2), (224, 224), 12, "monotone", None),  # ImageNet's
+    ],
+)
+def test_chains_through_apply_policies_replay_with_pillow(
+    shape, size, group_size, ranges, driver
+) -> None:
+    batch = a_batch(some_policies(shape), size, group_size)
     run = functools.partial(
-        large_batch.apply_policies, group_size=16, ranges="autoaugment", driver=driver
+        large_batch.apply_policies, group_size=group_size, ranges=ranges, driver=driver
     )
-    got = jax.jit(run)(draws, rows, some, policy_of_row)
-    want = replay(draws, rows, some, policy_of_row, 16, "autoaugment")
-    np.testing.assert_array_equal(got, want)
+    want = replay(*batch, group_size, ranges)
+    np.testing.assert_array_equal(jax.jit(run)(*batch), want)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +128,7 @@ def test_chains_through_apply_policies_replay_with_pillow(driver) -> None:
 )
 def test_large_batch_replays_with_pillow(shape, size, per_policy) -> None:
     """Any M, Q, S and size, with op probabilities, shared or own instances."""
-    some = some_policies(shape, with_probs=True)
+    some = some_policies(shape, probs=(0, 0.5, 1))
     num_policies, num_images = shape[0], 12
     count = num_policies * num_images if per_policy else num_images
     images = np.resize(pictures(*size), (count, *size, 3))
@@ -141,47 +140,23 @@ def test_large_batch_replays_with_pillow(shape, size, per_policy) -> None:
     policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
     size_arguments = {"height": size[0], "width": size[1], "group_size": num_images}
     draws = large_batch.draw(KEY, some, policy_of_row, **size_arguments)
-    want = replay(draws, rows, some, policy_of_row, num_images, "release", (1, 2, 3))
+    oracle = functools.partial(replay, draws, rows, some, policy_of_row, num_images)
+    want = oracle("release", fill=(1, 2, 3))
     assert got.shape == (num_policies, num_images, *size, 3)
     np.testing.assert_array_equal(got.reshape(want.shape), want)
-
-
-def test_images_of_imagenets_size_replay_with_pillow() -> None:
-    some = some_policies((2, 10, 2), seed=1)
-    images = pictures(224, 224)[[0, 2, 4, 6, 7, 8]]
-    policy_of_row = mixed_rows(2, 12)
-    rows = np.tile(images, (4, 1, 1, 1))
-    draws = large_batch.draw(
-        KEY, some, policy_of_row, height=224, width=224, group_size=12
-    )
-    run = functools.partial(large_batch.apply_policies, group_size=12)
-    got = jax.jit(run)(draws, rows, some, policy_of_row)
-    want = replay(draws, rows, some, policy_of_row, 12, "monotone")
-    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("driver", ["map", "vmap"])
 def test_validity_is_the_alpha_channel_of_the_release(driver) -> None:
     """Without SamplePairing, which the release does not have."""
-    some = some_policies((2, 150, 3))
-    released = np.where(np.asarray(some.ops) == 15, 14, np.asarray(some.ops))
-    some = some.replace(ops=jnp.asarray(released))
-    rows = np.resize(pictures(32, 32), (600, 32, 32, 3))
-    policy_of_row = mixed_rows(2, 300)
-    draws = large_batch.draw(
-        KEY, some, policy_of_row, height=32, width=32, group_size=300
-    )
+    some = some_policies((2, 150, 3), without=("SamplePairing",))
+    batch = a_batch(some, (32, 32), 300)
+    options = {"ranges": "release", "fill": (125, 122, 113), "with_validity": True}
     run = functools.partial(
-        large_batch.apply_policies,
-        group_size=300,
-        ranges="release",
-        fill=(125, 122, 113),
-        with_validity=True,
-        driver=driver,
+        large_batch.apply_policies, group_size=300, driver=driver, **options
     )
-    got = jax.jit(run)(draws, rows, some, policy_of_row)
-    want = release_rgba(draws, rows, some, policy_of_row)
-    np.testing.assert_array_equal(got, want)
+    want = replay(*batch, 300, **options)
+    np.testing.assert_array_equal(jax.jit(run)(*batch), want)
     assert set(np.unique(want[..., 3])) == {0, 255}
     assert 0.02 < np.mean(want[..., 3] == 0) < 0.5
 
@@ -194,29 +169,25 @@ def test_the_identity_policy_changes_nothing() -> None:
 
 
 def test_the_result_does_not_depend_on_jit_vmap_pmap_or_the_slice() -> None:
-    some = some_policies((4, 5, 2))
-    policy_of_row = mixed_rows(4, 8)
-    rows = jnp.asarray(np.resize(pictures(5, 9), (32, 5, 9, 3)))
-    draws = large_batch.draw(KEY, some, policy_of_row, height=5, width=9, group_size=8)
+    batch = a_batch(some_policies((4, 5, 2)), (5, 9), 8)
     run = functools.partial(large_batch.apply_policies, group_size=8)
-    want = jax.jit(run)(draws, rows, some, policy_of_row)
-    replayed = replay(draws, rows, some, policy_of_row, 8, "monotone")
-    np.testing.assert_array_equal(want, replayed)
-    shared_out = jax.tree.map(
+    want = jax.jit(run)(*batch)
+    np.testing.assert_array_equal(want, replay(*batch, 8, "monotone"))
+    draws, rows, some, policy_of_row = batch
+    draws, rows, policy_of_row = jax.tree.map(
         lambda leaf: leaf.reshape(4, 8, *leaf.shape[1:]), (draws, rows, policy_of_row)
     )
-    axes = (0, 0, None, 0)
-    shares = (shared_out[0], shared_out[1], some, shared_out[2])
     assert jax.local_device_count() == 4
-    over_devices = jax.pmap(run, in_axes=axes)(*shares)
-    np.testing.assert_array_equal(np.concatenate(over_devices), want)
-    vmapped = jax.vmap(run, in_axes=axes)(*shares)
-    np.testing.assert_array_equal(np.concatenate(vmapped), want)
+    for over_shares in (jax.pmap, jax.vmap):
+        got = over_shares(run, in_axes=(0, 0, None, 0))(
+            draws, rows, some, policy_of_row
+        )
+        np.testing.assert_array_equal(np.concatenate(got), want)
 
 
 def test_draws_have_the_frequencies_of_the_method() -> None:
     """Uniform sub-policies, signs, centers and partners; ops with their probability."""
-    some = some_policies((2, 5, 2), with_probs=True)
+    some = some_policies((2, 5, 2), probs=(0, 0.5, 1))
     num_rows, group = 12000, 8
     policy_of_row = mixed_rows(2, num_rows // 2)
     draws = large_batch.draw(
@@ -252,118 +223,86 @@ def test_the_partner_of_a_row_alone_is_itself() -> None:
     assert not draws.partner.any()
 
 
-def traced(function):
+def refused(message: str, function, *arguments, **options) -> None:
     """Traced, not run: refusals come before any work."""
-    return lambda *arguments, **options: jax.eval_shape(
-        lambda: function(*arguments, **options)
-    )
-
-
-def test_wrong_arguments_are_named() -> None:
-    images = jnp.asarray(pictures(5, 9))
-    some = some_policies((2, 5, 2))
-    grey = jnp.zeros((4, 5, 9, 1), jnp.uint8)
-    run = traced(functools.partial(large_batch.large_batch, KEY))
-    with pytest.raises(ValueError, match=r"instances for 9 policies, but there are 2"):
-        run(images[:, None], some)
-    with pytest.raises(ValueError, match=r"'mono': use one of monotone, monotone10"):
-        run(images, some, ranges="mono")
-    with pytest.raises(ValueError, match=r"unknown driver 'loop': use map, vmap or"):
-        run(images, some, driver="loop")
-    with pytest.raises(ValueError, match=r"fill \(1, 2\): three integers from 0 to"):
-        run(images, some, fill=(1, 2))
-    with pytest.raises(ValueError, match=r"fill \(0.5, 0.5, 0.5\): three integers"):
-        run(images, some, fill=(0.5, 0.5, 0.5))
-    with pytest.raises(ValueError, match=r"fill \(1, 2, 256\): three integers from 0"):
-        run(images, some, fill=(1, 2, 256))
-    with pytest.raises(ValueError, match=r"\(4, 5, 9, 1\): \[B, H, W, 3\] is needed"):
-        run(grey, some)
-    with pytest.raises(ValueError, match=r"magnitudes \(of monotone\) has 30 at"):
-        run(images, some.replace(magnitudes=some.magnitudes.at[0, 0, 0].set(30)))
-    floats = r"images are float32: uint8 from 0 to 255 is needed; values from 0 to 1"
-    with pytest.raises(ValueError, match=floats):
-        run(images / 255, some)
-    with pytest.raises(ValueError, match=floats):
-        run(jnp.stack([images, images]) / 255, some)
-    with pytest.raises(ValueError, match=r"images \(5, 9, 3\): \[B, H, W, 3\] is"):
-        run(images[0], some)
-    with pytest.raises(ValueError, match=r"\(0, 5, 9, 3\): .* with one image or more"):
-        run(images[:0], some)
-    with pytest.raises(ValueError, match=r"images are list: an array uint8 .*asarray"):
-        run(images.tolist(), some)
-
-
-def test_rows_that_are_not_whole_groups_are_refused() -> None:
-    some = some_policies((2, 5, 2))
-    rows, of_row = jnp.asarray(pictures(5, 9)), jnp.zeros(9, jnp.int32)
-    draw = jax.jit(
-        functools.partial(large_batch.draw, KEY, some, height=5, width=9),
-        static_argnames="group_size",
-    )
-    with pytest.raises(ValueError, match=r"9 rows are not whole groups of 4: the"):
-        draw(of_row, group_size=4)
-    draws = draw(of_row, group_size=3)
-    run = traced(functools.partial(large_batch.apply_policies, draws, rows, some))
-    with pytest.raises(ValueError, match=r"9 rows are not whole groups of 0: the"):
-        run(of_row, group_size=0)
-    with pytest.raises(ValueError, match=r"policy_of_row has 2 at \[0\]: from 0 to 1"):
-        run(of_row + 2, group_size=3)
-    with pytest.raises(ValueError, match=r"policy_of_row has 2 at \[0\]: from 0 to 1"):
-        large_batch.draw(KEY, some, np.asarray(of_row) + 2, height=5, width=9)
-    with pytest.raises(ValueError, match=r"policy_of_row is int32 \[6\]: int32 \[9\]"):
-        run(of_row[:6], group_size=3)
-
-
-@pytest.mark.parametrize(
-    ("field", "change", "message"),
-    [
-        (
-            "sub_policy",
-            5,
-            r"draws.sub_policy has \d+ at \[\d\]: from 0 to 4 is allowed",
-        ),
-        ("partner", 3, r"draws.partner has \d at \[0, \d\]: from 0 to 2 is allowed"),
-        ("partner", -9, r"draws.partner has -\d at \[0, 0\]: from 0 to 2 is allowed"),
-        ("sign", 1, r"draws.sign has [02] at \[0, 0\]: \+1 or -1 is allowed"),
-    ],
-)
-def test_draws_out_of_range_are_refused(field, change, message) -> None:
-    some = some_policies((2, 5, 2))
-    rows, of_row = jnp.asarray(pictures(5, 9)), jnp.zeros(9, jnp.int32)
-    draws = large_batch.draw(KEY, some, of_row, height=5, width=9, group_size=3)
-    wrong = draws._replace(**{field: getattr(draws, field) + change})
     with pytest.raises(ValueError, match=message):
-        traced(large_batch.apply_policies)(wrong, rows, some, of_row, group_size=3)
+        jax.eval_shape(lambda: function(*arguments, **options))
 
 
-def test_apply_ops_checks_its_arguments() -> None:
+FLOATS = r"images are float32: uint8 from 0 to 255 is needed; values from 0 to 1"
+
+
+def test_wrong_arguments_of_large_batch_are_named() -> None:
+    images, some = jnp.asarray(pictures(5, 9)), some_policies((2, 5, 2))
+    run = functools.partial(large_batch.large_batch, KEY)
+    refused(
+        r"instances for 9 policies, but .* 2: give \[N,", run, images[:, None], some
+    )
+    refused(
+        r"'mono': use one of monotone, monotone10", run, images, some, ranges="mono"
+    )
+    refused(r"driver 'loop': use map, vmap or", run, images, some, driver="loop")
+    for fill in ((1, 2), (0.5, 0.5, 0.5), (1, 2, 256)):
+        message = rf"fill {re.escape(str(fill))}: three integers from 0 to 255"
+        refused(message, run, images, some, fill=fill)
+    beyond = some.replace(magnitudes=some.magnitudes.at[0, 0, 0].set(30))
+    refused(r"magnitudes \(of monotone\) has 30 at", run, images, beyond)
+    refused(FLOATS, run, images / 255, some)
+    refused(FLOATS, run, jnp.stack([images, images]) / 255, some)
+    gray = images[..., :1]
+    refused(r"images \(9, 5, 9, 1\): \[B, H, W, 3\] is needed", run, gray, some)
+    refused(r"images \(5, 9, 3\): \[B, H, W, 3\] is", run, images[0], some)
+    refused(r"\(0, 5, 9, 3\): .* with one image or more", run, images[:0], some)
+    refused(r"are list: an array uint8 .*asarray", run, images.tolist(), some)
+
+
+def test_wrong_arguments_of_apply_policies_and_draw_are_named() -> None:
+    some = some_policies((2, 5, 2))
+    rows, of_row = jnp.asarray(pictures(5, 9)), jnp.zeros(9, jnp.int32)
+    draw = functools.partial(large_batch.draw, KEY, some, height=5, width=9)
+    refused(r"9 rows are not whole groups of 4: the", draw, of_row, group_size=4)
+    refused(r"policy_of_row has 2 at \[0\]: from 0 to 1", draw, np.asarray(of_row) + 2)
+
+    draws = draw(of_row, group_size=3)
+    run = functools.partial(large_batch.apply_policies, draws, rows, some)
+    refused(r"9 rows are not whole groups of 0: the", run, of_row, group_size=0)
+    refused(r"policy_of_row has 2 at \[0\]: from 0 to 1", run, of_row + 2, group_size=3)
+    refused(r"of_row is int32 \[6\]: int32 \[9\]", run, of_row[:6], group_size=3)
+
+    for field, change, message in (
+        ("sub_policy", 5, r"sub_policy has \d+ at \[\d\]: from 0 to 4 is allowed"),
+        ("partner", 3, r"partner has \d at \[0, \d\]: from 0 to 2 is allowed"),
+        ("partner", -9, r"partner has -\d at \[0, 0\]: from 0 to 2 is allowed"),
+        ("sign", 1, r"sign has [02] at \[0, 0\]: \+1 or -1 is allowed"),
+    ):
+        wrong = draws._replace(**{field: getattr(draws, field) + change})
+        run = functools.partial(large_batch.apply_policies, wrong, rows, some)
+        refused(rf"draws\.{message}", run, of_row, group_size=3)
+
+
+def test_wrong_arguments_of_apply_ops_are_named() -> None:
     images = jnp.asarray(pictures(5, 9))
     zeros = jnp.zeros(9, jnp.int32)
     draws = OpDraws(zeros + 1, jnp.zeros((9, 2), jnp.int32))
-    run = traced(functools.partial(large_batch.apply_ops, images))
-    with pytest.raises(ValueError, match=r"ops has 17 at \[0\]: from 0 to 16"):
-        run(zeros + 17, zeros, draws, partners=images)
-    with pytest.raises(
-        ValueError, match=r"\(of release\) has 10 at \[0\]: from 0 to 9"
-    ):
-        run(zeros, zeros + 10, draws, partners=images, ranges="release")
-    with pytest.raises(ValueError, match=r"ops is int32 \[3\]: int32 \[9\] is needed"):
-        run(zeros[:3], zeros, draws, partners=images)
-    with pytest.raises(
-        ValueError, match=r"magnitudes .* is float32 \[9\]: int32 \[9\]"
-    ):
-        run(zeros, zeros + 0.5, draws, partners=images)
-    with pytest.raises(ValueError, match=r"partners \(3, 5, 9, 3\): \(9, 5, 9, 3\) is"):
-        run(zeros, zeros, draws, partners=images[:3])
-    with pytest.raises(
-        ValueError, match=r"draws.center is int32 \[9\]: int32 \[9, 2\]"
-    ):
-        run(zeros, zeros, OpDraws(zeros + 1, zeros), partners=images)
-    with pytest.raises(ValueError, match=r"draws.sign has 0 at \[0\]: \+1 or -1 is"):
-        run(zeros, zeros, draws._replace(sign=zeros), partners=images)
-    with pytest.raises(
-        ValueError, match=r"ops is list: an array int32 \[9\] is needed"
-    ):
-        run([0] * 9, zeros, draws, partners=images)
-    with pytest.raises(ValueError, match=r"ops has 4294967297 at \[8\]: from 0 to 16"):
-        run(np.arange(9) // 8 * (2**32 + 1), zeros, draws, partners=images)
+
+    def check(message, ops=zeros, magnitudes=zeros, draws=draws, **options) -> None:
+        options = {"partners": images} | options
+        refused(
+            message, large_batch.apply_ops, images, ops, magnitudes, draws, **options
+        )
+
+    check(r"ops has 17 at \[0\]: from 0 to 16", ops=zeros + 17)
+    check(r"ops is int32 \[3\]: int32 \[9\] is needed", ops=zeros[:3])
+    check(r"ops is list: an array int32 \[9\] is needed", ops=[0] * 9)
+    too_wide = np.arange(9) // 8 * (2**32 + 1)
+    check(r"ops has 4294967297 at \[8\]: from 0 to 16", ops=too_wide)
+    message = r"\(of release\) has 10 at \[0\]: from 0 to 9"
+    check(message, magnitudes=zeros + 10, ranges="release")
+    message = r"magnitudes .* is float32 \[9\]: int32 \[9\]"
+    check(message, magnitudes=zeros + 0.5)
+    message = r"partners \(3, 5, 9, 3\): \(9, 5, 9, 3\) is"
+    check(message, partners=images[:3])
+    message = r"draws.center is int32 \[9\]: int32 \[9, 2\]"
+    check(message, draws=draws._replace(center=zeros))
+    message = r"draws.sign has 0 at \[0\]: \+1 or -1 is"
+    check(message, draws=draws._replace(sign=zeros))

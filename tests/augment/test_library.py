@@ -11,23 +11,11 @@ import aaa_jax
 from aaa_jax.augment import large_batch, ops
 from aaa_jax.augment.large_batch import OpDraws
 from aaa_jax.augment.policies import Policies, check_policies
-from tests.oracles.pillow_ops import pictures, pillow_op, replay
+from tests.oracles.pillow_ops import pictures, pillow_op, replay, some_policies
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
 KEY = jax.random.key(3)
-
-
-def every_op(num_policies: int) -> Policies:
-    """Policies [M, 17, 2] that start with each op once."""
-    first = np.tile(np.arange(len(ops.OPS)), (num_policies, 1))
-    chains = np.stack([first, np.roll(first, 5, axis=1)], axis=-1)
-    rng = np.random.default_rng(0)
-    return Policies(
-        ops=jnp.asarray(chains, jnp.int32),
-        magnitudes=jnp.asarray(rng.integers(0, 10, chains.shape), jnp.int32),
-        probs=jnp.asarray(rng.choice([0.7, 1.0], chains.shape), jnp.float32),
-    )
 
 
 def wide(some: Policies) -> Policies:
@@ -40,7 +28,11 @@ def wide(some: Policies) -> Policies:
 
 
 def test_numpy_arguments_and_one_group_are_what_needs_nothing_said() -> None:
-    some, rows, of_row = every_op(2), pictures(5, 9), np.arange(9) % 2
+    some, rows, of_row = (
+        some_policies((2, 17, 2), probs=(0.7, 1)),
+        pictures(5, 9),
+        np.arange(9) % 2,
+    )
     size = {"height": 5, "width": 9}
     draws = large_batch.draw(KEY, wide(some), of_row, **size)
     narrow = jnp.asarray(of_row, jnp.int32)
@@ -81,8 +73,39 @@ def test_policies_know_their_range_table_unless_another_is_asked_for(given) -> N
     np.testing.assert_array_equal(got[0], want)
 
 
+def test_a_second_eager_call_compiles_nothing(compiled) -> None:
+    some, of_row = some_policies((2, 17, 2), probs=(0.7, 1)), np.arange(6) % 2
+    calls = {
+        "draw": lambda key, images: large_batch.draw(
+            key, some, of_row, height=4, width=5, group_size=3
+        ),
+        "large_batch": lambda key, images: aaa_jax.large_batch(key, images, some),
+        "apply_policies": lambda key, images: aaa_jax.apply_policies(
+            calls["draw"](key, images), images, some, of_row, group_size=3
+        ),
+        "apply_ops": lambda key, images: aaa_jax.apply_ops(
+            images,
+            jax.random.randint(key, 6, 0, 17),
+            of_row,
+            OpDraws(of_row * 2 - 1, np.ones((6, 2), int)),
+            partners=images,
+        ),
+        "standard_augment": aaa_jax.standard_augment,
+    }
+    for name, call in calls.items():
+        compiled.clear()
+        call(jax.random.key(0), pictures(4, 5)[:6])
+        assert compiled, name
+        compiled.clear()
+        call(jax.random.key(1), pictures(4, 5)[3:])
+        assert not compiled, name
+
+
 def images_and_draws():
-    some, images = every_op(2), np.resize(pictures(6, 7), (18, 6, 7, 3))
+    some, images = (
+        some_policies((2, 17, 2), probs=(0.7, 1)),
+        np.resize(pictures(6, 7), (18, 6, 7, 3)),
+    )
     of_row = np.arange(36) // 18
     draws = large_batch.draw(KEY, some, of_row, height=6, width=7, group_size=18)
     return some, images, draws, of_row

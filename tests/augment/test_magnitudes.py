@@ -16,28 +16,56 @@ def row(ranges: str, name: str, sign: int = 1, side: int = 32) -> list[float]:
     return [table.value(name, magnitude, sign, side, side) for magnitude in magnitudes]
 
 
-def test_monotone_has_the_values_of_the_specification() -> None:
-    levels = range(10)
-    tenths = [level / 9 for level in levels]
-    for name in ("ShearX", "ShearY"):
-        assert row("monotone", name) == pytest.approx([0.3 * t for t in tenths])
-    assert row("monotone", "Rotate") == pytest.approx([30 * t for t in tenths])
-    for name in ("TranslateX", "TranslateY"):
-        assert row("monotone", name) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
-        large = [0, 11, 23, 34, 45, 56, 68, 79, 90, 102]
-        assert row("monotone", name, side=224) == large
-        assert row("monotone", name, sign=-1, side=224) == [-value for value in large]
-    thresholds = [math.ceil(value) for value in row("monotone", "Solarize")]
-    assert thresholds == [256, 228, 200, 171, 143, 114, 86, 57, 29, 0]
-    assert row("monotone", "Posterize") == [8, 8, 7, 7, 6, 6, 5, 5, 4, 4]
-    for name in ENHANCERS:
-        for sign in (1, -1):
-            factors = [1 + sign * level / 10 for level in levels]
-            assert row("monotone", name, sign) == pytest.approx(factors)
-    assert row("monotone", "Cutout") == [0, 2, 4, 6, 8, 11, 13, 15, 17, 20]
-    large = [0, 4, 9, 13, 18, 22, 27, 31, 36, 40]
-    assert row("monotone", "Cutout", side=224) == large
-    assert row("monotone", "SamplePairing") == pytest.approx([0.4 * t for t in tenths])
+NINTHS = [level / 9 for level in range(10)]
+TENTHS = [level / 10 for level in range(10)]
+THIRTIETHS = [level / 30 for level in range(31)]
+SHIFTS = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+LARGE_SHIFTS = [0, 11, 23, 34, 45, 56, 68, 79, 90, 102]
+# Range table, ops, sign, side of the image; the value of each magnitude.
+SPECIFIED = [
+    ("monotone", "ShearX ShearY", 1, 32, [0.3 * t for t in NINTHS]),
+    ("monotone", "Rotate", 1, 32, [30 * t for t in NINTHS]),
+    ("monotone", "TranslateX TranslateY", 1, 32, SHIFTS),
+    ("monotone", "TranslateX TranslateY", 1, 224, LARGE_SHIFTS),
+    ("monotone", "TranslateX TranslateY", -1, 224, [-value for value in LARGE_SHIFTS]),
+    ("monotone", "Solarize", 1, 32, [256 * (1 - t) for t in NINTHS]),
+    ("monotone", "Posterize", 1, 32, [8, 8, 7, 7, 6, 6, 5, 5, 4, 4]),
+    ("monotone", " ".join(ENHANCERS), 1, 32, [1 + 0.9 * t for t in NINTHS]),
+    ("monotone", " ".join(ENHANCERS), -1, 32, [1 - 0.9 * t for t in NINTHS]),
+    ("monotone", "Cutout", 1, 32, [0, 2, 4, 6, 8, 11, 13, 15, 17, 20]),
+    ("monotone", "Cutout", 1, 224, [0, 4, 9, 13, 18, 22, 27, 31, 36, 40]),
+    ("monotone", "SamplePairing", 1, 32, [0.4 * t for t in NINTHS]),
+    ("monotone10", "ShearX", 1, 32, [0.3 * t for t in TENTHS]),
+    ("monotone10", "Rotate", 1, 32, [30 * t for t in TENTHS]),
+    ("monotone10", "Color", -1, 32, [1 - 0.9 * t for t in TENTHS]),
+    ("release", "ShearY", 1, 32, [0.3 * t for t in TENTHS]),
+    ("release", "TranslateX", 1, 32, [10 * t for t in TENTHS]),
+    ("release", "Rotate", -1, 32, [-30 * t for t in TENTHS]),
+    ("release", "Solarize", 1, 32, [256, 231, 205, 180, 154, 128, 103, 77, 52, 26]),
+    ("release", "Posterize", 1, 32, [4, 4, 4, 3, 3, 2, 2, 2, 1, 1]),
+    ("release", " ".join(ENHANCERS), 1, 32, [0.1 + 1.8 * t for t in TENTHS]),
+    ("release", "Cutout", 1, 32, [20 * t for t in TENTHS]),
+    ("release", "SamplePairing", 1, 32, [0.4 * t for t in TENTHS]),
+    ("trivial_wide", "ShearX", 1, 32, [0.99 * t for t in THIRTIETHS]),
+    ("trivial_wide", "TranslateX", 1, 224, [32 * i // 30 for i in range(31)]),
+    ("trivial_wide", "Rotate", -1, 32, [-(135 * i // 30) for i in range(31)]),
+    ("trivial_wide", "Solarize", 1, 32, [256 - 256 * i // 30 for i in range(31)]),
+    ("trivial_wide", "Posterize", 1, 32, [8 - 6 * i // 30 for i in range(31)]),
+    ("trivial_wide", "Color", 1, 32, [0.01 + 1.99 * t for t in THIRTIETHS]),
+    ("randaugment", "ShearX", 1, 32, [0.3 * t for t in THIRTIETHS]),
+    ("randaugment", "TranslateY", 1, 224, [33600 * i // 9930 for i in range(31)]),
+    ("randaugment", "Rotate", 1, 32, [30 * t for t in THIRTIETHS]),
+    ("randaugment", "Solarize", 1, 32, [255 * (1 - t) for t in THIRTIETHS]),
+    ("randaugment", "Posterize", 1, 32, [8 - round(4 * t) for t in THIRTIETHS]),
+    ("randaugment", "Color", -1, 32, [1 - 0.9 * t for t in THIRTIETHS]),
+]
+
+
+@pytest.mark.parametrize(("ranges", "names", "sign", "side", "values"), SPECIFIED)
+def test_each_table_has_the_values_of_its_source(ranges, names, sign, side, values):
+    for name in names.split():
+        got = row(ranges, name, sign, side)
+        assert got == pytest.approx(values, rel=1e-12, abs=1e-12)
 
 
 def test_other_sizes_scale_the_pixel_ranges() -> None:
@@ -53,13 +81,6 @@ def test_other_sizes_scale_the_pixel_ranges() -> None:
     assert release.value("Cutout", 9, 1, 224, 224) == int(60 / 331 * 224 * 0.9)
 
 
-def test_monotone10_is_monotone_but_for_the_step() -> None:
-    assert row("monotone10", "ShearX") == pytest.approx([0.03 * i for i in range(10)])
-    assert row("monotone10", "Rotate") == pytest.approx([3 * i for i in range(10)])
-    factors = [1 - 0.09 * level for level in range(10)]
-    assert row("monotone10", "Color", sign=-1) == pytest.approx(factors)
-
-
 def test_autoaugment_differs_from_monotone_in_the_enhancers_only() -> None:
     for op in OPS:
         for sign in (1, -1):
@@ -69,40 +90,6 @@ def test_autoaugment_differs_from_monotone_in_the_enhancers_only() -> None:
                 assert values == pytest.approx(factors)
             else:
                 assert values == row("monotone", op.name, sign)
-
-
-def test_release_has_the_published_codes_values() -> None:
-    levels = range(10)
-    assert row("release", "ShearY") == pytest.approx([0.03 * level for level in levels])
-    assert row("release", "TranslateX") == list(levels)
-    assert row("release", "Rotate", sign=-1) == [-3 * level for level in levels]
-    solarize = [256, 231, 205, 180, 154, 128, 103, 77, 52, 26]
-    assert row("release", "Solarize") == solarize
-    assert row("release", "Posterize") == [4, 4, 4, 3, 3, 2, 2, 2, 1, 1]
-    factors = [0.1, 0.28, 0.46, 0.64, 0.82, 1, 1.18, 1.36, 1.54, 1.72]
-    for name in ENHANCERS:
-        assert row("release", name) == pytest.approx(factors)
-    assert row("release", "Cutout") == [2 * level for level in levels]
-    weights = [0.04 * level for level in levels]
-    assert row("release", "SamplePairing") == pytest.approx(weights)
-
-
-def test_trivial_wide_and_randaugment_have_31_magnitudes() -> None:
-    shares = [level / 30 for level in range(31)]
-    wide, rand = "trivial_wide", "randaugment"
-    assert row(wide, "ShearX") == pytest.approx([0.99 * t for t in shares])
-    assert row(wide, "TranslateX", side=224) == [32 * i // 30 for i in range(31)]
-    assert row(wide, "Rotate", -1) == [-(135 * i // 30) for i in range(31)]
-    assert row(wide, "Solarize") == [256 - 256 * i // 30 for i in range(31)]
-    assert row(wide, "Posterize") == [8 - 6 * i // 30 for i in range(31)]
-    assert row(wide, "Color") == pytest.approx([0.01 + 1.99 * t for t in shares])
-    assert row(rand, "ShearX") == pytest.approx([0.3 * t for t in shares])
-    pixels = [150 * 224 * level // (331 * 30) for level in range(31)]
-    assert row(rand, "TranslateY", side=224) == pixels
-    assert row(rand, "Rotate") == pytest.approx([30 * t for t in shares])
-    assert row(rand, "Solarize") == pytest.approx([255 * (1 - t) for t in shares])
-    assert row(rand, "Posterize") == [8 - round(4 * t) for t in shares]
-    assert row(rand, "Color", -1) == pytest.approx([1 - 0.9 * t for t in shares])
 
 
 @pytest.mark.parametrize("ranges", ["monotone", "monotone10"])

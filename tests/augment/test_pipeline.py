@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.augment import batch_layout, ops, pipeline
-from aaa_jax.augment.policies import Policies
-from tests.oracles.pillow_ops import FILL, crop, pictures, release_rgba, replay
+from aaa_jax.augment import batch_layout, pipeline
+from tests.oracles.pillow_ops import FILL, crop, pictures, replay, some_policies
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -34,20 +33,6 @@ def recipe_of(order: str, alpha: bool) -> pipeline.RowRecipe:
     )
 
 
-def every_op(alpha: bool) -> Policies:
-    """Each op first and last of a chain; the release has no SamplePairing."""
-    names = [op.name for op in ops.OPS if not (alpha and op.name == "SamplePairing")]
-    first = np.array([ops.op_index(name) for name in names])
-    chains = np.stack([first, np.roll(first, 5)], axis=-1)
-    chains = np.stack([chains, chains[:, ::-1]])
-    rng = np.random.default_rng(0)
-    return Policies(
-        ops=jnp.asarray(chains, jnp.int32),
-        magnitudes=jnp.asarray(rng.integers(3, 10, chains.shape), jnp.int32),
-        probs=jnp.full(chains.shape, 0.8, jnp.float32),
-    )
-
-
 def by_hand(images, some, policy_of_row, draws, recipe):
     """The rows and how many of their pixels are invalid."""
     draws = jax.tree.map(np.asarray, draws)
@@ -57,16 +42,14 @@ def by_hand(images, some, policy_of_row, draws, recipe):
         return np.stack([crop(image, *how, PADDING) for image, *how in drawn])
 
     def policy(images):
-        if recipe.alpha:
-            return release_rgba(draws.policy, images, some, policy_of_row)
         group = recipe.layout.rows_per_group
         arguments = (draws.policy, images, some, policy_of_row, group, "release")
-        opaque = np.full((*images.shape[:3], 1), 255, np.uint8)
-        return np.concatenate([replay(*arguments), opaque], axis=-1)
+        options = {"fill": recipe.fill, "with_validity": recipe.alpha}
+        return replay(*arguments, **options)
 
     made = crops(policy(images)) if recipe.policy_first else policy(crops(images))
     floats = (made[..., :3] / 255 - np.array(MEAN)) / np.array(STD)
-    invalid = (made[..., 3] == 0) & recipe.alpha
+    invalid = made[..., -1] == 0 if recipe.alpha else np.zeros(made.shape[:3], bool)
     floats[invalid] = 0
     for image, (y, x) in zip(floats, draws.cutout, strict=True):
         half = CUTOUT // 2
@@ -78,7 +61,9 @@ def by_hand(images, some, policy_of_row, draws, recipe):
 @pytest.mark.parametrize("order", ["standard_first", "policy_first"])
 def test_rows_are_those_of_pillow_and_numpy(order, alpha) -> None:
     """AutoAugment's CIFAR code is (policy_first, alpha)."""
-    recipe, some = recipe_of(order, alpha), every_op(alpha)
+    recipe = recipe_of(order, alpha)
+    without = ("SamplePairing",) if alpha else ()  # the release does not have it
+    some = some_policies((M, 17, 3), probs=(0.8,), without=without)
     policy_of_row = batch_layout.policy_of_row(recipe.layout)
     images = np.resize(pictures(*SIZE), (N * M, *SIZE, 3))
     draws = pipeline.draw_rows(jax.random.key(2), some, recipe, *SIZE)

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -8,25 +9,11 @@ import pytest
 from aaa_jax.augment import ops, policies
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json, to_json
+from tests.oracles import pillow_ops
 
-
-def some_policies(seed: int = 0, num_magnitudes: int = 10) -> Policies:
-    rng = np.random.default_rng(seed)
-    shape = (3, 5, 2)
-    return Policies(
-        ops=jnp.asarray(rng.integers(0, len(ops.OPS), shape), jnp.int32),
-        magnitudes=jnp.asarray(rng.integers(0, num_magnitudes, shape), jnp.int32),
-        probs=jnp.asarray(rng.choice([0.1, 0.7, 1.0], shape), jnp.float32),
-    )
-
-
-def a_record() -> dict:
-    return to_json(some_policies(), ranges="monotone")
-
-
-def test_sizes_are_those_of_the_arrays() -> None:
-    some = some_policies()
-    assert (some.num_policies, some.num_sub_policies, some.chain_length) == (3, 5, 2)
+some_policies = functools.partial(
+    pillow_ops.some_policies, (3, 5, 2), probs=(0.1, 0.7, 1)
+)
 
 
 def test_the_search_space_has_the_papers_size() -> None:
@@ -43,20 +30,21 @@ def test_identity_policies_hold_the_identity_only() -> None:
     assert policies.identity_policies(2).ops.shape == (2, 1, 2)
 
 
-@pytest.mark.parametrize("as_text", [True, False])
-def test_what_is_written_is_read_back(as_text: bool) -> None:
+@pytest.mark.parametrize("read", [str, json.loads])
+def test_what_is_written_is_read_back(read) -> None:
+    """As text or as an object; other keys are ignored."""
     some = some_policies(num_magnitudes=31)
-    record = to_json(
-        some, ranges="trivial_wide", order="policy_first", fill=(128, 0, 255)
+    how = {"ranges": "trivial_wide", "order": "policy_first", "fill": (128, 0, 255)}
+    record = to_json(some, **how) | {"round": 3, "losses": [1.0, 2.0, 3.0]}
+    saved = from_json(read(json.dumps(record)))
+    assert saved[1:] == tuple(how.values())
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        saved.policies,
+        some.replace(ranges="trivial_wide"),
     )
-    text = json.dumps(record)
-    saved = from_json(text if as_text else json.loads(text))
-    assert saved[1:] == ("trivial_wide", "policy_first", (128, 0, 255))
-    assert saved.policies.ranges == "trivial_wide"
-    for field in ("ops", "magnitudes", "probs"):
-        got, want = getattr(saved.policies, field), getattr(some, field)
-        assert got.dtype == want.dtype
-        np.testing.assert_array_equal(got, want)
+    dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(saved.policies)]
+    assert dtypes == ["int32", "int32", "float32"]
 
 
 def test_a_record_names_ops_and_writes_short_numbers() -> None:
@@ -69,11 +57,6 @@ def test_a_record_names_ops_and_writes_short_numbers() -> None:
     assert record["policies"] == [[[["Rotate", 7, 0.7], ["SamplePairing", 0, 1.0]]]]
     assert record["ranges"] == "release"
     assert record["version"] == 1
-
-
-def test_other_keys_of_a_record_are_ignored() -> None:
-    saved = from_json(a_record() | {"round": 3, "losses": [1.0, 2.0, 3.0]})
-    assert saved.policies.num_policies == 3
 
 
 def entry_becomes(*entry: object):
@@ -131,52 +114,38 @@ WRONG_RECORDS = [
 
 @pytest.mark.parametrize(("change", "message"), WRONG_RECORDS)
 def test_a_wrong_record_is_refused_with_what_is_allowed(change, message) -> None:
-    record = json.loads(json.dumps(a_record()))
+    record = to_json(some_policies(), ranges="monotone")
     change(record)
     with pytest.raises(ValueError, match=message):
         from_json(record)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", r"not JSON .*: write them with to_json"),
-        ("[1]", r"saved policies are list: a JSON object is needed"),
-    ],
-)
-def test_a_text_that_is_no_record_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        from_json(text)
+def test_a_text_that_is_no_record_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"not JSON .*: write them with to_json"):
+        from_json("{")
+    with pytest.raises(ValueError, match=r"policies are list: a JSON object is needed"):
+        from_json("[1]")
 
 
 def test_what_cannot_be_read_back_is_not_written() -> None:
-    some = some_policies(num_magnitudes=31)
-    with pytest.raises(
-        ValueError, match=r"magnitudes \(of monotone\) has .* 0 to 9 is"
+    for num_magnitudes, change, message in (
+        (31, {}, r"magnitudes \(of monotone\) has .* 0 to 9 is"),
+        (10, {"order": "later"}, "unknown order 'later'"),
+        (10, {"fill": (1, 2, 3, 4)}, "three integers"),
     ):
-        to_json(some, ranges="monotone")
-    with pytest.raises(ValueError, match="unknown order 'later'"):
-        to_json(some_policies(), ranges="monotone", order="later")
-    with pytest.raises(ValueError, match="three integers"):
-        to_json(some_policies(), ranges="monotone", fill=(1, 2, 3, 4))
+        some = some_policies(num_magnitudes=num_magnitudes)
+        with pytest.raises(ValueError, match=message):
+            to_json(some, ranges="monotone", **change)
 
 
-def test_entries_are_checked_where_they_are_known() -> None:
+def test_wrong_arrays_are_refused() -> None:
     some = some_policies()
-    policies.check_policies(some, "monotone")
-    wrong = some.replace(ops=some.ops.at[2, 4, 1].set(17))
-    message = r"policies.ops has 17 at \[2, 4, 1\]: from 0 to 16 is allowed"
-    with pytest.raises(ValueError, match=message):
-        policies.check_policies(wrong, "monotone")
-    with pytest.raises(ValueError, match=r"policies.probs has nan"):
-        policies.check_policies(some.replace(probs=some.probs * jnp.nan), "monotone")
-    jax.jit(lambda p: policies.check_policies(p, "monotone"))(wrong)
-
-
-def test_shapes_and_dtypes_are_checked() -> None:
-    some = some_policies()
+    wrong_entry = some.replace(ops=some.ops.at[2, 4, 1].set(17))
     for wrong, message in (
+        (wrong_entry, r"policies.ops has 17 at \[2, 4, 1\]: from 0 to 16 is allowed"),
+        (some.replace(probs=some.probs * jnp.nan), r"policies.probs has nan"),
         (some.replace(ops=some.ops[0]), r"policies.ops \(5, 2\): an array \[M, Q, S\]"),
+        (some.replace(ops=[[[0]]]), r"policies.ops \(\): an array \[M, Q, S\]"),
         (
             some.replace(magnitudes=some.magnitudes[:, :2]),
             r"magnitudes .* is int32 \[3, 2, 2\]: int32 \[3, 5, 2\] is needed",
@@ -185,16 +154,23 @@ def test_shapes_and_dtypes_are_checked() -> None:
             some.replace(probs=some.ops),
             r"policies.probs is int32 \[3, 5, 2\]: float32 \[3, 5, 2\] is needed",
         ),
-        (some.replace(ops=[[[0]]]), r"policies.ops \(\): an array \[M, Q, S\]"),
     ):
         with pytest.raises(ValueError, match=message):
             policies.check_policies(wrong, "monotone")
-    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), some)
-    wide = wide.replace(ops=np.asarray(some.ops, np.int64), magnitudes=some.magnitudes)
+    # Entries are checked where they are known.
+    jax.jit(lambda p: policies.check_policies(p, "monotone"))(wrong_entry)
+
+
+def test_numbers_of_any_width_are_taken() -> None:
+    some = some_policies()
+    wide = Policies(
+        np.asarray(some.ops, np.int64),
+        np.asarray(some.magnitudes, np.uint8),
+        np.asarray(some.probs, np.float64),
+    )
     checked = policies.check_policies(wide, "release")
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(checked)} == {
-        "int32",
-        "float32",
-    }
-    assert checked.ranges == "release"
+    dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(checked)]
+    assert dtypes == ["int32", "int32", "float32"]
     jax.tree.map(np.testing.assert_array_equal, checked, some.replace(ranges="release"))
+    sizes = (checked.num_policies, checked.num_sub_policies, checked.chain_length)
+    assert sizes == (3, 5, 2)

@@ -9,10 +9,25 @@ from tests.oracles.pillow_ops import crop, pictures
 KEY = jax.random.key(7)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (5, 9)], ids=str)
-@pytest.mark.parametrize("padding", [0, 4])
-def test_crops_are_those_of_numpy(size, padding) -> None:
-    images = np.tile(pictures(*size), (4, 1, 1, 1))
+def with_validity(images: np.ndarray) -> np.ndarray:
+    """Images [B, H, W, 4] of which a half of the pixels is invalid."""
+    valid = np.random.default_rng(0).choice([0, 255], (*images.shape[:3], 1))
+    return np.concatenate([images, valid.astype(np.uint8)], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "channels"),
+    [
+        ((32, 32), 0, 3),
+        ((32, 32), 4, 3),
+        ((5, 9), 0, 3),
+        ((5, 9), 4, 3),
+        ((5, 9), 4, 4),
+    ],
+)
+def test_crops_are_those_of_numpy(size, padding, channels) -> None:
+    """Validity is cropped like a colour: the padding is invalid."""
+    images = with_validity(np.tile(pictures(*size), (4, 1, 1, 1)))[..., :channels]
     crops = standard.draw_crops(KEY, len(images), padding=padding, flip=True)
     apply = jax.jit(standard.apply_crops, static_argnames="padding")
     got = apply(crops, images, padding=padding)
@@ -20,23 +35,10 @@ def test_crops_are_those_of_numpy(size, padding) -> None:
     assert 0 < np.asarray(crops.flip).sum() < len(images)
     for i, image in enumerate(images):
         offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
-        want = crop(image, offset, flip, padding)
-        np.testing.assert_array_equal(got[i], want)
-    whole = standard.standard_augment(KEY, jnp.asarray(images), padding=padding)
-    np.testing.assert_array_equal(whole, got)
-
-
-def test_padding_is_as_invalid_as_what_a_policy_moved_in() -> None:
-    images = pictures(5, 9)
-    valid = np.random.default_rng(0).choice([0, 255], (*images.shape[:3], 1))
-    images = np.concatenate([images, valid.astype(np.uint8)], axis=-1)
-    crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
-    got = jax.jit(standard.apply_crops, static_argnames="padding")(
-        crops, images, padding=4
-    )
-    for i, image in enumerate(images):
-        offset, flip = np.asarray(crops.offset[i]), bool(crops.flip[i])
-        np.testing.assert_array_equal(got[i], crop(image, offset, flip, 4))
+        np.testing.assert_array_equal(got[i], crop(image, offset, flip, padding))
+    if channels == 3:
+        both = standard.standard_augment(KEY, jnp.asarray(images), padding=padding)
+        np.testing.assert_array_equal(both, got)
 
 
 def test_drawn_crops_are_uniform_and_flips_are_a_half() -> None:
@@ -70,12 +72,10 @@ def test_normalize_has_mean_zero_and_unit_variance() -> None:
 
 
 def test_invalid_pixels_become_the_mean() -> None:
-    images = pictures(5, 9)
-    valid = np.random.default_rng(0).choice([0, 255], (*images.shape[:3], 1))
-    both = np.concatenate([images, valid.astype(np.uint8)], axis=-1)
-    got = standard.normalize(both, (0.5,) * 3, (0.2,) * 3)
-    want = standard.normalize(images, (0.5,) * 3, (0.2,) * 3)
-    np.testing.assert_array_equal(got, np.where(valid > 0, want, 0))
+    images = with_validity(pictures(5, 9))
+    got = standard.normalize(images, (0.5,) * 3, (0.2,) * 3)
+    want = standard.normalize(images[..., :3], (0.5,) * 3, (0.2,) * 3)
+    np.testing.assert_array_equal(got, np.where(images[..., 3:] > 0, want, 0))
 
 
 def test_fixed_cutout_zeroes_a_square_cut_at_the_borders() -> None:
@@ -111,11 +111,12 @@ def test_wrong_shapes_and_dtypes_are_refused() -> None:
         standard.apply_crops(crops, images.astype(jnp.float32), padding=4)
     with pytest.raises(ValueError, match=floats):
         standard.standard_augment(KEY, images / 255)
-    with pytest.raises(AssertionError):
-        standard.apply_crops(crops, images[:3], padding=4)
-    with pytest.raises(AssertionError):
-        standard.normalize(images.astype(jnp.float32), (0.5,) * 3, (0.2,) * 3)
-    with pytest.raises(AssertionError):
-        standard.normalize(images, (0.5,), (0.2,))
-    with pytest.raises(AssertionError):
-        standard.fixed_cutout(images.astype(jnp.float32), crops.offset[:3])
+    thirds = (0.5,) * 3
+    for call in (
+        lambda: standard.apply_crops(crops, images[:3], padding=4),
+        lambda: standard.normalize(images.astype(jnp.float32), thirds, thirds),
+        lambda: standard.normalize(images, (0.5,), (0.2,)),
+        lambda: standard.fixed_cutout(images.astype(jnp.float32), crops.offset[:3]),
+    ):
+        with pytest.raises(AssertionError):
+            call()

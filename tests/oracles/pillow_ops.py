@@ -1,14 +1,17 @@
-"""Pillow's own ops on NumPy images, and pictures of all kinds: the ops' oracle."""
+"""The ops' oracle: Pillow's own on NumPy images; pictures and policies of all kinds."""
 
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_image
 
+from aaa_jax.augment.large_batch import Draws
 from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.ops import OPS
+from aaa_jax.augment.policies import Policies
 
 Color = tuple[int, ...]
 NAMES = [op.name for op in OPS]
@@ -137,45 +140,56 @@ def expected(
     )
 
 
-def replay(draws, rows, some, policy_of_row, group_size, ranges, fill=FILL):
-    """What Pillow makes of the rows, op by op, from the same draws."""
-    rows = np.asarray(rows)
-    table, (height, width) = RANGES[ranges], rows.shape[1:3]
-    draws, some = jax.tree.map(np.asarray, (draws, some))
-    results = []
-    for i, row in enumerate(rows):
-        policy, sub_policy = int(policy_of_row[i]), draws.sub_policy[i]
-        result = row
-        for s in range(some.chain_length):
-            if not draws.applied[i, s]:
-                continue
-            name = NAMES[some.ops[policy, sub_policy, s]]
-            magnitude = int(some.magnitudes[policy, sub_policy, s])
-            sign = int(draws.sign[i, s])
-            value = table.value(name, magnitude, sign, height, width)
-            first = i // group_size * group_size
-            partner = rows[first + draws.partner[i, s]]
-            center = tuple(draws.center[i, s].tolist())
-            result = pillow_op(result, name, value, center, partner, fill)
-        results.append(result)
-    return np.stack(results)
+def some_policies(
+    shape: tuple[int, int, int],
+    *,
+    num_magnitudes: int = 10,
+    probs: tuple[float, ...] = (1.0,),
+    without: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Policies:
+    """Policies [M, Q, S] in which every op of `OPS` occurs, if there is room."""
+    rng = np.random.default_rng(seed)
+    indices = rng.permutation(
+        [i for i, name in enumerate(NAMES) if name not in without]
+    )
+    return Policies(
+        ops=jnp.asarray(np.resize(indices, shape), jnp.int32),
+        magnitudes=jnp.asarray(rng.integers(0, num_magnitudes, shape), jnp.int32),
+        probs=jnp.asarray(rng.choice(probs, shape), jnp.float32),
+    )
 
 
-def release_rgba(draws, rows, some, policy_of_row):
-    """AutoAugment's CIFAR code: RGBA, alpha 0 outside and under Cutout."""
+def replay(
+    draws: Draws,
+    rows: np.ndarray,
+    some: Policies,
+    policy_of_row: np.ndarray,
+    group_size: int,
+    ranges: str,
+    *,
+    fill: Color = FILL,
+    with_validity: bool = False,
+) -> np.ndarray:
+    """What Pillow makes of the rows, op by op, from the same draws.
+
+    With validity as AutoAugment's CIFAR code: RGBA, alpha 0 outside and under Cutout.
+    """
+    table, size = RANGES[ranges], rows.shape[1:3]
     draws, some = jax.tree.map(np.asarray, (draws, some))
+    mode = "RGBA" if with_validity else "RGB"
+    colors = ((0, 0, 0, 0), (*fill, 0)) if with_validity else (fill, fill)
+    pictures = [Image.fromarray(row).convert(mode) for row in np.asarray(rows)]
     results = []
-    for i, row in enumerate(rows):
-        picture = Image.fromarray(row).convert("RGBA")
+    for i, picture in enumerate(pictures):
+        group = pictures[i // group_size * group_size :]
         chain = (int(policy_of_row[i]), draws.sub_policy[i])
-        for s, op in enumerate(some.ops[chain]):
-            if not draws.applied[i, s]:
-                continue
-            magnitude, sign = int(some.magnitudes[chain][s]), int(draws.sign[i, s])
-            value = RANGES["release"].value(NAMES[op], magnitude, sign, *row.shape[:2])
+        for s in np.flatnonzero(draws.applied[i]):
+            name, magnitude = NAMES[some.ops[chain][s]], int(some.magnitudes[chain][s])
+            value = table.value(name, magnitude, int(draws.sign[i, s]), *size)
             center = tuple(draws.center[i, s].tolist())
-            colors = ((0, 0, 0, 0), (125, 122, 113, 0))
-            picture = apply(picture, NAMES[op], value, center, picture, *colors)
+            partner = group[draws.partner[i, s]]
+            picture = apply(picture, name, value, center, partner, *colors)
         results.append(np.asarray(picture))
     return np.stack(results)
 

@@ -9,7 +9,6 @@ import sys
 import types
 
 import jax
-import jax.monitoring
 import numpy as np
 import pytest
 
@@ -185,20 +184,6 @@ def test_the_loop_runs_every_source_without_knowing_which(argument, tmp_path):
     assert line["step"] == 4
     assert np.isfinite(line["train_loss"])
     assert ("state" in line) is (argument == "guarded")
-
-
-@pytest.fixture
-def compiled():
-    """Grows with every function that is compiled, here by its number in order."""
-    durations = []
-
-    def listen(event, duration, **_):
-        if event.endswith("backend_compile_duration"):
-            durations.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield durations
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.mark.parametrize("mapping", ["jit", "pmap", "shard_map"])
