@@ -2,13 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from aaa_jax.experiments.paper_tables import Table
-from aaa_jax.report import result_tables
-from aaa_jax.report.figures import comparisons, efficiency, robustness
-from aaa_jax.report.grouping import Family, Group
+from aaa_jax.report.grouping import Family
+from aaa_jax.report.measures import MEASURES, TEST_ERROR
 from aaa_jax.report.paper_comparison import ERRORS, FilledCell
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import Difference, Estimate
@@ -20,38 +18,23 @@ HEADER = (
 )
 
 
-class Measure(NamedTuple):
-    """A number of a group.
-
-    Attributes:
-        name: of it.
-        unit: of it.
-        value: the mean, or None.
-        difference: to that of `random`, or None.
-        runs: those that gave the value.
-    """
-
-    name: str
-    unit: str
-    value: Estimate | None
-    difference: Difference | None
-    runs: Sequence[Run]
-
-
 def family_lines(family: Family) -> list[tuple[str, ...]]:
     """The measures of every group of a family."""
-    return [
-        (
-            *("", family.title, group.label, measure.name, measure.unit),
-            *_estimated(measure.value, measure.runs),
-            *("", "", ""),
-            *_compared(measure.difference),
-            _seeds(group.unfinished),
-        )
-        for group in family.groups
-        for measure in _measures(family, group)
-        if measure.value is not None or measure.name == ERRORS[0]
-    ]
+    lines = []
+    for group in family.groups:
+        for measure in MEASURES:
+            values = measure.values(family, group)
+            if values or measure is TEST_ERROR:
+                lines.append(
+                    (
+                        *("", family.title, group.label, measure.name, measure.unit),
+                        *_estimated(measure.mean(family, group), values),
+                        *("", "", ""),
+                        *_compared(measure.difference(family, group)),
+                        _seeds(group.unfinished),
+                    )
+                )
+    return lines
 
 
 def table_lines(table: Table, filled: Sequence[FilledCell]) -> list[tuple[str, ...]]:
@@ -62,7 +45,7 @@ def table_lines(table: Table, filled: Sequence[FilledCell]) -> list[tuple[str, .
         errors, stds = cell.paper or ((), ())
         for place, own in enumerate(cell.ours):
             name = ERRORS[place]
-            tested = [run for run in finished if run.final.get(name) is not None]
+            tested = [r.seed for r in finished if r.final.get(name) is not None]
             lines.append(
                 (
                     *(table.name, cell.row, cell.column, name, "percent"),
@@ -84,38 +67,12 @@ def to_csv(lines: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _measures(family: Family, group: Group) -> list[Measure]:
-    corruptions = robustness.comparable_corruptions(family)
-    return [
-        Measure(
-            *(ERRORS[0], "percent", comparisons.final_error(group)),
-            comparisons.to_reference(family, group),
-            group.finished,
-        ),
-        Measure(
-            *("mean_corruption_error", "percent"),
-            robustness.mean_corruption_error(family, group),
-            robustness.corruption_to_reference(family, group),
-            corruptions.runs_of(group) if corruptions else (),
-        ),
-        Measure(
-            *("final_entropy", "fraction", result_tables.final_entropy(group), None),
-            result_tables.learned_runs(group),
-        ),
-        Measure(
-            *("search_and_training_time", "device hours"),
-            *(efficiency.device_hours(group), None),
-            efficiency.timed_runs(group),
-        ),
-    ]
-
-
-def _estimated(value: Estimate | None, runs: Sequence[Run]) -> tuple[str, ...]:
+def _estimated(value: Estimate | None, seeds: Iterable[int]) -> tuple[str, ...]:
     """n, the seeds of the runs that gave the values, mean, standard deviation."""
     if value is None:
         return ("0", "", "", "")
     numbers = _number(value.mean), _number(value.std)
-    return (str(value.num_runs), _seeds(runs), *numbers)
+    return (str(value.num_runs), " ".join(map(str, seeds)), *numbers)
 
 
 def _compared(value: Difference | None) -> tuple[str, ...]:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 from aaa_jax.report import statistics
 from aaa_jax.report.figures import robustness
-from aaa_jax.report.figures.comparisons import final_error, to_reference
-from aaa_jax.report.figures.efficiency import device_hours
 from aaa_jax.report.figures.health import first_update, state_at_end
-from aaa_jax.report.grouping import REFERENCE, Family, Group
+from aaa_jax.report.grouping import REFERENCE, Family
+from aaa_jax.report.measures import MEASURES
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import show_difference, show_estimate
 from aaa_jax.report.text_table import TextTable
@@ -21,28 +20,28 @@ from aaa_jax.search import collapse
 
 def results(family: Family) -> TextTable:
     """A row per group: error, difference to `random`, robustness, state, cost."""
-    columns = {
-        "policies": lambda group: group.label,
-        "M": lambda group: str(group.num_policies),
-        "test error (%)": lambda group: show_estimate(final_error(group)),
-        f"less {REFERENCE}'s (95 % interval)": lambda group: show_difference(
-            to_reference(family, group)
-        ),
-        "mean corruption error (%)": lambda group: show_estimate(
-            robustness.mean_corruption_error(family, group)
-        ),
-        f"its difference to {REFERENCE}": lambda group: show_difference(
-            robustness.corruption_to_reference(family, group)
-        ),
-        "entropy at the end": lambda group: show_estimate(final_entropy(group)),
-        "state at the end": final_states,
-        "device hours": lambda group: _show_hours(device_hours(group)),
-        "not finished": lambda group: not_finished(group.runs),
-    }
-    rows = [
-        tuple(write(group) for write in columns.values()) for group in family.groups
-    ]
-    table = TextTable(family.title, tuple(columns), tuple(rows)).without_empty_columns()
+    rows = []
+    for group in family.groups:
+        means = [measure.mean(family, group) for measure in MEASURES]
+        error, corruption, entropy, hours = means
+        differences = [m.difference(family, group) for m in MEASURES if m.is_compared]
+        states = [state_at_end(run) for run in group.finished if run.is_learned]
+        counts = [f"{states.count(name)} {name}" for name in sorted(set(states))]
+        rows.append(
+            (
+                *(group.label, str(group.num_policies)),
+                *(show_estimate(error), show_difference(differences[0])),
+                *(show_estimate(corruption), show_difference(differences[1])),
+                *(show_estimate(entropy), ", ".join(counts), _show_hours(hours)),
+                not_finished(group.runs),
+            )
+        )
+    header = (
+        *("policies", "M", "test error (%)", f"less {REFERENCE}'s (95 % interval)"),
+        *("mean corruption error (%)", f"its difference to {REFERENCE}"),
+        *("entropy at the end", "state at the end", "device hours", "not finished"),
+    )
+    table = TextTable(family.title, header, tuple(rows)).without_empty_columns()
     return table._replace(notes=tuple(_notes(family, table.header)))
 
 
@@ -128,24 +127,6 @@ def controllers(family: Family) -> TextTable | None:
         tuple(rows),
         ("Entropies after the last update, as fractions of the maximum.",),
     )
-
-
-def final_entropy(group: Group) -> statistics.Estimate | None:
-    """Entropy after the last update, over the finished learned runs."""
-    return statistics.estimate(
-        [run.rounds.numbers["entropy"][-1] for run in learned_runs(group)]
-    )
-
-
-def learned_runs(group: Group) -> list[Run]:
-    """The finished runs in which a controller learned."""
-    return [run for run in group.finished if run.is_learned]
-
-
-def final_states(group: Group) -> str:
-    """`3 narrowing, 2 ok`, over the finished learned runs."""
-    states = [state_at_end(run) for run in learned_runs(group)]
-    return ", ".join(f"{states.count(name)} {name}" for name in sorted(set(states)))
 
 
 def not_finished(runs: Sequence[Run]) -> str:

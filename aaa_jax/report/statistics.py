@@ -1,7 +1,7 @@
 """Means over seeds, and what can be said of them: pure functions of numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +40,11 @@ class Difference(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
+def estimate(values: Iterable[float]) -> Estimate | None:
     """Mean and sample standard deviation; None of no values."""
-    if not values:
+    array = np.asarray(list(values), np.float64)
+    if not len(array):
         return None
-    array = np.asarray(values, np.float64)
     std = float(array.std(ddof=1)) if len(array) > 1 else None
     return Estimate(float(array.mean()), std, len(array))
 
@@ -72,11 +72,9 @@ def paired_difference(
     if not seeds:
         return None
     differences = [own[seed] - reference[seed] for seed in seeds]
-    mean = float(np.mean(np.asarray(differences, np.float64)))
-    half = t_half_width(differences)
-    if half is None:
-        return Difference(mean, None, None, seeds)
-    return Difference(mean, mean - half, mean + half, seeds)
+    mean, half = float(np.mean(differences)), t_half_width(differences)
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    return Difference(mean, low, high, seeds)
 
 
 def show_estimate(value: Estimate | None, digits: int = 2) -> str:

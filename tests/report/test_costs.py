@@ -4,6 +4,7 @@ import pytest
 
 from aaa_jax.report import costs, grouping, runs, write
 from aaa_jax.report.figures import efficiency
+from aaa_jax.report.measures import DEVICE_HOURS
 from tests.support.run_folders import write_cell, write_run
 
 
@@ -92,7 +93,7 @@ def test_efficiency_is_relative_to_autoaugment(tmp_path):
     write_run(tmp_path / "b", "ours", errors=(10.0, 4.0))
     (family,) = grouping.make_families(runs.read_runs([tmp_path]))
     # An epoch of 36 s on 2 devices, one for AutoAugment and two for ours.
-    found = efficiency.device_hours(family.group("ours"))
+    found = DEVICE_HOURS.mean(family, family.group("ours"))
     assert found.mean == pytest.approx(2 * 2 * 36 / 3600, rel=1e-12)
     ratios = efficiency.relative_efficiency(
         family.group("ours"), family.group("autoaugment")

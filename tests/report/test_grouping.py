@@ -6,7 +6,7 @@ import pytest
 
 from aaa_jax.experiments import build
 from aaa_jax.report import grouping, runs, write
-from aaa_jax.report.figures import comparisons
+from aaa_jax.report.measures import TEST_ERROR
 from configs import digits
 from tests.support.run_folders import write_run
 
@@ -21,7 +21,7 @@ def test_seeds_make_a_group_and_unfinished_runs_are_not_averaged(family, final_e
     ours = family.group("ours")
     assert [run.seed for run in ours.runs] == [0, 1, 2, 3]
     assert [run.seed for run in ours.unfinished] == [3]
-    found = comparisons.final_error(ours)
+    found = TEST_ERROR.mean(family, ours)
     assert found.num_runs == 3
     mean = statistics.mean(final_errors["ours"])
     assert found.mean == pytest.approx(mean, rel=1e-12)

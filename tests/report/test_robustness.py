@@ -4,6 +4,7 @@ import pytest
 
 from aaa_jax.report import ReportError, csv_file, grouping, result_tables, runs
 from aaa_jax.report.figures import robustness
+from aaa_jax.report.measures import CORRUPTION_ERROR
 from tests.support.run_folders import write_corruption, write_probe, write_run
 
 
@@ -34,7 +35,7 @@ def test_corruption_errors_are_compared_in_pairs(tmp_path):
             run = write_run(tmp_path / f"{argument}{seed}", argument, seed=seed)
             write_corruption(run, {"fog": [value] * 5, "snow": [value + 2] * 5})
     family = family_of(tmp_path)
-    found = robustness.corruption_to_reference(family, family.group("ours"))
+    found = CORRUPTION_ERROR.difference(family, family.group("ours"))
     assert found.mean == pytest.approx(-1.5, abs=1e-9)
     row = csv_row(family, "ours")
     assert (row["mean"], row["seeds"]) == ("26", "0 1")  # of 21 and 31

@@ -5,25 +5,16 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from aaa_jax.report import statistics
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import REFERENCE, Family, Group, seeds_in_words, slug
-
-
-def final_error(group: Group) -> statistics.Estimate | None:
-    """Test error in percent after the last epoch, over the finished runs."""
-    return statistics.estimate(list(group.final("test_error").values()))
-
-
-def to_reference(family: Family, group: Group) -> statistics.Difference | None:
-    """Paired difference of the test error to the `random` group's."""
-    reference = family.reference(group)
-    if reference is None:
-        return None
-    return statistics.paired_difference(
-        group.final("test_error"), reference.final("test_error")
-    )
+from aaa_jax.report.measures import TEST_ERROR
+from aaa_jax.report.statistics import (
+    Difference,
+    estimate,
+    show_difference,
+    show_estimate,
+)
 
 
 def error_by_policies(family: Family) -> Picture | None:
@@ -32,7 +23,7 @@ def error_by_policies(family: Family) -> Picture | None:
     if len(groups) < 2:
         return None
     chosen = style.looks([group.method for group in groups])
-    differences = [to_reference(family, group) for group in groups]
+    differences = [TEST_ERROR.difference(family, group) for group in groups]
     names = [f"{group.label}\n(n = {len(group.finished)})" for group in groups]
     with style.drawing():
         height = 1.3 + 0.5 * len(groups)
@@ -64,8 +55,8 @@ def error_by_policies(family: Family) -> Picture | None:
             ),
             alternative="Final test error in percent, and the difference to random: "
             + "; ".join(
-                f"{group.label} {statistics.show_estimate(final_error(group))}"
-                f"{f', {statistics.show_difference(found)}' if found else ''}"
+                f"{group.label} {show_estimate(TEST_ERROR.mean(family, group))}"
+                f"{f', {show_difference(found)}' if found else ''}"
                 for group, found in zip(groups, differences, strict=True)
             ),
         )
@@ -92,14 +83,14 @@ def _draw_errors(axis: Axes, place: int, group: Group, look: Look) -> None:
     """Each run as an open mark, and their mean with its spread a little above."""
     errors = list(group.final("test_error").values())
     axis.plot(errors, [place + 0.2] * len(errors), **style.open_marks(look, 5))
-    found = statistics.estimate(errors)
+    found = estimate(errors)
     if found is not None:
         spread = found.std or 0
         axis.errorbar(found.mean, place - 0.12, xerr=spread, **style.mean_mark(look))
 
 
 def _draw_difference(
-    axis: Axes, place: int, found: statistics.Difference | None, look: Look
+    axis: Axes, place: int, found: Difference | None, look: Look
 ) -> None:
     if found is not None:
         half = 0.0 if found.high is None else found.high - found.mean
@@ -109,7 +100,7 @@ def _draw_difference(
 def _draw_error_against_m(
     family: Family, method: str, groups: Sequence[Group]
 ) -> Picture:
-    found = [(group.num_policies, final_error(group)) for group in groups]
+    found = [(group.num_policies, TEST_ERROR.mean(family, group)) for group in groups]
     known = [(m, value) for m, value in found if value is not None]
     with style.drawing():
         figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
@@ -152,5 +143,5 @@ def _draw_error_against_m(
                 )
             ),
             alternative="Test error in percent against M: "
-            + "; ".join(f"M = {m}: {statistics.show_estimate(v)}" for m, v in known),
+            + "; ".join(f"M = {m}: {show_estimate(v)}" for m, v in known),
         )

@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aaa_jax.report import series, statistics
-from aaa_jax.report.figures import comparisons, style
+from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
+from aaa_jax.report.measures import TEST_ERROR
 
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
 
@@ -37,7 +38,7 @@ def loss_and_error(family: Family) -> Picture | None:
         finals = "; ".join(
             f"{group.label}: {final}"
             for group in groups
-            if (final := statistics.show_estimate(comparisons.final_error(group)))
+            if (final := statistics.show_estimate(TEST_ERROR.mean(family, group)))
         )
         return style.finish(
             figure,

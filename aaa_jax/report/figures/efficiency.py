@@ -1,13 +1,13 @@
-"""What runs cost, and Figure 4: accuracy and efficiency relative to AutoAugment."""
+"""Figure 4: accuracy and efficiency relative to AutoAugment."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from aaa_jax.experiments import paper_tables
-from aaa_jax.report import statistics
+from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES
 from aaa_jax.report.costs import ROW
 from aaa_jax.report.figures import style
-from aaa_jax.report.figures.comparisons import final_error
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
 from aaa_jax.report.runs import Run
@@ -15,10 +15,22 @@ from aaa_jax.report.runs import Run
 MEASURES = ("accuracy", "computing efficiency", "time efficiency")
 
 
-def device_hours(group: Group) -> statistics.Estimate | None:
-    """Device hours of training and search, over the finished runs that were timed."""
-    costs = [run.cost for run in group.finished if run.cost]
-    return statistics.estimate([cost.device_hours for cost in costs])
+def relative_efficiency(ours: Group, other: Group) -> tuple[float, ...] | None:
+    """`MEASURES` of a group over another's; None where either was not measured.
+
+    Accuracy is 100 % less the error; efficiency one over device hours, or days.
+    """
+    measured = []
+    for group in (ours, other):
+        costs = [run.cost for run in timed_runs(group) if run.cost]
+        if not costs:
+            return None
+        hours = [cost.device_hours for cost in costs]
+        error, days = group.final("test_error"), [cost.days for cost in costs]
+        measured.append(
+            [float(np.mean(x)) for x in (list(error.values()), hours, days)]
+        )
+    return _ratios(*measured)
 
 
 def timed_runs(group: Group) -> list[Run]:
@@ -26,36 +38,21 @@ def timed_runs(group: Group) -> list[Run]:
     return [run for run in group.finished if run.cost]
 
 
-def relative_efficiency(ours: Group, other: Group) -> tuple[float, ...] | None:
-    """`MEASURES` of a group over another's; None where either was not measured.
-
-    Accuracy is 100 % less the error; efficiency one over device hours, or days.
-    """
-    costs = [
-        [run.cost for run in timed_runs(group) if run.cost] for group in (ours, other)
-    ]
-    errors = final_error(ours), final_error(other)
-    if not all(costs) or errors[0] is None or errors[1] is None:
-        return None
-    hours = [np.mean([cost.device_hours for cost in each]) for each in costs]
-    days = [np.mean([cost.days for cost in each]) for each in costs]
-    accuracy = (100 - errors[0].mean) / (100 - errors[1].mean)
-    return accuracy, float(hours[1] / hours[0]), float(days[1] / days[0])
-
-
 def paper_efficiency() -> tuple[float, ...]:
     """The same of the paper: ResNet-50 on ImageNet, with AutoAugment's search."""
-    numbers = paper_tables.TABLES["table3"].paper
-    own, its = numbers[ROW, "ours"], numbers[ROW, "autoaugment"]
-    ours = paper_tables.PAPER_COSTS["ours"]
-    other = paper_tables.PAPER_COSTS["autoaugment"]
-    return (
-        (100 - own.errors[0]) / (100 - its.errors[0]),
-        (other.search_hours + other.training_hours)
-        / (ours.search_hours + ours.training_hours),
-        (other.search_days + other.training_days)
-        / (ours.search_days + ours.training_days),
-    )
+    printed = []
+    for column in ("ours", "autoaugment"):
+        cost = PAPER_COSTS[column]
+        hours = cost.search_hours + cost.training_hours
+        days = cost.search_days + cost.training_days
+        error = TABLES["table3"].paper[ROW, column].errors[0]
+        printed.append([error, hours, days])
+    return _ratios(*printed)
+
+
+def _ratios(own: Sequence[float], its: Sequence[float]) -> tuple[float, ...]:
+    """`MEASURES` of ours over the other's from error in %, device hours and days."""
+    return ((100 - own[0]) / (100 - its[0]), its[1] / own[1], its[2] / own[2])
 
 
 def relative_to_autoaugment(family: Family) -> Picture | None:

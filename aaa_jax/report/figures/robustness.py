@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from aaa_jax.augment import magnitudes, ops
-from aaa_jax.report import statistics
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
 from aaa_jax.report.runs import ReportError, Run
+from aaa_jax.report.statistics import estimate, show_estimate
 
 SEVERITIES = 5
 
@@ -77,23 +77,6 @@ def corruption_errors(family: Family, group: Group) -> dict[int, float]:
         run.seed: float(np.mean([_corruption(run)["errors"][n] for n in found.names]))
         for run in found.runs_of(group)
     }
-
-
-def mean_corruption_error(family: Family, group: Group) -> statistics.Estimate | None:
-    """Mean corruption error in percent over the runs that have one."""
-    return statistics.estimate(list(corruption_errors(family, group).values()))
-
-
-def corruption_to_reference(
-    family: Family, group: Group
-) -> statistics.Difference | None:
-    """Paired difference of the mean corruption error to the `random` group's."""
-    reference = family.reference(group)
-    if reference is None:
-        return None
-    return statistics.paired_difference(
-        corruption_errors(family, group), corruption_errors(family, reference)
-    )
 
 
 def probe_map(family: Family, group: Group) -> Picture | None:
@@ -189,9 +172,9 @@ def corruption_bars(family: Family) -> Picture | None:
             ),
             alternative="Mean corruption error in percent: "
             + "; ".join(
-                f"{group.label} "
-                f"{statistics.show_estimate(mean_corruption_error(family, group))}"
+                f"{group.label} {show_estimate(estimate(errors.values()))}"
                 for group in groups
+                if (errors := corruption_errors(family, group))
             ),
         )
 

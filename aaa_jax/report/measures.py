@@ -1,0 +1,61 @@
+"""The numbers by which groups are judged, for tables, figures and the CSV."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aaa_jax.report.figures.robustness import corruption_errors
+from aaa_jax.report.grouping import Family, Group
+from aaa_jax.report.statistics import (
+    Difference,
+    Estimate,
+    estimate,
+    paired_difference,
+)
+
+
+class Measure(NamedTuple):
+    """A number of finished runs.
+
+    Attributes:
+        name: in the CSV.
+        unit: of the number.
+        values: (family, group) -> seed -> the number, for each run that has it.
+        is_compared: whether groups are compared with `random` by it.
+    """
+
+    name: str
+    unit: str
+    values: Callable[[Family, Group], dict[int, float]]
+    is_compared: bool = False
+
+    def mean(self, family: Family, group: Group) -> Estimate | None:
+        """The mean over the runs of a group; None of none."""
+        return estimate(self.values(family, group).values())
+
+    def difference(self, family: Family, group: Group) -> Difference | None:
+        """The paired difference to the `random` group, where there is one."""
+        reference = family.reference(group)
+        if reference is None or not self.is_compared:
+            return None
+        own, others = self.values(family, group), self.values(family, reference)
+        return paired_difference(own, others)
+
+
+def _final_entropies(family: Family, group: Group) -> dict[int, float]:
+    """Entropy after the last update, of runs in which a controller learned."""
+    learned = [run for run in group.finished if run.is_learned]
+    return {run.seed: float(run.rounds.numbers["entropy"][-1]) for run in learned}
+
+
+def _device_hours(family: Family, group: Group) -> dict[int, float]:
+    """Device hours of training and search, of runs that were timed."""
+    return {run.seed: run.cost.device_hours for run in group.finished if run.cost}
+
+
+TEST_ERROR = Measure(
+    *("test_error", "percent", lambda family, group: group.final("test_error"), True)
+)
+CORRUPTION_ERROR = Measure("mean_corruption_error", "percent", corruption_errors, True)
+ENTROPY = Measure("final_entropy", "fraction", _final_entropies)
+DEVICE_HOURS = Measure("search_and_training_time", "device hours", _device_hours)
+MEASURES = (TEST_ERROR, CORRUPTION_ERROR, ENTROPY, DEVICE_HOURS)
