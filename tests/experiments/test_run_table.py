@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pathlib
 import re
 import shlex
 import signal
@@ -22,10 +21,11 @@ from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory, snapshots
 from configs import cifar10_wrn28x10, imagenet_r50, table
+from tests.support import small_runs
+from tests.support.small_runs import ROOT
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 # A cell for a few steps: digits, a tiny network, N = 8; M and source stay the cell's.
 # All else is equal: cells of the same method are the same program, compiled once.
 TINY = {
@@ -56,7 +56,6 @@ OVERRIDES = [f"--config.cell.{key}={value}" for key, value in TINY.items()]
 @pytest.fixture(autouse=True)
 def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [])
 
 
 def _launch(*given):
@@ -69,14 +68,19 @@ def _table(name, argument="*", **changes):
     return config
 
 
+def _cell_config(name, cell, seed=0, **changes):
+    """The config of a table's cell ROW/COLUMN."""
+    cell = table_cells.Cell(*cell.split("/"), seed)
+    return table_cells.cell_config(_table(name, **changes), cell)
+
+
 # Which cells there are.
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_lists_its_cells(name, capsys, tmp_path):
-    assert (
-        _launch(f"--config=configs/{name}.py", f"--workdir={tmp_path}", "--list") == 0
-    )
+    given = [f"--config=configs/{name}.py", f"--workdir={tmp_path}", "--list"]
+    assert _launch(*given) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     known = TABLES[name]
     seeds = 1 if name == "table5" else 5
@@ -134,10 +138,7 @@ def test_a_list_that_nobody_reads_to_its_end_is_no_error():
     [
         ("wrn28x10/ours/seed3", ["wrn28x10/ours/seed3"]),
         ("pyramidnet/pba", [f"pyramidnet/pba/seed{seed}" for seed in range(5)]),
-        (
-            "*/cutout/seed1",
-            [f"{row}/cutout/seed1" for row in TABLES["table1"].rows],
-        ),
+        ("*/cutout/seed1", [f"{row}/cutout/seed1" for row in TABLES["table1"].rows]),
     ],
 )
 def test_parts_of_a_table_are_chosen_by_name_and_star(argument, expected):
@@ -215,41 +216,28 @@ def test_a_run_is_told_where_its_config_is_from(given, argument, overrides):
 
 
 def test_a_cell_is_its_preset_with_its_seed():
-    config = table_cells.cell_config(
-        _table("table1"), table_cells.Cell("wrn28x10", "cutout", 3)
-    )
     expected = cifar10_wrn28x10.get_config("cutout")
     expected.seed = 3
-    assert config == expected
+    assert _cell_config("table1", "wrn28x10/cutout", 3) == expected
 
 
 def test_overrides_reach_every_cell_and_passes_as_far_as_groups_divide():
     changes = {"cell.num_passes": 8, "cell.data.dir": "/d", "cell.epochs": 200}
-    given = _table("table1", **changes)
-    ours = table_cells.cell_config(given, table_cells.Cell("pyramidnet", "ours", 0))
-    baseline = table_cells.cell_config(
-        given, table_cells.Cell("pyramidnet", "baseline", 0)
-    )
-    assert (ours.epochs, ours.data.dir, ours.num_passes) == (200, "/d", 8)
-    assert (baseline.epochs, baseline.data.dir, baseline.num_passes) == (200, "/d", 1)
+    for column, passes in (("ours", 8), ("baseline", 1)):
+        config = _cell_config("table1", f"pyramidnet/{column}", **changes)
+        found = (config.epochs, config.data.dir, config.num_passes)
+        assert found == (200, "/d", passes)
     # ImageNet: 8 blocks of 256 in 2048 images, under one policy.
-    given = _table("table3", **{"cell.num_passes": 64})
-    assert (
-        table_cells.cell_config(
-            given, table_cells.Cell("resnet50", "ours", 0)
-        ).num_passes
-        == 64
-    )
-    cell = table_cells.Cell("resnet50", "autoaugment", 0)
-    assert table_cells.cell_config(given, cell).num_passes == 8
+    for column, passes in (("ours", 64), ("autoaugment", 8)):
+        changes = {"cell.num_passes": 64}
+        config = _cell_config("table3", f"resnet50/{column}", **changes)
+        assert config.num_passes == passes
 
 
 def test_figure_5_varies_m_and_keeps_the_rows_of_a_pass():
     rows = []
     for column in TABLES["figure5"].columns:
-        config = table_cells.cell_config(
-            _table("figure5"), table_cells.Cell("wrn28x10", column, 0)
-        )
+        config = _cell_config("figure5", f"wrn28x10/{column}")
         assert column == f"m{config.policies.num_policies}"
         rows.append(config.batch_size * config.policies.num_policies)
         assert rows[-1] / config.num_passes <= 1024
@@ -292,20 +280,19 @@ def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
             assert f"uses {used} of {num_devices} devices" in said
 
 
-def test_devices_that_were_asked_for_are_used_as_far_as_groups_divide():
-    config = table_cells.cell_config(
-        _table("table1"), table_cells.Cell("wrn28x10", "ours", 0)
-    )
-    config.devices.num_devices = 4
-    assert table_cells.fit_devices(config, 8) == ""
-    assert config.devices.num_devices == 4
-    config.devices.num_devices = 9  # refused, with what is here, when they are picked
-    assert table_cells.fit_devices(config, 8) == ""
-    assert config.devices.num_devices == 9
-    config.devices.num_devices = 0
-    # Of several processes all devices are used, or none.
-    assert table_cells.fit_devices(config, 16, num_processes=2) == ""
-    assert config.devices.num_devices == 0
+@pytest.mark.parametrize(
+    ("asked", "here"),
+    [
+        (4, (8, 1)),
+        (9, (8, 1)),  # refused when devices are picked
+        (0, (16, 2)),  # several processes use all devices
+    ],
+)
+def test_devices_that_were_asked_for_are_used_as_far_as_groups_divide(asked, here):
+    config = _cell_config("table1", "wrn28x10/ours")
+    config.devices.num_devices = asked
+    assert table_cells.fit_devices(config, *here) == ""
+    assert config.devices.num_devices == asked
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -315,9 +302,8 @@ def test_scaled_cells_are_smaller_and_still_work(name, scale):
         column = next(iter(TABLES[name].arguments))
         if TABLES[name].arguments[column] == "transfer":
             continue  # which needs a run
-        cell = table_cells.Cell(row, column, 0)
-        full = table_cells.cell_config(_table(name), cell)
-        small = table_cells.cell_config(_table(name, scale=scale), cell)
+        full = _cell_config(name, f"{row}/{column}")
+        small = _cell_config(name, f"{row}/{column}", scale=scale)
         build.check_config(small)
         assert small.scale == scale
         assert small.epochs == max(1, round(full.epochs * scale))
@@ -328,15 +314,11 @@ def test_scaled_cells_are_smaller_and_still_work(name, scale):
 
 def test_the_size_of_a_scaled_network_goes_with_the_root():
     """At a hundredth: a tenth of width and depth, a hundredth of the epochs."""
-    config = table_cells.cell_config(
-        _table("table1", scale=0.01), table_cells.Cell("wrn28x10", "ours", 0)
-    )
+    config = _cell_config("table1", "wrn28x10/ours", scale=0.01)
     assert config.model.options.to_dict() == {"depth": 10, "width": 1}
     assert config.epochs == 2
     assert config.optimizer.milestones == pytest.approx((0.6, 1.2, 1.6))
-    config = table_cells.cell_config(
-        _table("table3", scale=0.25), table_cells.Cell("resnet200", "ours", 0)
-    )
+    config = _cell_config("table3", "resnet200/ours", scale=0.25)
     assert config.model.options.to_dict() == {"depth": 50, "width": 32}
     assert config.optimizer.warmup_epochs == pytest.approx(5 / 4)
 
@@ -344,50 +326,39 @@ def test_the_size_of_a_scaled_network_goes_with_the_root():
 # How far a cell is. A run is written here by hand.
 
 
-def _write_run(path, config, *, step, total, with_line=True):
+def _write_run(path, *, step, total, with_line=True, **changes):
+    """A run of the digits' `random`, and its config."""
+    config = _cell_config("table4_digits", "digits/random", **changes)
     with run_directory.RunDirectory(path, config.to_dict()) as directory:
         if with_line:
             directory.write_metrics(step, {"epoch": 1, "test_error": 50.0})
-        directory.write_timing(
-            step,
-            {"epoch": 1, "devices": 1, "train_seconds": 3600.0, "steps": step}
-            | {"evaluation_seconds": 1.0, "controller_seconds": 36.0},
-        )
-    snapshots.save_facts(path, {"total_steps": total, "device": "cpu"})
+    snapshots.save_facts(path, {"total_steps": total})
     (path / "checkpoints" / str(step)).mkdir(parents=True)
     (path / "checkpoints" / "99.orbax-checkpoint-tmp-1").mkdir(exist_ok=True)
-
-
-CELL = table_cells.Cell("digits", "random", 0)
+    return config
 
 
 def test_a_state_is_read_from_the_directory_alone(tmp_path):
-    config = table_cells.cell_config(_table("table4_digits"), CELL)
-    assert table_cells.read_state(tmp_path / "none").text == "not run"
-    _write_run(tmp_path / "a", config, step=7, total=20)
-    assert (
-        table_cells.read_state(tmp_path / "a", config).text == "stopped at step 7 of 20"
-    )
-    _write_run(tmp_path / "b", config, step=20, total=20)
-    assert (
-        table_cells.read_state(tmp_path / "b", config).text
-        == "finished at step 20 of 20"
-    )
-    assert table_cells.read_state(tmp_path / "b").kind == "finished"
+    def text(name, config=None):
+        return table_cells.read_state(tmp_path / name, config).text
+
+    assert text("none") == "not run"
+    config = _write_run(tmp_path / "a", step=7, total=20)
+    assert text("a", config) == "stopped at step 7 of 20"
+    _write_run(tmp_path / "b", step=20, total=20)
+    assert text("b", config) == text("b") == "finished at step 20 of 20"
     # Stopped after the last step, before its test.
-    _write_run(tmp_path / "c", config, step=20, total=20, with_line=False)
-    assert table_cells.read_state(tmp_path / "c", config).kind == "stopped"
+    _write_run(tmp_path / "c", step=20, total=20, with_line=False)
+    assert text("c", config) == "stopped at step 20 of 20"
     (tmp_path / "a" / "run.json").unlink()
-    assert table_cells.read_state(tmp_path / "a", config).text == "stopped at step 7"
+    assert text("a", config) == "stopped at step 7"
     (tmp_path / "a" / "run.json").write_text('{"total_steps": 0}')
-    state = table_cells.read_state(tmp_path / "a", config)
-    assert state.kind == "unreadable"
-    assert "run.json has total_steps '0'" in state.text
+    assert text("a", config).startswith("unreadable")
+    assert "run.json has total_steps '0'" in text("a", config)
 
 
 def test_another_config_is_told_but_not_another_place_of_the_data(tmp_path):
-    config = table_cells.cell_config(_table("table4_digits"), CELL)
-    _write_run(tmp_path, config, step=20, total=20)
+    config = _write_run(tmp_path, step=20, total=20)
     config.data.dir = "/elsewhere"
     assert table_cells.read_state(tmp_path, config).kind == "finished"
     config.epochs = 99
@@ -396,9 +367,7 @@ def test_another_config_is_told_but_not_another_place_of_the_data(tmp_path):
 
 
 def test_a_run_of_max_steps_is_not_finished_when_more_are_asked_for(tmp_path):
-    config = table_cells.cell_config(_table("table4_digits"), CELL)
-    config.max_steps = 4
-    _write_run(tmp_path, config, step=4, total=4)
+    config = _write_run(tmp_path, step=4, total=4, **{"cell.max_steps": 4})
     assert table_cells.read_state(tmp_path, config).kind == "finished"
     for more, kind in ((0, "stopped"), (9, "stopped"), (3, "finished")):
         config.max_steps = more
@@ -406,8 +375,7 @@ def test_a_run_of_max_steps_is_not_finished_when_more_are_asked_for(tmp_path):
 
 
 def test_a_run_that_is_written_is_running(tmp_path):
-    config = table_cells.cell_config(_table("table4_digits"), CELL)
-    _write_run(tmp_path, config, step=7, total=20)
+    config = _write_run(tmp_path, step=7, total=20)
     hold = (
         "import fcntl, sys; lock = open(sys.argv[1], 'r+');"
         "fcntl.lockf(lock, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
@@ -451,53 +419,40 @@ if fate == "wait":
 """
 
 
-class StandIns:
-    """Commands of cells, and which of them were started."""
+def _run(config, workdir, fates=()):
+    """The exit code of a table whose cells are stand-ins, and which were started."""
+    started = []
 
-    def __init__(self, config, workdir, fates):
-        self.config, self.workdir, self.fates = config, workdir, fates
-        self.started = []
+    def command(cell):
+        started.append(cell.name)
+        text = json.dumps(table_cells.cell_config(config, cell).to_dict())
+        fate = dict(fates).get(cell.name, "finish")
+        return [sys.executable, "-c", STAND_IN, str(workdir / cell.name), text, fate]
 
-    def __call__(self, cell):
-        self.started.append(cell.name)
-        config = json.dumps(table_cells.cell_config(self.config, cell).to_dict())
-        fate = self.fates.get(cell.name, "finish")
-        run = str(self.workdir / cell.name)
-        return [sys.executable, "-c", STAND_IN, run, config, fate]
-
-    def run(self):
-        return run_table.run_cells(self.config, str(self.workdir), self)
+    return run_table.run_cells(config, str(workdir), command), started
 
 
 def _draws(workdir):
     return f"python -m aaa_jax.report {workdir} draws the table"
 
 
-def _names(*columns, seeds=1):
-    return [f"digits/{c}/seed{s}" for s in range(seeds) for c in columns]
-
-
 def test_a_failing_cell_is_reported_and_the_others_still_run(tmp_path, capsys):
     config = _table("table4_digits", "*", seeds=1)
-    fates = {"digits/fixed/seed0": "fail"}
-    commands = StandIns(config, tmp_path, fates)
-    assert commands.run() == 1
-    every = _names("baseline", "fixed", "random", "ours", "guarded")
-    assert commands.started == every
+    failing = "digits/fixed/seed0"
+    columns = ("baseline", "fixed", "random", "ours", "guarded")
+    every = [f"digits/{column}/seed0" for column in columns]
+    assert _run(config, tmp_path, {failing: "fail"}) == (1, every)
     printed = capsys.readouterr().out
-    assert "4 finished; failed: digits/fixed/seed0 (exit code 1)" in printed
+    assert f"4 finished; failed: {failing} (exit code 1)" in printed
     # The same command runs what failed, and nothing else.
-    again = StandIns(config, tmp_path, {})
-    assert again.run() == 0
-    assert again.started == ["digits/fixed/seed0"]
+    assert _run(config, tmp_path) == (0, [failing])
     assert f"5 finished; {_draws(tmp_path)}\n" in capsys.readouterr().out
 
 
 def test_a_signal_reaches_the_running_cell_and_stops_the_table(tmp_path, capsys):
     config = _table("table4_digits", "digits/random", seeds=3)
-    fates = {"digits/random/seed1": "wait"}
-    commands = StandIns(config, tmp_path, fates)
-    running = tmp_path / "digits/random/seed1"
+    cells = [f"digits/random/seed{seed}" for seed in range(3)]
+    running = tmp_path / cells[1]
 
     def interrupt():
         while not (running / "checkpoints" / "5").exists():
@@ -507,53 +462,43 @@ def test_a_signal_reaches_the_running_cell_and_stops_the_table(tmp_path, capsys)
     thread = threading.Thread(target=interrupt)
     thread.start()
     handler = signal.getsignal(signal.SIGTERM)
-    assert commands.run() == 128 + signal.SIGTERM
+    found = _run(config, tmp_path, {cells[1]: "wait"})
     thread.join()
+    assert found == (128 + signal.SIGTERM, cells[:2])
     assert signal.getsignal(signal.SIGTERM) is handler
-    assert commands.started == _names("random", seeds=2)
     assert (running / "asked").read_text() == "1"
     printed = capsys.readouterr().out
-    assert "stopped by SIGTERM in digits/random/seed1; the same command" in printed
+    assert f"stopped by SIGTERM in {cells[1]}; the same command" in printed
     assert table_cells.read_state(running).text == "stopped at step 5 of 20"
-    again = StandIns(config, tmp_path, {})
-    assert again.run() == 0
-    assert again.started == ["digits/random/seed1", "digits/random/seed2"]
-    assert "[2/3] digits/random/seed1: stopped at step 5 of 20" in (
-        capsys.readouterr().out
-    )
+    assert _run(config, tmp_path) == (0, cells[1:])
+    assert f"[2/3] {cells[1]}: stopped at step 5 of 20" in capsys.readouterr().out
 
 
 def test_a_cell_that_runs_elsewhere_is_passed_over(tmp_path, capsys, monkeypatch):
     config = _table("table4_digits", "digits/random", seeds=2)
-    commands = StandIns(config, tmp_path, {})
-    assert commands.run() == 0
-    (tmp_path / "digits/random/seed0/checkpoints/20").rename(tmp_path / "gone")
-    locked = tmp_path / "digits/random/seed0/lock"
+    assert _run(config, tmp_path)[0] == 0
+    first = tmp_path / "digits/random/seed0"
+    (first / "checkpoints/20").rename(tmp_path / "gone")
     monkeypatch.setattr(
-        table_cells, "_is_locked", lambda path: str(path) == str(locked)
+        table_cells, "_is_locked", lambda path: str(path) == str(first / "lock")
     )
-    again = StandIns(config, tmp_path, {})
-    assert again.run() == 0
-    assert again.started == []
-    assert "1 finished; running elsewhere: digits/random/seed0" in (
-        capsys.readouterr().out
-    )
+    assert _run(config, tmp_path) == (0, [])
+    printed = capsys.readouterr().out
+    assert "1 finished; running elsewhere: digits/random/seed0" in printed
 
 
 def test_a_workdir_of_another_table_is_refused_before_anything_runs(tmp_path):
-    full = _table("table4_digits", "digits/random", seeds=1)
-    assert StandIns(full, tmp_path, {}).run() == 0
-    scaled = StandIns(_table("table4_digits", seeds=1, scale=0.1), tmp_path, {})
-    with pytest.raises(
-        table_cells.TableError, match="another config: epochs is 34, not 3"
-    ):
-        scaled.run()
-    assert scaled.started == []
+    config = _table("table4_digits", "digits/random", seeds=1)
+    assert _run(config, tmp_path)[0] == 0
+    config.scale = 0.1
+    message = "another config: epochs is 34, not 3"
+    with pytest.raises(table_cells.TableError, match=message):
+        _run(config, tmp_path)
 
 
 def test_a_scaled_table_says_so_everywhere(tmp_path, capsys):
     config = _table("table4_digits", "digits/random", seeds=1, scale=0.1)
-    assert StandIns(config, tmp_path, {}).run() == 0
+    assert _run(config, tmp_path)[0] == 0
     for line in capsys.readouterr().out.splitlines():
         assert "SCALED to 0.1" in line or line.startswith(("[1/1]", "cell"))
     listed = run_table.list_cells(config, str(tmp_path), lambda cell: [])
@@ -581,9 +526,8 @@ ONE_OF_EACH = {
 def source_run(tmp_path_factory):
     """A recording of one round, for table 6."""
     path = tmp_path_factory.mktemp("source")
-    with run_directory.RunDirectory(
-        path, imagenet_r50.get_config().to_dict()
-    ) as directory:
+    config = imagenet_r50.get_config().to_dict()
+    with run_directory.RunDirectory(path, config) as directory:
         record = {"round": 0, "losses": [1.0], "version": 1, "ranges": "monotone"}
         record |= {"order": "standard_first", "fill": data.describe("digits").fill}
         record["policies"] = [[[["Rotate", 9, 1.0], ["Invert", 0, 1.0]]]]
@@ -591,7 +535,7 @@ def source_run(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, capsys):
     cell = ONE_OF_EACH[name]
     given = [f"--config=configs/{name}.py:{cell}", f"--workdir={tmp_path}"]
@@ -601,10 +545,8 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     assert run_directory.read_lines(run, "metrics")[-1]["step"] == 2
     assert table_cells.read_state(run).text == "finished at step 2 of 2"
     origin = snapshots.load_facts(run)["origin"]
-    assert [origin["table"], origin["row"], origin["column"]] == [
-        name,
-        *cell.split("/")[:2],
-    ]
+    assert origin["table"] == name
+    assert f"{origin['row']}/{origin['column']}/" in cell
     assert origin["preset"] == TABLES[name].presets[origin["row"]]
     assert origin["argument"] == TABLES[name].arguments[origin["column"]]
     config = run_directory.read_config(run)
@@ -633,20 +575,13 @@ def test_a_cell_of_one_group_uses_one_of_several_devices(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_table_has_a_cell_that_is_run_here():
-    assert ONE_OF_EACH.keys() == TABLES.keys()
-
-
 # The whole command, with real processes.
 
 
 def _start(workdir, argument, *more):
+    command = [sys.executable, "launch.py", f"--config=configs/{argument}"]
     return subprocess.Popen(
-        [
-            *(sys.executable, "launch.py", f"--config=configs/{argument}"),
-            *(f"--workdir={workdir}", *OVERRIDES, *more),
-        ],
-        cwd=ROOT,
+        [*command, f"--workdir={workdir}", *OVERRIDES, *more],
         env=os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -656,8 +591,8 @@ def _start(workdir, argument, *more):
 
 def test_the_command_runs_a_cell_in_a_process_of_its_own(tmp_path):
     process = _start(tmp_path, "table4_digits.py:digits/baseline", "--config.seeds=1")
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed
+    printed, code = small_runs.finish(process)
+    assert code == 0, printed
     assert "[1/1] digits/baseline/seed0: not run" in printed
     assert "test error" in printed
     assert printed.endswith(f"1 finished; {_draws(tmp_path)}\n")
@@ -672,19 +607,14 @@ def test_a_table_interrupted_goes_on_where_it_was(tmp_path):
     argument = "table4_digits.py:digits/random"
     process = _start(tmp_path, argument, *more)
     first = tmp_path / "digits/random/seed0"
-    deadline = time.monotonic() + 300
-    while not (first / "checkpoints" / "4").exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    small_runs.wait_until_saved(process, first, 4)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGINT, printed
+    printed, code = small_runs.finish(process)
+    assert code == 128 + signal.SIGINT, printed
     assert "stopped by SIGINT in digits/random/seed0; the same command" in printed
     assert table_cells.read_state(first).kind == "stopped"
-    process = _start(tmp_path, argument, *more)
-    printed, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, printed
+    printed, code = small_runs.finish(_start(tmp_path, argument, *more))
+    assert code == 0, printed
     assert "going on from the checkpoint at step" in printed
     for seed in range(2):
         state = table_cells.read_state(tmp_path / f"digits/random/seed{seed}")

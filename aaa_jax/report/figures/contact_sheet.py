@@ -1,11 +1,9 @@
 """Any policies on any images as one labelled picture: a look at what they do.
 
-One row per policy with its sub-policies written out, one column per image, under each
-instance the ops that made it. The pixels are those of `augment.large_batch` with the
-same key. What a run did over time is for the reports to draw, not for this file.
+A row is a policy, beside its sub-policies in words; a column is an image. Under each
+instance stand the ops that made it.
 """
 
-import functools
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,9 +12,9 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
-from aaa_jax.augment.checks import check_images
-from aaa_jax.augment.large_batch import FILL, Draws, apply_policies, draw
+from aaa_jax.augment.large_batch import FILL, Draws, draw, large_batch
 from aaa_jax.augment.ops import OPS
 from aaa_jax.augment.policies import Policies, check_policies
 
@@ -68,14 +66,14 @@ def draw_contact_sheet(
     title: str = "",
     footer: str = "",
 ) -> np.ndarray:
-    """Augment images by policies and lay the result out with labels.
+    """Augments images by policies and lays the result out with labels.
 
     Args:
-        key: of the augmentation; `augment.large_batch` makes the same pixels of it.
+        key: of `large_batch`, which makes the pixels.
         images: uint8 [N, H, W, 3], shown in a first row as they are; or
             [M, N, H, W, 3], instances of each policy, of which only the results show.
         policies: M policies.
-        ranges: name of the range table; None: as in `augment.large_batch`.
+        ranges: name of the range table; None: as in `large_batch`.
         fill: colour of moved-in pixels and of the Cutout patch.
         names: of the M rows; None: "Policy 1" and so on.
         side: pixels of the longer side of a picture as it is shown. Small images grow
@@ -86,19 +84,17 @@ def draw_contact_sheet(
     Returns:
         uint8 [height, width, 3], red, green, blue.
     """
-    has_instances = getattr(images, "ndim", None) == 5
-    check_images("images", images[0] if has_instances else images)
     num_policies = policies.num_policies
     names = names or [f"Policy {m + 1}" for m in range(num_policies)]
     if len(names) != num_policies:
         raise ValueError(f"{len(names)} names for {num_policies} policies: one each")
     policies = check_policies(policies, ranges)
-    augmented = _augment(key, images, policies, tuple(fill))
-    results, draws = jax.device_get(augmented)
+    results = np.asarray(large_batch(key, images, policies, fill=fill))
+    draws = _draws(key, policies, results.shape)
     rows = []
-    if not has_instances:
-        originals = _resize(np.asarray(images), side)
+    if images.ndim == 4:
         heading = [("Images", NAME), ("before any op", TEXT)]
+        originals = _resize(np.asarray(images), side)
         rows.append(Row(heading, originals, [[] for _ in originals]))
     for m, name in enumerate(names):
         pictures = _resize(results[m], side)
@@ -110,55 +106,27 @@ def draw_contact_sheet(
 
 
 def save_contact_sheet(sheet: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Write a sheet uint8 [height, width, 3] as PNG."""
-    smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    encoded, data = cv2.imencode(".png", sheet[..., ::-1], smallest)
-    if not encoded:
-        raise ValueError(f"a sheet of {sheet.shape} and {sheet.dtype} is no picture")
-    with open(path, "wb") as file:
-        file.write(data.tobytes())
+    """Writes a sheet uint8 [height, width, 3] as PNG."""
+    Image.fromarray(sheet).save(path, format="png", optimize=True)
 
 
-# Jitted here, not by a caller: what follows is for the host, and one compilation then
-# serves all sheets of a size.
-@functools.partial(jax.jit, static_argnames="fill")
-def _augment(
-    key: jax.Array,
-    images: jax.Array,
-    policies: Policies,
-    fill: tuple[int, ...],
-) -> tuple[jax.Array, Draws]:
-    """`augment.large_batch`, and its draws as leaves [M, N, ...]."""
-    num_policies, num_images = policies.num_policies, images.shape[-4]
-    height, width = images.shape[-3:-1]
-    shape = (num_policies, num_images, height, width, 3)
+def _draws(key: jax.Array, policies: Policies, shape: tuple[int, ...]) -> Draws:
+    """What `large_batch` draws for a result of a shape, as leaves [M, N, ...]."""
+    num_policies, num_images, height, width, _ = shape
     policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
     size = {"height": height, "width": width, "group_size": num_images}
-    draws = draw(key, policies, policy_of_row, **size)
-    rows = apply_policies(
-        draws,
-        jnp.broadcast_to(images, shape).reshape(-1, height, width, 3),
-        policies,
-        policy_of_row,
-        group_size=num_images,
-        fill=fill,
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf).reshape(shape[:2] + leaf.shape[1:]),
+        draw(key, policies, policy_of_row, **size),
     )
-    leading = (num_policies, num_images)
-    draws = jax.tree.map(lambda leaf: leaf.reshape(*leading, *leaf.shape[1:]), draws)
-    return rows.reshape(shape), draws
 
 
 def _captions(policies: Policies, draws: Draws, m: int) -> list[list[Line]]:
-    """Under each of the N instances of policy m, its ops; faint if not applied."""
+    """The ops of each of the N instances of policy m; faint if not applied."""
     captions = []
     for sub_policy, applied in zip(draws.sub_policy[m], draws.applied[m], strict=True):
-        texts = _op_texts(policies, m, int(sub_policy))
-        captions.append(
-            [
-                (text, TEXT if is_applied else FAINT)
-                for text, is_applied in zip(texts, applied, strict=True)
-            ]
-        )
+        pairs = zip(_op_texts(policies, m, int(sub_policy)), applied, strict=True)
+        captions.append([(text, TEXT if used else FAINT) for text, used in pairs])
     return captions
 
 
@@ -166,11 +134,10 @@ def _describe(policies: Policies, m: int, num_lines: int) -> list[Line]:
     """The sub-policies of policy m, one a line, as many as there is room for."""
     lines = []
     for q in range(policies.num_sub_policies):
+        probs = np.asarray(policies.probs[m, q])
         chain = [
             text + ("" if prob == 1 else f" ({prob:.2g})")
-            for text, prob in zip(
-                _op_texts(policies, m, q), np.asarray(policies.probs[m, q]), strict=True
-            )
+            for text, prob in zip(_op_texts(policies, m, q), probs, strict=True)
             if text != "Identity"
         ]
         lines.append((" > ".join(chain) or "Identity", TEXT))
@@ -182,11 +149,8 @@ def _describe(policies: Policies, m: int, num_lines: int) -> list[Line]:
 
 def _op_texts(policies: Policies, m: int, q: int) -> list[str]:
     """Name and, where it has one, magnitude of the S ops of a sub-policy."""
-    chain = zip(
-        np.asarray(policies.ops[m, q]),
-        np.asarray(policies.magnitudes[m, q]),
-        strict=True,
-    )
+    places, levels = np.asarray(policies.ops[m, q]), policies.magnitudes[m, q]
+    chain = zip(places, np.asarray(levels), strict=True)
     return [
         f"{OPS[op].name} {magnitude}" if OPS[op].has_magnitude else OPS[op].name
         for op, magnitude in chain
@@ -198,13 +162,12 @@ def _resize(images: np.ndarray, side: int) -> np.ndarray:
     longer = max(images.shape[1:3])
     if longer <= side:
         return images.repeat(side // longer, axis=1).repeat(side // longer, axis=2)
-    height, width = (max(1, length * side // longer) for length in images.shape[1:3])
-    size = (width, height)
+    size = [max(1, length * side // longer) for length in images.shape[2:0:-1]]
     return np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
 
 
 def _lay_out(rows: list[Row], title: str, footer: str) -> np.ndarray:
-    """Draw rows, whose pictures are of one size: uint8 [height, width, 3]."""
+    """Draws rows, whose pictures are of one size: uint8 [height, width, 3]."""
     num_images, height, width, _ = rows[0].pictures.shape
     left = 2 * MARGIN + max(_width(line) for row in rows for line in row.panel)
     captions = [line for row in rows for caption in row.captions for line in caption]
@@ -243,7 +206,7 @@ def _width(line: Line) -> int:
 
 
 def _write(sheet: np.ndarray, line: Line, x: int, y: int) -> None:
-    """Write a line whose upper left corner is at (x, y)."""
+    """Writes a line whose upper left corner is at (x, y)."""
     text, (font, scale, color) = line
     origin = (x, y + LINE - 4)
     cv2.putText(sheet, text, origin, font, scale, color, 1, cv2.LINE_AA)
