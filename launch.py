@@ -44,24 +44,14 @@ FLAGS = {
     "workdir": ("", "the run's directory, or a table's"),
     "list": (False, "show a table's cells"),
     "deterministic": (False, "bit-equal repeats on GPUs too"),
-    "distributed": (
-        "auto",
-        "auto: where the environment shows several processes; on; off",
-    ),
-    "coordinator": (
-        "",
-        "host:port of process 0, where the environment does not tell it",
-    ),
+    "distributed": ("auto", "on; off; auto: where the environment shows processes"),
+    "coordinator": ("", "host:port of process 0, unless the environment tells it"),
     "num_processes": (0, "how many processes the run has"),
     "process_id": (-1, "which of them this is, from 0"),
     "connect_seconds": (300, "how long to wait for the other processes at the start"),
     "heartbeat_seconds": (60, "a process not heard of for so long is taken for dead"),
 }
-DEFINE = {
-    bool: flags.DEFINE_bool,
-    int: flags.DEFINE_integer,
-    str: flags.DEFINE_string,
-}
+DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, str: flags.DEFINE_string}
 
 
 class UsageError(ValueError):
@@ -90,7 +80,9 @@ def main(argv: Sequence[str]) -> int:
 
         try:
             if command.lists or not table_cells.is_one_cell(command.config):
-                return run_table.main(*command[:2], argv, command.lists)
+                return run_table.main(
+                    command.config, command.workdir, argv, command.lists
+                )
             [cell] = table_cells.select_cells(command.config)
             command = command._replace(
                 config=table_cells.cell_config(command.config, cell),
@@ -181,11 +173,11 @@ def _origin(values: flags.FlagValues, argv: Sequence[str]) -> dict[str, Any]:
     path, _, argument = flag.config_filename.partition(":")
     # The module that config_flags loaded stands under this name.
     get_config = sys.modules["config_config"].get_config
-    for parameter in inspect.signature(get_config).parameters.values():
-        argument = argument or parameter.default or ""
+    parameters = inspect.signature(get_config).parameters.values()
+    defaults = [p.default for p in parameters if isinstance(p.default, str)]
     return {
         "preset": pathlib.Path(path).stem,
-        "argument": argument,
+        "argument": argument or "".join(defaults[:1]),
         "overrides": sorted(flag.override_values),
         "command": shlex.join(["python", *argv]),
     }

@@ -25,9 +25,8 @@ def error_by_policies(family: Family) -> Picture | None:
     chosen = style.looks([group.method for group in groups])
     differences = [TEST_ERROR.difference(family, group) for group in groups]
     names = [f"{group.label}\n(n = {len(group.finished)})" for group in groups]
-    with style.drawing():
-        height = 1.3 + 0.5 * len(groups)
-        figure, axes = style.new_figure(1, 2, width=10, height=height, sharey=True)
+    height = 1.3 + 0.5 * len(groups)
+    with style.new_figure(1, 2, width=10, height=height, sharey=True) as (figure, axes):
         left, right = axes[0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
             _draw_errors(left, place, group, look)
@@ -36,12 +35,10 @@ def error_by_policies(family: Family) -> Picture | None:
         left.set_ylim(len(groups) - 0.5, -0.5)
         left.set_xlim(left=0)
         right.axvline(0, color=style.INK, linewidth=1)
-        style.label_axes(left, title="Final test error", x="test error (%)", y="")
-        style.label_axes(
-            right,
+        left.set(title="Final test error", xlabel="test error (%)")
+        right.set(
             title=f"Less that of {REFERENCE}, paired by seed",
-            x="difference (percentage points; left: better)",
-            y="",
+            xlabel="difference (percentage points; left: better)",
         )
         seeds = "; ".join(f"{g.label}: {seeds_in_words(g.finished)}" for g in groups)
         return style.finish(
@@ -102,8 +99,7 @@ def _draw_error_against_m(
 ) -> Picture:
     found = [(group.num_policies, TEST_ERROR.mean(family, group)) for group in groups]
     known = [(m, value) for m, value in found if value is not None]
-    with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=6.5, height=4.2)
+    with style.new_figure(1, 1, width=6.5, height=4.2) as (figure, axes):
         axis = axes[0, 0]
         [look] = style.looks([method])
         for group in groups:
@@ -127,8 +123,8 @@ def _draw_error_against_m(
         )
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.margins(x=0.15)
-        style.label_axes(
-            axis, title=method, x="M, policies per mini-batch", y="test error (%)"
+        axis.set(
+            title=method, xlabel="M, policies per mini-batch", ylabel="test error (%)"
         )
         return style.finish(
             figure,

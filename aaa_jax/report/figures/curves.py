@@ -23,12 +23,11 @@ def loss_and_error(family: Family) -> Picture | None:
         ("train_loss", "Training loss", "mean cross-entropy (nats)"),
         ("test_error", "Test error", "test error (%)"),
     )
-    with style.drawing():
-        figure, axes = style.new_figure(1, 2, width=10, height=4.6)
+    with style.new_figure(1, 2, width=10, height=4.6) as (figure, axes):
         for axis, (name, title, unit) in zip(axes[0], panels, strict=True):
             for group, look in zip(groups, chosen, strict=True):
                 _draw_group(axis, group, look, name)
-            style.label_axes(axis, title=title, x="epochs done", y=unit)
+            axis.set(title=title, xlabel="epochs done", ylabel=unit)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             _make_logarithmic(axis)
         handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -66,8 +66,7 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
         ("here, without AutoAugment's search", here, style.BLUE, ""),
         (paper, paper_efficiency(), "#bbbbbb", "////"),
     )
-    with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=7, height=4.2)
+    with style.new_figure(1, 1, width=7, height=4.2) as (figure, axes):
         axis = axes[0, 0]
         for place, (label, values, color, hatch) in enumerate(bars):
             at = np.arange(len(MEASURES)) + (place - 0.5) * 0.38
@@ -84,9 +83,7 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
         axis.set_xticks(range(len(MEASURES)), MEASURES)
         axis.grid(visible=False, axis="x")
         figure.legend(loc="outside lower center")
-        style.label_axes(
-            axis, title="", x="", y="ours / AutoAugment (ratio, logarithmic)"
-        )
+        axis.set(xlabel="", ylabel="ours / AutoAugment (ratio, logarithmic)")
         ratios = [f"{n} {v:.3g}" for n, v in zip(MEASURES, here, strict=True)]
         return style.finish(
             figure,

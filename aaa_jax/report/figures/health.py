@@ -26,20 +26,18 @@ def health(family: Family, group: Group) -> Picture | None:
     runs = [run for run in group.runs if run.is_learned]
     if not runs:
         return None
-    with style.drawing():
-        figure, axes = style.new_figure(3, 2, width=11, height=9.2)
+    with style.new_figure(3, 2, width=11, height=9.2) as (figure, axes):
         _draw_entropy(axes[0, 0], runs)
         _draw_states(axes[0, 1], runs)
         _draw_spread(axes[1, 0], runs)
         _draw_correlation(axes[1, 1], runs)
         _draw(axes[2, 0], runs, "kl", label="KL")
-        axes[2, 0].set_yscale("log")
-        title = "KL of successive controllers"
-        style.label_axes(axes[2, 0], title=title, x=UPDATES, y="KL (nats)")
+        axes[2, 0].set(title="KL of successive controllers", yscale="log")
+        axes[2, 0].set(xlabel=UPDATES, ylabel="KL (nats)")
         _draw(axes[2, 1], runs, "gradient_norm", label="norm")
         axes[2, 1].set_ylim(bottom=0)
-        title = "Gradient of the controller"
-        style.label_axes(axes[2, 1], title=title, x=UPDATES, y="global norm")
+        axes[2, 1].set(title="Gradient of the controller")
+        axes[2, 1].set(xlabel=UPDATES, ylabel="global norm")
         finished = [run for run in runs if run.is_finished]
         open_runs = len(runs) - len(finished)
         note = f", and {open_runs} unfinished (dotted, not in the mean)"
@@ -87,11 +85,9 @@ def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
             fontsize=7,
             color=style.FAINT,
         )
-    axis.set_ylim(0, 1.03)
     axis.legend(loc="lower left")
-    style.label_axes(
-        axis, title="Entropy of the heads", x=UPDATES, y="fraction of the maximum"
-    )
+    axis.set(title="Entropy of the heads", xlabel=UPDATES, ylim=(0, 1.03))
+    axis.set_ylabel("fraction of the maximum")
 
 
 def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
@@ -120,7 +116,7 @@ def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     axis.legend(
         handles=patches, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=len(patches)
     )
-    style.label_axes(axis, title="State", x=UPDATES, y="")
+    axis.set(title="State", xlabel=UPDATES)
 
 
 def _draw_spread(axis: Axes, runs: Sequence[Run]) -> None:
@@ -130,15 +126,14 @@ def _draw_spread(axis: Axes, runs: Sequence[Run]) -> None:
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
     axis.legend(loc="upper left")
     title = r"Spread of the losses $\hat{L}_m$"
-    style.label_axes(axis, title=title, x=UPDATES, y="cross-entropy (nats)")
+    axis.set(title=title, xlabel=UPDATES, ylabel="cross-entropy (nats)")
 
 
 def _draw_correlation(axis: Axes, runs: Sequence[Run]) -> None:
     _draw(axis, runs, "loss_log_prob_correlation")
     axis.axhline(0, color=style.INK, linewidth=0.8)
-    axis.set_ylim(-1.05, 1.05)
-    what = r"correlation of $\hat{L}_m$ with $\log\,p_m$"
-    style.label_axes(axis, title="Does it prefer what is hard?", x=UPDATES, y=what)
+    axis.set(title="Does it prefer what is hard?", xlabel=UPDATES, ylim=(-1.05, 1.05))
+    axis.set_ylabel(r"correlation of $\hat{L}_m$ with $\log\,p_m$")
 
 
 def _draw(

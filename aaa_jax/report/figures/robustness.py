@@ -91,8 +91,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
     accuracy = 100 * np.mean([_probe_table(run) for run in runs], axis=0)
     clean = 100 * float(np.mean([probe["clean_accuracy"] for probe in probes]))
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
-    with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=7.5, height=6.4)
+    with style.new_figure(1, 1, width=7.5, height=6.4) as (figure, axes):
         axis = axes[0, 0]
         image = axis.imshow(accuracy, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(accuracy):
@@ -105,11 +104,10 @@ def probe_map(family: Family, group: Group) -> Picture | None:
         axis.set_xticks(range(magnitudes.NUM_MAGNITUDES))
         axis.grid(visible=False)
         figure.colorbar(image, ax=axis, label="accuracy (%)", shrink=0.9)
-        style.label_axes(
-            axis,
+        axis.set(
             title=f"{group.label}: accuracy (%), clean {clean:.1f}",
-            x="magnitude (0 weakest, 9 strongest)",
-            y="op",
+            xlabel="magnitude (0 weakest, 9 strongest)",
+            ylabel="op",
         )
         worst = np.unravel_index(np.argmin(accuracy), accuracy.shape)
         return style.finish(
@@ -141,8 +139,7 @@ def corruption_bars(family: Family) -> Picture | None:
     chosen = style.looks([group.method for group in groups])
     height = 1.6 + 0.28 * len(names) * max(1, 0.55 * len(groups))
     bar = 0.8 / len(groups)
-    with style.drawing():
-        figure, axes = style.new_figure(1, 1, width=8, height=height)
+    with style.new_figure(1, 1, width=8, height=height) as (figure, axes):
         axis = axes[0, 0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
             records = [_corruption(run)["errors"] for run in found.runs_of(group)]
@@ -159,7 +156,7 @@ def corruption_bars(family: Family) -> Picture | None:
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=2)
-        style.label_axes(axis, title="", x="test error (%)", y="corruption")
+        axis.set(xlabel="test error (%)", ylabel="corruption")
         return style.finish(
             figure,
             name=f"{family.prefix}corruptions",

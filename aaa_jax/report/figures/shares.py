@@ -27,8 +27,7 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
     runs = shown_runs(group)
     if not runs:
         return None
-    with style.drawing():
-        figure, axes = style.new_figure(2, 2, width=11, height=9)
+    with style.new_figure(2, 2, width=11, height=9) as (figure, axes):
         for row, kind in enumerate(("expected", "sampled")):
             found = series.mean_windows(runs, f"{kind}_ops")
             _draw_ops(axes[row, 0], found, f"(a) Operations, {kind}")
@@ -57,9 +56,8 @@ def shares_of_each_seed(family: Family, group: Group) -> Picture | None:
     runs = shown_runs(group)[:MOST_COLUMNS]
     if len(runs) < 2:
         return None
-    with style.drawing():
-        width = 2.3 * len(runs) + 1.6
-        figure, axes = style.new_figure(2, len(runs), width=width, height=7.4)
+    width = 2.3 * len(runs) + 1.6
+    with style.new_figure(2, len(runs), width=width, height=7.4) as (figure, axes):
         for column, run in enumerate(runs):
             is_last = run is runs[-1]
             found = series.mean_windows([run], "expected_ops")
@@ -115,7 +113,7 @@ def _draw_ops(axis: Axes, found: Windows, title: str, *, labels: bool = True) ->
     names = [op.name for op, used in zip(ops.OPS, is_used, strict=True) if used]
     used = found._replace(means=found.means[:, is_used])
     _stack(axis, used, names, [colors[name] for name in names], labels=labels)
-    style.label_axes(axis, title=title, x="epochs done", y="share of ops (%)")
+    axis.set(title=title, xlabel="epochs done", ylabel="share of ops (%)")
 
 
 def _draw_magnitudes(
@@ -125,7 +123,7 @@ def _draw_magnitudes(
     names = [str(magnitude) for magnitude in range(count)]
     names[0], names[-1] = "0 (weakest)", f"{count - 1} (strongest)"
     _stack(axis, found, names, style.magnitude_colors(count), labels=labels)
-    style.label_axes(axis, title=title, x="epochs done", y="share of magnitudes (%)")
+    axis.set(title=title, xlabel="epochs done", ylabel="share of magnitudes (%)")
 
 
 def _stack(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -112,22 +111,19 @@ class Picture(NamedTuple):
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Inside, figures have our looks, whatever the user's settings are."""
+def new_figure(
+    rows: int, columns: int, *, width: float, height: float, **options: Any
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """An empty figure of a size in inches, and its axes [rows, columns].
+
+    Inside, figures have our looks, whatever the user's settings are.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        yield
-
-
-def new_figure(
-    rows: int, columns: int, *, width: float, height: float, **options: Any
-) -> tuple[Figure, np.ndarray]:
-    """An empty figure of a size in inches, and its axes [rows, columns]."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def finish(
@@ -203,13 +199,6 @@ def magnitude_colors(count: int) -> list[tuple[str, str]]:
         )
         for place in range(count)
     ]
-
-
-def label_axes(axes: Axes, *, title: str, x: str, y: str) -> None:
-    """A title, and what both axes show with its unit."""
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
 
 
 def spread(
