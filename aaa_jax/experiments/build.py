@@ -298,7 +298,7 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
     try:
         used = devices.pick_devices(config.devices.num_devices)
         mapping = devices.resolve_mapping(config.devices.mapping, len(used))
-        batch_layout.check_shares(_layout(config), len(used), config.num_passes)
+        batch_layout.check_shares(group_layout(config), len(used), config.num_passes)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return used, mapping
@@ -322,7 +322,7 @@ def require_steps_left(experiment: Experiment, step: int) -> None:
 
 def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
     """The target network of a config."""
-    layout = _layout(config)
+    layout = group_layout(config)
     return models.create(
         config.model.name,
         num_classes=num_classes,
@@ -376,7 +376,7 @@ def _recipe(
     # The loader of a stream makes its crops and flips.
     streamed = info.loader == "stream"
     rows = RowRecipe(
-        layout=_layout(config),
+        layout=group_layout(config),
         padding=0 if streamed else config.augment.padding,
         flip=_flips(config, info) and not streamed,
         shared_crops=config.augment.crops == "shared",
@@ -420,7 +420,8 @@ def _flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
     return info.flip if flip == "dataset" else flip == "yes"
 
 
-def _layout(config: ml_collections.ConfigDict) -> batch_layout.GroupLayout:
+def group_layout(config: ml_collections.ConfigDict) -> batch_layout.GroupLayout:
+    """How the rows of a config's large batch lie in groups."""
     return batch_layout.group_layout(
         config.batch_size,
         config.policies.num_policies,

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import ml_collections
 from etils import epath
 
-from aaa_jax.augment import batch_layout
 from aaa_jax.experiments import shrink
-from aaa_jax.experiments.build import changeable_keys, check_config
+from aaa_jax.experiments.build import changeable_keys, check_config, group_layout
 from aaa_jax.experiments.paper_tables import TABLES, Table
 from aaa_jax.workdir import run_directory, snapshots
 
@@ -133,7 +132,7 @@ def cell_config(
         run.policies.replay_run = config.transfer_from
     _override(run, config.cell)
     try:
-        num_groups = _num_groups(run)
+        num_groups = group_layout(run).num_groups
     except ValueError as error:
         raise TableError(f"{cell.name}: {error}") from error
     # M differs between cells, so the same number of passes would not divide all.
@@ -182,7 +181,7 @@ def fit_devices(
     most = run.devices.num_devices or num_devices
     if not 1 <= most <= num_devices:
         return ""  # refused where devices are picked
-    groups_here = _num_groups(run)
+    groups_here = group_layout(run).num_groups
     fitting = most
     if num_processes == 1:
         fitting = max(n for n in range(1, most + 1) if groups_here % n == 0)
@@ -270,16 +269,6 @@ def _chosen(
             f"{table.name} has no {what} {part!r}; there are {', '.join(known)}{hint}"
         )
     return [part]
-
-
-def _num_groups(run: ml_collections.ConfigDict) -> int:
-    """The groups of the large batch, of which devices and passes take whole ones."""
-    return batch_layout.group_layout(
-        run.batch_size,
-        run.policies.num_policies,
-        run.batch_norm.group_size,
-        run.batch_norm.grouping,
-    ).num_groups
 
 
 def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) -> None:

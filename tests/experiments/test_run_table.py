@@ -263,13 +263,7 @@ def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
         said = table_cells.fit_devices(config, num_devices)
         used, passes = config.devices.num_devices, config.num_passes
         build.check_config(config)
-        layout = batch_layout.group_layout(
-            config.batch_size,
-            config.policies.num_policies,
-            config.batch_norm.group_size,
-            config.batch_norm.grouping,
-        )
-        batch_layout.check_shares(layout, used, passes)
+        batch_layout.check_shares(build.group_layout(config), used, passes)
         for more in range(used + 1, num_devices + 1):
             assert num_groups % more, f"{cell.name} could use {more}"
         # The rows of a pass do not grow beyond what the preset has on one device.
