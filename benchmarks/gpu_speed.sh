@@ -29,55 +29,39 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 tiny=
 
-# part -> the seconds it is stopped after, and those it is not begun without.
-limits() {
-  case $1 in
-    setup) echo 60 2 ;;
-    parity) echo 300 40 ;;
-    memory) echo 120 20 ;;
-    augment) echo 240 60 ;;
-    step_wrn28x10 | step_shake26_2x96d | step_r50) echo 400 120 ;;
-    step_pyramidnet) echo 530 300 ;;
-    epoch) echo 300 120 ;;
-    input) echo 120 45 ;;
-    dispatch) echo 240 90 ;;
-    profile) echo 180 60 ;;
-    compile) echo 530 60 ;;
-    *) return 1 ;;
-  esac
-}
-
-# part -> its command in the array `command`.
-command_of() {
+# part -> `limit`, the seconds it is stopped after, `needed`, those it is not begun
+# without, and its command in the array `command`.
+choose() {
   local quick=${tiny:+--quick} step="--dtypes=bfloat16 --steps=10 --turns=5"
   [ -n "$tiny" ] && step="--quick"
+  limit=400 needed=120
   case $1 in
-    setup) set -- -m benchmarks.gpu_setup ;;
-    parity) set -- -m benchmarks.augment.parity $quick ;;
-    memory) set -- -m benchmarks.augment.memory $quick ;;
-    augment) set -- -m benchmarks.augment --cores=all --step --rounds=5 $quick ;;
+    setup) limit=60 needed=2 && set -- gpu_setup ;;
+    parity) limit=300 needed=40 && set -- augment.parity $quick ;;
+    memory) limit=120 needed=20 && set -- augment.memory $quick ;;
+    augment) limit=240 needed=60 && set -- augment --cores=all --rounds=5 $quick ;;
     step_pyramidnet) # three passes of compilation are all that the time allows
-      set -- -m benchmarks.train_step --networks=pyramidnet --name=train_$1 \
+      limit=530 needed=300
+      set -- train_step --networks=pyramidnet --name=train_$1 \
         --candidates=aaa,alone,torch $step ;;
-    step_*)
-      set -- -m benchmarks.train_step --networks="${1#step_}" --name=train_$1 $step ;;
-    epoch) set -- -m benchmarks.epoch ${CIFAR:+--data_dir="$CIFAR"} $quick ;;
+    step_wrn28x10 | step_shake26_2x96d | step_r50)
+      set -- train_step --networks="${1#step_}" --name=train_$1 $step ;;
+    epoch) limit=300 && set -- epoch ${CIFAR:+--data_dir="$CIFAR"} $quick ;;
     input) # with IMAGENET, a TFDS folder, or JPEGs of its own
-      set -- -m benchmarks.input $quick
-      if [ -n "${IMAGENET:-}" ]; then
-        set -- "$@" "--data_dir=$IMAGENET"
-      else
-        set -- "$@" --made_up=400
-      fi ;;
+      limit=120 needed=45
+      set -- input $quick "${IMAGENET:+--data_dir=}${IMAGENET:---made_up=400}" ;;
     dispatch)
-      set -- -m benchmarks.epoch --name=dispatch --networks=wrn40x2 \
+      limit=240 needed=90
+      set -- epoch --name=dispatch --networks=wrn40x2 \
         --candidates=jit:1,jit:2,jit:4,pmap:2,shard_map:2 $quick ;;
-    profile) set -- -m benchmarks.train_step.profile --networks=wrn28x10,r50 $quick ;;
+    profile) limit=180 needed=60 && set -- train_step.profile --networks=wrn28x10,r50 $quick ;;
     compile)
-      set -- -m benchmarks.train_step --name=compile --candidates=aaa \
+      limit=530 needed=60
+      set -- train_step --name=compile --candidates=aaa \
         ${tiny:---dtypes=bfloat16 --steps=1 --turns=1} ;;
+    *) return 1 ;;
   esac
-  command=("$PYTHON" "$@" --out="$OUT")
+  command=("$PYTHON" -m "benchmarks.$1" "${@:2}" --out="$OUT")
 }
 
 chosen=() lists=
@@ -86,7 +70,7 @@ for word in "$@"; do
     --list) lists=1 ;;
     --tiny) tiny=--quick ;;
     *)
-      if ! limits "$word" >/dev/null; then
+      if ! choose "$word"; then
         echo "gpu_speed.sh: there is no part '$word'; parts: ${PARTS[*]}" >&2
         exit 2
       fi
@@ -97,8 +81,8 @@ done
 
 if [ -n "$lists" ]; then
   for part in "${chosen[@]}"; do
-    command_of "$part"
-    printf '%-20s %4s s  %s\n' "$part" "$(limits "$part" | cut -d' ' -f1)" "${command[*]}"
+    choose "$part"
+    printf '%-20s %4s s  %s\n' "$part" "$limit" "${command[*]}"
   done
   exit 0
 fi
@@ -110,7 +94,7 @@ mkdir -p "$OUT" || exit 2
 export PYTHONUNBUFFERED=1
 code=0 summary=() begun=$SECONDS
 for part in "${chosen[@]}"; do
-  read -r limit needed <<<"$(limits "$part")"
+  choose "$part"
   left=$((BUDGET - (SECONDS - begun)))
   if [ "$left" -lt "$needed" ]; then
     why="needs about $needed s, $left s of $BUDGET are left"
@@ -118,7 +102,6 @@ for part in "${chosen[@]}"; do
     continue
   fi
   [ "$limit" -gt "$left" ] && limit=$left
-  command_of "$part"
   echo "== $part: ${command[*]}"
   started=$SECONDS
   timeout --kill-after=10 "$limit" "${command[@]}"

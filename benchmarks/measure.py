@@ -197,9 +197,10 @@ def page(lines: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(out: Path, name: str, record: Mapping[str, Any], text: str) -> None:
-    """Writes `NAME-DEVICE.json` and `.md` into the folder."""
+def write(out: Path, name: str, record: Mapping[str, Any], text: str) -> str:
+    """Writes `NAME-DEVICE.json` and `.md` into the folder; returns the text."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}-{record['machine']['slug']}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     path.with_suffix(".md").write_text(text)
+    return text

@@ -8,40 +8,14 @@ autotuning, which need the device. That takes JAX's CUDA plugin
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import jax
 from jax.experimental import topologies
 
-# The description of NVIDIA's H100 SXM as XLA's `hlo_opt --gpu_specs` takes it, from the
-# data sheet and the driver's answers.
-H100 = """
-gpu_device_info {
-  threads_per_block_limit: 1024
-  threads_per_warp: 32
-  shared_memory_per_block: 49152
-  shared_memory_per_core: 233472
-  threads_per_core_limit: 2048
-  core_count: 132
-  fpus_per_core: 128
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  memory_bandwidth: 3352320000000
-  l2_cache_size: 52428800
-  clock_rate_ghz: 1.98
-  device_memory_size: 84978434048
-  shared_memory_per_block_optin: 232448
-  cuda_compute_capability { major: 9 }
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 10 }
-runtime_version { major: 12 minor: 9 }
-device_description_str: "NVIDIA H100 80GB HBM3"
-"""
+H100 = Path(__file__).with_name("h100.pbtxt")
 
 
 @contextlib.contextmanager
@@ -59,7 +33,7 @@ def target(*, is_h100: bool) -> Iterator[jax.sharding.Sharding | None]:
         return
     try:
         device = topologies.get_topology_desc(
-            "h100", platform="cuda", target_config=H100, topology="1x1x1"
+            "h100", platform="cuda", target_config=H100.read_text(), topology="1x1x1"
         ).devices[0]
     except RuntimeError as error:
         raise SystemExit(
@@ -80,9 +54,9 @@ def compile_for(
 
     Args:
         sharding: of `target`.
-        function: what is jitted.
+        function: to be jitted, with `options` of `jax.jit`.
         arguments: arrays, or their shapes.
-        **options: of `jax.jit`.
+        **options: see `function`.
     """
     if sharding is not None:
         options |= {"in_shardings": sharding, "out_shardings": sharding}

@@ -35,7 +35,6 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cores", type=measure.some_of(settings), default=settings)
     parser.add_argument("--only", type=measure.some_of(names), default=names)
-    parser.add_argument("--step", action="store_true", help="time training steps too")
     options = parser.parse_args(command_line)
     if options.quick:
         options.rounds = 1
@@ -44,9 +43,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
         result = _in_own_process(cores, options)
         record |= {key: result.pop(key) for key in ("machine", "versions")}
         record["settings"][cores] = result
-    text = markdown(record)
-    measure.write(options.out, "augment", record, text)
-    print(text)
+    print(measure.write(options.out, "augment", record, markdown(record)))
 
 
 def _in_own_process(cores: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def _section(side: str, sizes: dict[str, dict[str, Any]]) -> Iterable[str]:
     yield ""
     for candidate in first["candidates"]:
         if "temporary_bytes" in candidate.get("facts", {}):
-            yield _bounds(candidate, first)
+            yield _bounds(candidate, first["bandwidth"])
 
 
 def _row(name: str, by_name: Sequence[dict[str, dict[str, Any]]]) -> list[str]:
@@ -113,26 +110,19 @@ def _row(name: str, by_name: Sequence[dict[str, dict[str, Any]]]) -> list[str]:
     return [*cells, *(f"{100 * share:.1f} %" for share in equal[:1])]
 
 
-def _bounds(candidate: dict[str, Any], size: dict[str, Any]) -> str:
-    """Memory and compile time of a program; bandwidth and share where measured."""
+def _bounds(candidate: dict[str, Any], bandwidth: float) -> str:
+    """What a program needs, and how near it is to the bandwidth of a plain kernel."""
     facts = candidate["facts"]
     batch = facts["output_bytes"] / 4  # float32 out, uint8 inside
-    seconds = facts["rows"] / candidate["images_per_s"]
+    microseconds = 1e6 * facts["rows"] / candidate["images_per_s"]
     moved = facts["bytes_accessed"]
-    parts = [
-        f"compiles in {facts['compile_s']:.1f} s",
-        f"temporaries {facts['temporary_bytes'] / batch:.2f} × the uint8 batch",
-        f"{moved / batch:.1f} × the uint8 batch moved, by XLA's count",
-    ]
-    if "step_s" in size:
-        step, bandwidth = size["step_s"], size["bandwidth"]
-        parts += [
-            f"{100 * seconds / step:.2f} % of a step of {size['step']} on as many rows "
-            f"({1000 * step:.2f} ms)",
-            f"at the {bandwidth / 1e9:.0f} GB/s of a plain kernel the bytes alone take "
-            f"{1e6 * moved / bandwidth:.0f} of its {1e6 * seconds:.0f} µs",
-        ]
-    return f"- {candidate['name']}: {'; '.join(parts)}"
+    return (
+        f"- {candidate['name']}: compiles in {facts['compile_s']:.1f} s; temporaries "
+        f"{facts['temporary_bytes'] / batch:.2f} × the uint8 batch; "
+        f"{moved / batch:.1f} × the uint8 batch moved, by XLA's count, which takes "
+        f"{1e6 * moved / bandwidth:.0f} of its {microseconds:.0f} µs at the "
+        f"{bandwidth / 1e9:.0f} GB/s of a plain kernel"
+    )
 
 
 if __name__ == "__main__":

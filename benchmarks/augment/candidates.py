@@ -11,19 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from benchmarks import measure
 from benchmarks.augment import engine, host, libraries
 from benchmarks.augment.work import Candidate, Work, draw
-from benchmarks.train_step import jax_steps, presets
 
 DRIVERS = {"this engine (map)": "map", "this engine (vmap)": "vmap"}
 NAIVE = "vmap of lax.switch"
 CANDIDATES = (*DRIVERS, NAIVE, *host.MAKERS)
 LACKING = {"augmax": "lacks 9 of the 16 ops"}  # 0.4.1; see README.md
 SIZES, QUICK_SIZES = ((32, 1024), (224, 128)), ((8, 16),)  # side, rows
-STEPS = {32: "wrn28x10", 224: "r50"}  # the step that a side's augmentation is beside
 
 
 def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, Any]:
@@ -49,13 +46,11 @@ def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, 
             for name, candidate in candidates.items()
         ]
         missing = [{"name": name, "why": why} for name, why in absent.items()]
-        measured[str(side)] = {"rows": num_rows, "candidates": [*rows, *missing]}
-        if options.step and side in STEPS:
-            measured[str(side)] |= {
-                "step": STEPS[side],
-                "step_s": step_seconds(STEPS[side], num_rows, options.rounds),
-                "bandwidth": engine.copy_bandwidth(2**30),
-            }
+        measured[str(side)] = {
+            "rows": num_rows,
+            "candidates": [*rows, *missing],
+            "bandwidth": engine.copy_bandwidth(2**20 if options.quick else 2**28),
+        }
     return measure.place() | {
         "cores": cores,
         "devices": jax.local_device_count(),
@@ -96,20 +91,3 @@ def _shares_equal(candidates: Mapping[str, Candidate], work: Work) -> dict[str, 
         name: float((candidate.replay(draws) == expected).all(axis=(1, 2, 3)).mean())
         for name, candidate in candidates.items()
     }
-
-
-def step_seconds(
-    network: str, num_rows: int, rounds: int, *, is_quick: bool = False
-) -> float:
-    """Median time of forward, backward and update of a network on so many rows."""
-    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    config, spec = presets.network_config(network, dtype, num_rows, is_quick=is_quick)
-    step, (state, *rest) = jax_steps.network_step(config, spec)
-    compiled = jax.jit(step, donate_argnums=0)
-
-    def run(_: int) -> None:
-        nonlocal state
-        state, loss = compiled(state, *rest)
-        jax.block_until_ready((state, loss))
-
-    return float(np.median(measure.seconds_of(run, rounds)))

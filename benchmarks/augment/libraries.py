@@ -173,20 +173,17 @@ def albumentations(work: Work) -> Library:
 def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:
     """(op, value) -> a transform with that strength, or None for the identity."""
     geometry = {"interpolation": cv2.INTER_NEAREST, "fill": tuple(fill), "p": 1.0}
-    color = {"brightness", "contrast", "saturation"}
 
     def jitter(field: str, value: float) -> Any:
-        ranges = dict.fromkeys(color, (1.0, 1.0)) | {field: (value, value)}
+        ranges = dict.fromkeys(("brightness", "contrast", "saturation"), (1.0, 1.0))
+        ranges[field] = (value, value)
         return A.ColorJitter(**ranges, hue=(0.0, 0.0), p=1.0)
 
-    def shear(axis: str, value: float) -> Any:
-        degrees = math.degrees(math.atan(value))
-        both = {"x": (0.0, 0.0), "y": (0.0, 0.0)} | {axis: (degrees, degrees)}
-        return A.Affine(shear=both, **geometry)
-
-    def translate(axis: str, value: float) -> Any:
-        both = {"x": (0, 0), "y": (0, 0)} | {axis: (-int(value), -int(value))}
-        return A.Affine(translate_px=both, **geometry)
+    def affine(option: str, axis: str, value: float) -> Any:
+        is_shear = option == "shear"
+        amount = math.degrees(math.atan(value)) if is_shear else -int(value)
+        both = {"x": (0, 0), "y": (0, 0)} | {axis: (amount, amount)}
+        return A.Affine(**{option: both}, **geometry)
 
     def cutout(value: float) -> Any:
         side = (int(value), int(value))
@@ -200,10 +197,10 @@ def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:
         return A.Sharpen((strength, strength), (1.0, 1.0), p=1.0)
 
     makers: dict[str, Callable[[float], Any]] = {
-        "ShearX": functools.partial(shear, "x"),
-        "ShearY": functools.partial(shear, "y"),
-        "TranslateX": functools.partial(translate, "x"),
-        "TranslateY": functools.partial(translate, "y"),
+        "ShearX": functools.partial(affine, "shear", "x"),
+        "ShearY": functools.partial(affine, "shear", "y"),
+        "TranslateX": functools.partial(affine, "translate_px", "x"),
+        "TranslateY": functools.partial(affine, "translate_px", "y"),
         "Rotate": lambda v: A.Rotate((v, v), border_mode=0, **geometry),
         "AutoContrast": lambda v: A.AutoContrast(method="pil", p=1.0),
         "Invert": lambda v: A.InvertImg(p=1.0),

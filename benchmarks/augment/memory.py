@@ -59,9 +59,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
             "device": "NVIDIA H100, described to the compiler",
             "slug": "h100-plan",
         }
-    text = markdown(record)
-    measure.write(options.out, "augment_memory", record, text)
-    print(text)
+    print(measure.write(options.out, "augment_memory", record, markdown(record)))
     is_missed = any(p.times_batch > GOAL for p in made)
     return int(is_missed and (options.h100 or jax.default_backend() != "cpu"))
 
@@ -91,10 +89,8 @@ def markdown(record: dict[str, Any]) -> str:
     heads += [f"goal: {GOAL:g} ×", "compile, s"]
     rows = [
         [
-            p.side,
-            p.num_rows,
-            f"{p.output / 2**20:.1f}",
-            f"{p.temporary / 2**20:.1f}",
+            *(p.side, p.num_rows),
+            *(f"{size / 2**20:.1f}" for size in (p.output, p.temporary)),
             f"{p.times_batch:.2f}",
             "reached" if p.times_batch <= GOAL else "missed",
             f"{p.seconds:.1f}",

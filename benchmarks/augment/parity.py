@@ -63,9 +63,8 @@ def main(command_line: Sequence[str] | None = None) -> int:
     for result in compare(is_quick=options.quick):
         results.append(result)  # a run that is stopped leaves what it found
         measure.write(options.out, "parity", record, markdown(record))
-    text = markdown(record | {"is_whole": True})
-    measure.write(options.out, "parity", record | {"is_whole": True}, text)
-    print(text)
+    record["is_whole"] = True
+    print(measure.write(options.out, "parity", record, markdown(record)))
     return int(any(set(r.equal.values()) != {r.num_rows} for r in results))
 
 

@@ -52,8 +52,10 @@ OF_MODULE = ("reset_per_sub_policy", "tanh_constant")
 OF_UPDATE = ("entropy_target", "kl_cap")
 SHOWN = (30, 90, 120, 160, 200, 600)
 AVERAGED = 10  # updates before and at the one that is shown
-DRAWN = ("paper", "reset per sub-policy", "entropy weight 0.2", "guarded")
-STYLES = ("-", "--", ":", "-.")
+DRAWN = {  # line styles of the figure
+    **{"paper": "-", "reset per sub-policy": "--"},
+    **{"entropy weight 0.2": ":", "guarded": "-."},
+}
 
 
 class Game(NamedTuple):
@@ -224,18 +226,17 @@ def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
 
     figure, axes = pyplot.subplots(1, len(GAMES), figsize=(12, 3.8), sharey=True)
     for game, axis in zip(GAMES, axes, strict=True):
-        for name, style in zip(DRAWN, STYLES, strict=True):
+        for name, style in DRAWN.items():
             entropy = played[name][game]["entropy"]
             x = np.arange(1, entropy.shape[1] + 1)
             (line,) = axis.plot(x, entropy.mean(0), style, label=name)
             low, high = entropy.min(0), entropy.max(0)
             axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
-        axis.axhline(0.5, color="grey", lw=0.6)
-        axis.axhline(0.3, color="grey", lw=0.6)
+        for value, state in ((0.5, "narrowing"), (0.3, "collapsed")):
+            axis.axhline(value, color="grey", lw=0.6)
+            axis.text(5, value + 0.01, f"{state} below", fontsize=7, color="grey")
         axis.set(title=f"game: {game}", xlabel="controller update", ylim=(0, 1.02))
     axes[0].set_ylabel("entropy, fraction of the maximum")
-    axes[0].text(5, 0.51, "narrowing below", fontsize=7, color="grey")
-    axes[0].text(5, 0.31, "collapsed below", fontsize=7, color="grey")
     seeds = len(next(iter(played.values()))["table"]["entropy"])
     # The curves of this game leave room below.
     axes[1].legend(title=f"mean and range, {seeds} seeds", loc="center")

@@ -19,7 +19,6 @@ JSON and a Markdown table to benchmarks/results/.
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib import util
 from typing import Any
 
 import numpy as np
@@ -42,9 +41,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
         result = _measure(network, options)
         record["networks"].append(result.pop("table"))
         record |= result
-    text = markdown(record)
-    measure.write(options.out, options.name, record, text)
-    print(text)
+    print(measure.write(options.out, options.name, record, markdown(record)))
 
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
@@ -95,14 +92,12 @@ def _measure(network: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _torch_row(arguments: dict[str, Any]) -> dict[str, Any]:
     """PyTorch's row, or the reason why there is none."""
-    if util.find_spec("torch") is None:
-        return {"why": "PyTorch is not installed"}
     try:
         from benchmarks.epoch import torch_loop
 
         return measure.in_own_process(torch_loop.measure_loop, {}, **arguments)
-    except Exception as error:  # out of memory, no compiler, …
-        return {"why": f"failed: {type(error).__name__}: {str(error)[:100]}"}
+    except Exception as error:  # not installed, out of memory, no compiler, …
+        return {"why": f"{type(error).__name__}: {str(error)[:100]}"}
 
 
 def markdown(record: dict[str, Any]) -> str:

@@ -49,9 +49,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
             make_up(Path(folder) / "images", options.made_up)
             options.name, options.data_dir = f"folder:{folder}/images", folder
         record |= measure_stream(options)
-    text = markdown(record)
-    measure.write(options.out, "input", record, text)
-    print(text)
+    print(measure.write(options.out, "input", record, markdown(record)))
 
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:

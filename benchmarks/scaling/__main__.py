@@ -28,7 +28,6 @@ PAGE = measure.ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
 PRESETS = ("imagenet_r50", "imagenet_r200", "cifar10_wrn28x10")
 DEVICES = (8, 64, 512)
-FLOAT = 4  # bytes
 INPUT = measure.RESULTS / "input-cpu-amd-epyc.json"
 
 
@@ -80,7 +79,6 @@ class Cost(NamedTuple):
     device_rows: int
     compute: tuple[float, float]  # most and least, by the utilisation
     all_reduce: float  # of the gradients, not overlapped with anything
-    dispatch: float  # of the host, while the devices work
     decoded: int  # images that a host decodes
     decode: float  # CPU seconds of a host; 0 where nothing is streamed
     cores: float  # of a host that keep up with the faster compute
@@ -95,9 +93,8 @@ def work(preset: str) -> Work:
     train = made.shapes()[0]
     layout = made.experiment.recipe.layout
     side = presets.describe(config).image_size or 224
-    reduced = sum(
-        leaf.size for leaf in jax.tree.leaves((train.params, train.batch_stats))
-    )
+    leaves = jax.tree.leaves((train.params, train.batch_stats))
+    reduced = sum(leaf.size for leaf in leaves) + 2 * layout.num_policies
     is_streamed = config.data.name == "imagenet2012"
     return Work(
         name=preset,
@@ -105,7 +102,7 @@ def work(preset: str) -> Work:
         num_policies=layout.num_policies,
         group_size=config.batch_norm.group_size,
         row_flops=flops.training_flops(made.experiment.model, side),
-        reduced_bytes=FLOAT * (reduced + 2 * layout.num_policies),
+        reduced_bytes=4 * reduced,
         row_bytes=side * side * 3 if is_streamed else 0,
         leaves=len(jax.tree.leaves(train)),
     )
@@ -132,7 +129,6 @@ def cost(task: Work, devices: int, site: Site) -> Cost:
         device_rows=rows,
         compute=(slowest, fastest),
         all_reduce=all_reduce,
-        dispatch=task.leaves * site.dispatch_us / 1e6,
         decoded=decoded,
         decode=decode,
         cores=decode / (fastest + all_reduce),
@@ -183,7 +179,8 @@ def table(task: Work, site: Site) -> str:
     head = (
         f"**`{task.name}`**: N·M = {task.num_images}·{task.num_policies} rows, "
         f"{task.row_flops / 1e9:.1f} GFLOP each; {task.reduced_bytes / 1e6:.0f} MB to "
-        f"add up; a host takes about {1e3 * costs[0].dispatch:.1f} ms to start a step."
+        f"add up; a host takes about {task.leaves * site.dispatch_us / 1e3:.1f} ms to "
+        "start a step."
     )
     return measure.page([head, "", *measure.table(heads, rows, texts=0)])
 

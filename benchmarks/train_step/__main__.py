@@ -50,8 +50,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
             )
         record["networks"] += result.pop("tables")
         record |= result
-        text = markdown(record)  # a run that is cut short leaves what it has
-        measure.write(options.out, options.name, record, text)
+        # A run that is cut short leaves what it has.
+        text = measure.write(options.out, options.name, record, markdown(record))
     print(text)
 
 
@@ -65,7 +65,6 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
     parser.add_argument("--steps", type=int, default=20, help="of a turn")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     parser.add_argument("--no-torch-compile", action="store_true")
     parser.add_argument("--name", default="train_step", help="of the files")
     options = parser.parse_args(command_line)
@@ -73,8 +72,6 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--rows {options.rows}: a multiple of 16 (M = 8, two passes)")
     options.networks = options.networks or list(QUICK if options.quick else NETWORKS)
     options.dtypes = options.dtypes or list(DTYPES[1:] if options.quick else DTYPES)
-    if options.no_torch:
-        options.candidates = [c for c in options.candidates if c != "torch"]
     if options.quick:
         options.rows, options.steps, options.turns = options.rows or 16, 2, 2
         options.no_torch_compile = True

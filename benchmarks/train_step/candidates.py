@@ -6,7 +6,6 @@ Candidates take turns; a turn is some steps, with one before it that is not coun
 import argparse
 import time
 from collections.abc import Callable
-from importlib import util
 from typing import Any, NamedTuple
 
 import jax
@@ -63,15 +62,13 @@ def _candidates(
     }
     chosen = [CANDIDATES[name] for name in options.candidates]
     absent = {name: "left out" for name in made if name not in chosen}
-    if TORCH in chosen and util.find_spec("torch") is None:
-        absent[TORCH] = "not installed"
     found = {}
     for name in [name for name in made if name not in absent]:
         try:
             candidate = made[name]()
             candidate.run(1)
             candidate.release()
-        except Exception as error:  # out of memory, no compiler, ...: a row says so
+        except Exception as error:  # not installed, out of memory, no compiler, …
             absent[name] = f"{type(error).__name__}: {str(error)[:100]}"
         else:
             found[name] = candidate

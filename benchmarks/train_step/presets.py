@@ -125,33 +125,22 @@ def make_step(
     config: ConfigDict, spec: data.DatasetSpec, num_images: int, resident: int
 ) -> PresetStep:
     """The step of a config on ``resident`` images of noise in a split of so many."""
-    experiment = build(config, spec, num_images)
-    image_shape = (spec.image_size, spec.image_size, 3)
-    call = functools.partial(
-        step.train_step,
-        model=experiment.model,
-        optimizer=experiment.optimizer,
-        recipe=experiment.recipe,
-        axis_name=None,
-    )
-    make = functools.partial(_arguments, experiment, resident, image_shape)
-    return PresetStep(call, make, experiment)
+    made = build(config, spec, num_images)
+    shape = (spec.image_size, spec.image_size, 3)
+    parts = {"model": made.model, "optimizer": made.optimizer, "recipe": made.recipe}
+    call = functools.partial(step.train_step, **parts, axis_name=None)
 
+    def make_arguments() -> tuple[Any, ...]:
+        key, num_policies = jax.random.key(0), made.recipe.layout.num_policies
+        state = step.init_train_state(
+            key, made.model, made.optimizer, shape, num_policies
+        )
+        train = step.ResidentData(
+            images=jax.random.bits(key, (resident, *shape), jnp.uint8),
+            labels=jnp.zeros(resident, jnp.int32),
+            permutation=jnp.arange(resident, dtype=jnp.int32),
+        )
+        policies = made.source.sample(key, made.source.init(key), jnp.float32(0))
+        return state, train, policies, key
 
-def _arguments(
-    experiment: Experiment, resident: int, image_shape: tuple[int, int, int]
-) -> tuple[Any, ...]:
-    key, source = jax.random.key(0), experiment.source
-    state = step.init_train_state(
-        key,
-        experiment.model,
-        experiment.optimizer,
-        image_shape,
-        experiment.recipe.layout.num_policies,
-    )
-    train = step.ResidentData(
-        images=jax.random.bits(key, (resident, *image_shape), jnp.uint8),
-        labels=jnp.zeros(resident, jnp.int32),
-        permutation=jnp.arange(resident, dtype=jnp.int32),
-    )
-    return state, train, source.sample(key, source.init(key), jnp.float32(0)), key
+    return PresetStep(call, make_arguments, made)

@@ -42,9 +42,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
         profile(name, options.out / "profile" / name, rows, is_quick=options.quick)
         for name in options.networks
     ]
-    text = markdown(record)
-    measure.write(options.out, "profile", record, text)
-    print(text)
+    print(measure.write(options.out, "profile", record, markdown(record)))
 
 
 def profile(network: str, folder: Path, rows: int, *, is_quick: bool) -> dict[str, Any]:

@@ -31,6 +31,14 @@ def conv(channels, features, kernel, stride=1):
     return nn.Conv2d(channels, features, kernel, stride, kernel // 2, bias=False)
 
 
+def places(sizes):
+    """Name, stage and stride of every block, in order; `sizes` are blocks a stage."""
+    for stage, size in enumerate(sizes):
+        for index in range(size):
+            name = f"stage{stage + 1}_block{index + 1}"
+            yield name, stage, 2 if stage and not index else 1
+
+
 class Classifier(nn.Module):
     def __init__(self, channels, num_classes):
         super().__init__()
@@ -63,14 +71,11 @@ class WideResNet(nn.Module):
         super().__init__()
         self.stem = conv(3, 16, 3)
         self.blocks, channels = [], 16
-        for stage in range(3):
+        for name, stage, stride in places(3 * [(depth - 4) // 6]):
             features = 16 * width * 2**stage
-            for index in range((depth - 4) // 6):
-                stride = 2 if stage and not index else 1
-                name = f"stage{stage + 1}_block{index + 1}"
-                self.add_module(name, WideBlock(channels, features, stride))
-                self.blocks.append(name)
-                channels = features
+            self.add_module(name, WideBlock(channels, features, stride))
+            self.blocks.append(name)
+            channels = features
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = Classifier(channels, num_classes)
 
@@ -126,14 +131,11 @@ class ShakeShake(nn.Module):
         super().__init__()
         self.stem, self.norm = conv(3, 16, 3), nn.BatchNorm2d(16)
         self.blocks, channels = [], 16
-        for stage in range(3):
+        for name, stage, stride in places(3 * [(depth - 2) // 6]):
             features = width * 2**stage
-            for index in range((depth - 2) // 6):
-                stride = 2 if stage and not index else 1
-                name = f"stage{stage + 1}_block{index + 1}"
-                self.add_module(name, ShakeBlock(channels, features, stride))
-                self.blocks.append(name)
-                channels = features
+            self.add_module(name, ShakeBlock(channels, features, stride))
+            self.blocks.append(name)
+            channels = features
         self.classifier = Classifier(channels, num_classes)
 
     def forward(self, x, noise):
@@ -176,12 +178,9 @@ class PyramidNet(nn.Module):
         super().__init__()
         self.stem, self.norm1 = conv(3, 16, 3), nn.BatchNorm2d(16)
         self.blocks, channels, count = [], 16, (depth - 2) // 3
-        for layer in range(count):
-            stage, index = divmod(layer, count // 3)
-            narrow = round(16 + (layer + 1) * widening / count)
-            stride = 2 if stage and not index else 1
-            gate = 1 - 0.5 * (layer + 1) / count
-            name = f"stage{stage + 1}_block{index + 1}"
+        for layer, (name, _, stride) in enumerate(places(3 * [count // 3]), start=1):
+            narrow = round(16 + layer * widening / count)
+            gate = 1 - 0.5 * layer / count
             self.add_module(name, PyramidBlock(channels, narrow, stride, gate))
             self.blocks.append(name)
             channels = 4 * narrow
@@ -232,15 +231,12 @@ class ResNet(nn.Module):
             self.add_module(f"stem_conv{number}", layer)
             self.add_module(f"stem_norm{number}", nn.BatchNorm2d(features))
         self.blocks, channels = [], 64
-        for stage, size in enumerate(sizes):
-            for index in range(size):
-                stride = 2 if stage and not index else 1
-                name = f"stage{stage + 1}_block{index + 1}"
-                narrow = 64 * 2**stage
-                block = Bottleneck(channels, narrow, stride, variant == "d")
-                self.add_module(name, block)
-                self.blocks.append(name)
-                channels = 4 * narrow
+        for name, stage, stride in places(sizes):
+            narrow = 64 * 2**stage
+            block = Bottleneck(channels, narrow, stride, variant == "d")
+            self.add_module(name, block)
+            self.blocks.append(name)
+            channels = 4 * narrow
         self.classifier = Classifier(channels, num_classes)
 
     def forward(self, x, noise):

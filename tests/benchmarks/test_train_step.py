@@ -20,7 +20,7 @@ OURS = (AAA, ACCUMULATED, ALONE)
 
 @pytest.mark.slow
 def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
-    command = ["--quick", "--no-torch", "--networks=wrn28x10"]
+    command = ["--quick", "--candidates=aaa,accumulated,alone", "--networks=wrn28x10"]
     train_step.main([*command, f"--out={tmp_path}"])
     (path,) = tmp_path.glob("train_step-*.json")
     record = json.loads(path.read_text())
@@ -36,7 +36,7 @@ def test_the_quick_run_writes_a_row_for_every_candidate(tmp_path, capsys):
         assert rows[TORCH]["why"] == "left out"
     page = path.with_suffix(".md").read_text()
     assert page in capsys.readouterr().out
-    assert "--quick --no-torch" in page
+    assert " --quick --candidates=aaa" in page
     assert record["machine"]["device"] in page
 
 
