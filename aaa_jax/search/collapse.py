@@ -1,4 +1,4 @@
-"""Whether the controller collapses: what a run reports of each round's policies.
+"""Whether the controller collapses: what a run reports about each round's policies.
 
 Pure functions on the host, cheap enough for every round.
 """
@@ -23,26 +23,28 @@ def summarize(
     standard_errors: ArrayLike,
     info: Mapping[str, ArrayLike],
 ) -> dict[str, float]:
-    """Numbers that tell a healthy round from a collapsing one, to be logged.
+    """Numbers that tell a healthy round from a collapsing one, for the log.
 
-    What follows from the losses is NaN where they are: of a round that learned nothing.
+    In a round that learned nothing the losses are NaN, and so is what follows from
+    them.
 
     Args:
         policies: the M policies of the round.
         losses: [M], L̂_m.
         standard_errors: [M], of `losses`.
-        info: what the source's update returned, see `sources.PolicySource`.
+        info: what the source's update returned, see `PolicySource`.
 
     Returns:
-        entropy, op_entropy, magnitude_entropy: fractions of the maximum, as expected by
-            the source; entropy is that of both together.
+        op_entropy, magnitude_entropy: entropy of the distribution that the policies
+            were drawn from, as fractions of the maximum.
+        entropy: `joint_entropy` of the two.
         top_op_share, top_magnitude_share: expected share of the likeliest op, and of
             the strongest magnitude (not of the likeliest).
         repeated_ops: see `repeated_ops`.
         loss_spread: standard deviation of the M losses.
-        loss_spread_ratio: the same in standard errors, about 1 where only noise tells
-            the policies apart; 0 where the errors are 0.
-        loss_log_prob_correlation: > 0 where the controller prefers what is hard; 0 if
+        loss_spread_ratio: the spread in standard errors; about 1 if the policies differ
+            by noise alone, 0 if the errors are 0.
+        loss_log_prob_correlation: above 0 if the controller prefers what is hard; 0 if
             either is constant.
         kl, gradient_norm, entropy_weight: of the controller's update.
         op_share/NAME, magnitude_share/NUMBER: the expected shares.
@@ -80,10 +82,10 @@ def collapse_state(summary: Mapping[str, float]) -> str:
     """How far the controller has gone towards a deterministic policy.
 
     Args:
-        summary: what `summarize` returned; of a source that learns.
+        summary: what `summarize` returned for a source that learns.
 
     Returns:
-        "collapsed": less than 0.3 of the maximal entropy is left; "narrowing": less
+        "collapsed" if less than 0.3 of the maximal entropy is left; "narrowing" if less
         than 0.5 is left, or P(strongest magnitude) > 0.7, or P(likeliest op) > 0.5;
         else "ok".
     """
@@ -98,7 +100,7 @@ def collapse_state(summary: Mapping[str, float]) -> str:
 
 
 def joint_entropy(op_entropy: float, magnitude_entropy: float) -> float:
-    """Entropy of both heads as a fraction of the maximum, ln 16 + ln 10 a pair."""
+    """Entropy of both heads as a fraction of the maximum, ln 16 + ln 10 per op."""
     of_ops, of_magnitudes = math.log(ops.NUM_SEARCH_OPS), math.log(NUM_MAGNITUDES)
     nats = (
         np.float64(op_entropy) * of_ops + np.float64(magnitude_entropy) * of_magnitudes
@@ -114,7 +116,7 @@ def op_shares(policies: Policies) -> np.ndarray:
 def magnitude_shares(
     policies: Policies, num_magnitudes: int = NUM_MAGNITUDES
 ) -> np.ndarray:
-    """Share of each magnitude, of ops other than Identity: float64 [num_magnitudes]."""
+    """Share of each magnitude among ops other than Identity: float64 [magnitudes]."""
     is_op = np.asarray(policies.ops) < ops.NUM_SEARCH_OPS
     return _shares(np.asarray(policies.magnitudes)[is_op], num_magnitudes)
 
@@ -122,7 +124,7 @@ def magnitude_shares(
 def repeated_ops(policies: Policies) -> float:
     """Share of sub-policies in which an op other than Identity comes twice.
 
-    Uniform policies of two ops have 1/16.
+    It is 1/16 for uniform sub-policies of two ops.
     """
     chains = np.sort(np.asarray(policies.ops).reshape(-1, policies.chain_length))
     is_repeat = (chains[:, 1:] == chains[:, :-1]) & (chains[:, 1:] < ops.NUM_SEARCH_OPS)

@@ -1,8 +1,8 @@
 """The controller A(·, θ): an LSTM that samples policies, and its REINFORCE update.
 
-It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). A key
-becomes `Policies`; `Policies` and their losses become new parameters. All is float32
-and can be jitted.
+It decides a policy in 4Q steps: type, magnitude, type, magnitude, … (Fig. 3). `sample`
+makes `Policies` from a key, `update` makes new parameters from `Policies` and their
+losses. Everything is float32 and can be jitted.
 """
 
 import functools
@@ -24,8 +24,9 @@ from aaa_jax.augment.policies import Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
 MOST_UNITS = 4096  # of the LSTM and the embeddings
-# Of the entropy target: entropy weight per fraction of the maximal entropy.
-DUAL_RATE, DAMPING = 0.1, 5.0  # the first per update
+# Of an entropy target: what the entropy weight grows by for the missing fraction of the
+# maximal entropy. The first adds up over the updates, the second is for one update.
+DUAL_RATE, DAMPING = 0.1, 5.0
 
 Params = Any
 LstmState = tuple[jax.Array, jax.Array]  # hidden and cell, each float32 [M, hidden]
@@ -42,12 +43,13 @@ def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 class Controller(nn.Module):
     """One step of the LSTM and its two heads (Fig. 3, Sec. 4.1).
 
-    Silent: one table of embeddings for types and magnitudes; the heads are shared by
-    all steps; weights and the LSTM's bias start uniform in ±0.1, head biases at 0.
+    Silent: types and magnitudes share one table of embeddings, and all steps share the
+    heads. Weights and the LSTM's bias start uniform in ±0.1, the heads' biases at 0.
     Silent: the LSTM's state is carried through all 4Q decisions ("20 discrete
-    parameters to form a whole policy"), or reset before every sub-policy.
-    Departure: `tanh_constant` c makes the logits c·tanh(logits), `temperature` divides
-    them; None and 1 are the paper's controller.
+    parameters to form a whole policy"); with `reset_per_sub_policy` every sub-policy
+    begins without it.
+    Departure: `tanh_constant` c makes the logits c·tanh(logits), and `temperature`
+    divides them. The paper's controller has None and 1.
     """
 
     num_sub_policies: int = 5
@@ -82,8 +84,8 @@ class Controller(nn.Module):
 
         Args:
             state: float32 [M, hidden] twice.
-            inputs: float32 [M, embedding], of the action chosen last.
-            is_op: whether a type is decided, or a magnitude.
+            inputs: float32 [M, embedding], the embedding of the last decision.
+            is_op: whether a type is decided; else a magnitude.
 
         Returns:
             The next state, and float32 [M, num_ops or num_magnitudes].
@@ -101,7 +103,7 @@ class Controller(nn.Module):
         return (hidden, cell), logits / self.temperature
 
     def embed(self, actions: jax.Array) -> jax.Array:
-        """Embeddings of ops (from 0) and magnitudes (from num_ops): [M, embedding]."""
+        """Embeddings [M, embedding] of ops (from 0) and magnitudes (from num_ops)."""
         return self.embedding[actions]
 
 
@@ -110,8 +112,8 @@ class PolicyProbs(NamedTuple):
 
     Attributes:
         log_prob: float32 [M], log p_m, the sum over the 4Q decisions, in nats.
-        entropy: float32 [M], entropies of the decisions along policy m, summed.
-        op_log_probs: float32 [M, Q, 2, num_ops], of every alternative of a decision.
+        entropy: float32 [M], the summed entropies of the decisions along policy m.
+        op_log_probs: float32 [M, Q, 2, num_ops], of all choices in each decision.
         magnitude_log_probs: float32 [M, Q, 2, num_magnitudes].
     """
 
@@ -128,7 +130,7 @@ class ControllerState:
     Attributes:
         params: θ, the parameters of `Controller`.
         opt_state: the optimiser's state.
-        entropy_weight: float32 [], moved only if an entropy target is set.
+        entropy_weight: float32 []; only an entropy target changes it.
     """
 
     params: Params
@@ -146,11 +148,11 @@ def init(
     """A controller with fresh parameters (Alg. 1, "Initialization").
 
     Args:
-        key: one key.
+        key: a PRNG key.
         module: the controller, with its sizes and restraints.
         tx: the optimiser; the paper's is `optax.adam(3.5e-4)` (Sec. 4.1).
         entropy_weight: the entropy penalty's weight on the entropy summed over the
-            4Q decisions (Sec. 4.1); only its start if an entropy target moves it.
+            4Q decisions (Sec. 4.1). An entropy target moves it from this value.
     """
     inputs = jnp.zeros((1, module.embedding_size), jnp.float32)
     params = module.init(key, _zero_state(module, 1), inputs, is_op=True)
@@ -166,8 +168,8 @@ def sample(
 ) -> Policies:
     """Draws M policies, each from p(·; θ) (Alg. 1, line 3).
 
-    Decision t of all policies is drawn with `fold_in(key, t)`, so that a controller
-    with zero heads draws what uniform sampling draws from the same key.
+    All policies draw decision t with `fold_in(key, t)`. So a controller whose heads are
+    zero draws what uniform sampling draws from the same key.
     """
 
     def draw(decision: jax.Array, logits: jax.Array) -> jax.Array:
@@ -190,18 +192,18 @@ def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyP
     num_policies = policies.num_policies
     shape = num_policies, module.num_sub_policies, CHAIN_LENGTH
     chex.assert_shape([policies.ops, policies.magnitudes], shape)
-    taken = jnp.stack([policies.ops, policies.magnitudes], axis=3)
-    taken = taken.reshape(num_policies, -1).T
+    given = jnp.stack([policies.ops, policies.magnitudes], axis=3)
+    given = given.reshape(num_policies, -1).T
 
-    def replay(decision: jax.Array, logits: jax.Array) -> jax.Array:
-        return taken[decision]
+    def choose_given(decision: jax.Array, logits: jax.Array) -> jax.Array:
+        return given[decision]
 
-    chosen = _decide(params, module, num_policies, replay)
-    of_taken = _pick(chosen.op_log_probs, policies.ops)
-    of_taken += _pick(chosen.magnitude_log_probs, policies.magnitudes)
+    chosen = _decide(params, module, num_policies, choose_given)
+    log_prob = _pick(chosen.op_log_probs, policies.ops)
+    log_prob += _pick(chosen.magnitude_log_probs, policies.magnitudes)
     entropies = _entropy(chosen.op_log_probs) + _entropy(chosen.magnitude_log_probs)
     return PolicyProbs(
-        log_prob=jnp.sum(of_taken, axis=(1, 2)),
+        log_prob=jnp.sum(log_prob, axis=(1, 2)),
         entropy=jnp.sum(entropies, axis=(1, 2)),
         op_log_probs=chosen.op_log_probs,
         magnitude_log_probs=chosen.magnitude_log_probs,
@@ -224,13 +226,14 @@ def update(
     Maximises (1/M) Σ L̃_m log p_m + weight · entropy, the entropy summed over the 4Q
     decisions and averaged over the M policies.
 
-    Silent: the entropy's gradient is that of the decisions at the sampled prefixes.
-    Departure: `entropy_target` moves the entropy weight as the dual variable of
-    "entropy ≥ target", with a term in the present shortfall (an augmented Lagrangian);
-    without that term the entropy swings widely, as the controller answers slowly.
-    Departure: with `kl_cap` a step after which the controller would lie further than
-    that from the present one is halved until it does not.
-    If a loss or gradient is not finite, nothing changes, and the rewards given are 0.
+    Silent: the entropy's gradient is taken with the sampled prefixes held fixed.
+    Departure: `entropy_target` makes the entropy weight the dual variable of
+    "entropy ≥ target", plus a term in the present shortfall (an augmented Lagrangian).
+    Without that term the entropy swings widely, because the controller answers slowly.
+    Departure: `kl_cap` bounds the KL divergence from the old to the new controller: a
+    step that is too long is halved until it fits.
+    If a loss or a gradient is not finite, the state stays as it is, and the rewards are
+    reported as 0.
 
     Args:
         state: the controller that sampled `policies`.
@@ -240,12 +243,12 @@ def update(
         tx: the optimiser that `init` was given.
         normalization: see `objective.normalize_losses`.
         entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
-        kl_cap: None, or the most nats between successive controllers, per policy.
+        kl_cap: None, or the largest KL divergence per policy, in nats.
 
     Returns:
-        The new state, and a dict of float32 for the log: rewards [M], kl [] between
-        the old and the new controller, gradient_norm [], the entropy_weight [] used,
-        and those of `_describe`.
+        The new state, and float32 values for the log by name: rewards [M], kl [] from
+        the old to the new controller, gradient_norm [], the entropy_weight [] that was
+        used, and what `_describe` returns.
     """
     chex.assert_shape(losses, (policies.num_policies,))
     rewards = objective.normalize_losses(losses, mode=normalization)
@@ -279,10 +282,10 @@ def update(
 
 
 def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:
-    """KL divergence of two controllers, estimated on policies drawn from the first.
+    """KL divergence from one controller to another, in nats: float32 [], at least 0.
 
-    The exact KL of each decision at the policy's prefix, summed over the decisions
-    and averaged over the policies; float32 [], in nats, not negative.
+    It is estimated on policies that the first controller drew: the exact KL of each
+    decision given its prefix, summed over decisions, averaged over policies.
     """
     decisions = zip(before[2:], after[2:], strict=True)
     total = sum(jnp.sum(jnp.exp(old) * (old - new)) for old, new in decisions)
@@ -310,7 +313,7 @@ def _decide(
     num_policies: int,
     choose: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> _Decisions:
-    """Walks the 4Q decisions; `choose(t, logits [M, width])` gives actions int [M]."""
+    """Makes the 4Q decisions; `choose(t, logits [M, width])` returns them, int [M]."""
     decide: Any = functools.partial(module.apply, params)
     embed: Any = functools.partial(module.apply, params, method="embed")
     start = _zero_state(module, num_policies)
@@ -381,12 +384,12 @@ def _capped_step(
 
 
 def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
-    """What the controller thought when it drew the policies.
+    """How sure the controller was when it drew the policies.
 
     Returns:
         op_entropy, magnitude_entropy [], the decisions' mean entropy as a fraction of
-        the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the
-        expected share of each over the decisions along the M policies; log_probs [M].
+        the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the mean
+        probability of each over the decisions along the M policies; log_probs [M].
     """
     _, _, op_log_probs, magnitude_log_probs = probs
 

@@ -68,7 +68,7 @@ def constant_source(
     return PolicySource(
         no_state,
         sample,
-        describe_given(policies.ranges),
+        describing_update(policies.ranges),
         name,
         policies.num_policies,
         ranges=policies.ranges,
@@ -77,7 +77,7 @@ def constant_source(
     )
 
 
-def describe_given(
+def describing_update(
     ranges: str | None,
 ) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
     """An `update` that learns nothing and describes the policies it is given.

@@ -1,8 +1,8 @@
 """Policies that other papers published, as plain data.
 
-A chain is a tuple of (op, probability, magnitude), applied in order, each op with its
-probability; a policy is a tuple of chains of which every image draws one uniformly.
-Magnitudes are those of the range table that `sources` names with them.
+A chain is a tuple of (op, probability, magnitude). Its ops are applied in order, each
+with its probability. A policy is a tuple of chains; every image draws one of them
+uniformly. `sources` names the range table of the magnitudes.
 
 Sources: E. Cubuk et al., "AutoAugment" (arXiv:1805.09501); D. Ho et al., "Population
 Based Augmentation" (arXiv:1905.05393); E. Cubuk et al., "RandAugment"
@@ -127,7 +127,7 @@ NUM_WIDE_MAGNITUDES = 31
 def randaugment(num_ops: int, magnitude: int) -> tuple[Chain, ...]:
     """RandAugment: `num_ops` ops drawn with replacement, all at one magnitude, 0-30.
 
-    Every ordered tuple of the 14 ops once, 14^num_ops chains.
+    The chains are all 14^num_ops ordered tuples of the 14 ops.
     """
     tuples = itertools.product(FOURTEEN_OPS, repeat=num_ops)
     return tuple(tuple((op, 1.0, magnitude) for op in ops) for ops in tuples)
@@ -140,8 +140,8 @@ def trivialaugment() -> tuple[Chain, ...]:
 
 
 # Population Based Augmentation, the schedule found on reduced CIFAR-10 with
-# Wide-ResNet-40-2 and used for CIFAR-10 and CIFAR-100. For each image 0, 1 or 2 ops
-# are applied, with these probabilities, walking through the shuffled 30 entries.
+# Wide-ResNet-40-2 and used for CIFAR-10 and CIFAR-100. Each image gets 0, 1 or 2 ops,
+# with these probabilities, on a walk through the shuffled 30 entries.
 PBA_NUM_OPS_PROBS = (0.2, 0.3, 0.5)
 PBA_OPS = (
     "Rotate",
@@ -255,14 +255,9 @@ _PBA_CIFAR: tuple[tuple[int, tuple[int, ...]], ...] = (
 
 def pba_cifar() -> tuple[tuple[int, Chain], ...]:
     """PBA's CIFAR schedule: (epochs, the 30 entries of that time), 200 epochs long."""
-    return tuple(
-        (epochs, tuple(_pba_entries(numbers))) for epochs, numbers in _PBA_CIFAR
-    )
-
-
-def _pba_entries(numbers: tuple[int, ...]) -> list[Entry]:
-    pairs = zip(numbers[::2], numbers[1::2], strict=True)
-    return [
-        (op, tenths / 10, magnitude)
-        for op, (tenths, magnitude) in zip(PBA_OPS * 2, pairs, strict=True)
-    ]
+    schedule = []
+    for epochs, numbers in _PBA_CIFAR:
+        entries = zip(PBA_OPS * 2, numbers[::2], numbers[1::2], strict=True)
+        chain = tuple((op, tenths / 10, magnitude) for op, tenths, magnitude in entries)
+        schedule.append((epochs, chain))
+    return tuple(schedule)

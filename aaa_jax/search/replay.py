@@ -25,7 +25,7 @@ from aaa_jax.search.policy_source import (
     check,
     check_shape,
     constant_source,
-    describe_given,
+    describing_update,
 )
 from aaa_jax.search.recorded_run import Recording, read_recording
 from aaa_jax.workdir import snapshots
@@ -81,7 +81,7 @@ def replay_source(
     return PolicySource(
         init,
         sample,
-        describe_given(saved.ranges),
+        describing_update(saved.ranges),
         "replay",
         num_policies,
         ranges=saved.ranges,

@@ -25,20 +25,19 @@ from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies, identity_policies
 from aaa_jax.search import controller, published
-from aaa_jax.search.policy_source import Info as Info
-from aaa_jax.search.policy_source import PolicySource as PolicySource
 from aaa_jax.search.policy_source import (
+    Info,
+    PolicySource,
     check,
     check_positive,
     check_shape,
     check_sizes,
     constant_info,
     constant_source,
-    describe_given,
+    describing_update,
     no_state,
 )
-from aaa_jax.search.replay import file_source as file_source
-from aaa_jax.search.replay import replay_source as replay_source
+from aaa_jax.search.replay import file_source, replay_source
 
 
 def adversarial_source(
@@ -252,7 +251,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     return PolicySource(
         no_state,
         sample,
-        describe_given("release"),
+        describing_update("release"),
         "schedule",
         num_policies,
         ranges="release",

@@ -43,12 +43,9 @@ def test_shares_are_counts_over_all_ops():
         [0, 1 / 5, 0, 1 / 5, 0, 0, 0, 0, 0, 3 / 5],  # Identity has none
     )
     assert collapse.magnitude_shares(TWO, 31).shape == (31,)
-
-
-def test_shares_of_identity_policies_are_zero_magnitudes_and_one_op():
-    policies = identity_policies(2)
-    assert collapse.op_shares(policies)[-1] == 1
-    np.testing.assert_array_equal(collapse.magnitude_shares(policies), np.zeros(10))
+    identity = identity_policies(2)
+    assert collapse.op_shares(identity)[-1] == 1
+    np.testing.assert_array_equal(collapse.magnitude_shares(identity), np.zeros(10))
 
 
 def test_repeated_ops_counts_sub_policies_and_not_identity():
@@ -129,7 +126,7 @@ def test_every_sources_round_has_a_summary_of_finite_floats(name):
     assert summary["magnitude_share/3"] == info["magnitude_shares"][3]
 
 
-def test_the_spread_is_told_in_standard_errors():
+def test_the_spread_is_given_in_standard_errors():
     policies, losses, info, summary = summarize_round("random")
     deviation = np.std([1.0, 2.0, 4.0, 5.0])
     np.testing.assert_allclose(summary["loss_spread"], deviation)
