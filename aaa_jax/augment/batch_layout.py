@@ -39,7 +39,7 @@ class GroupLayout(NamedTuple):
 
     @property
     def images_per_block(self) -> int:
-        """Images that stand together under all policies, before the next ones."""
+        """Images of a block; a full group is one block of all images."""
         return self.num_images if self.grouping == "full" else self.group_size
 
     @property
@@ -123,7 +123,7 @@ def policy_of_row(layout: GroupLayout) -> np.ndarray:
 
 
 def _block_policy_image(layout: GroupLayout) -> tuple[np.ndarray, ...]:
-    """Each row's block, its policy where none are mixed, its image of the block."""
+    """The block of each row, its policy before any mixing, its image in the block."""
     size = layout.images_per_block
     shape = (layout.num_images // size, layout.num_policies, size)
     return tuple(index.reshape(-1) for index in np.indices(shape))

@@ -81,7 +81,7 @@ def apply_chains(
     Returns:
         As `images`.
     """
-    color = pack(fill[None, None])[0]
+    color = pack(fill[None, None], driver)[0]
     has_validity = images.shape[-1] == 4
     shared = Shared(
         jnp.asarray(pool),

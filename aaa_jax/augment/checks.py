@@ -4,6 +4,7 @@ Values are checked where an array is concrete; of a tracer, only shape and dtype
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -46,18 +47,14 @@ def check_integers(
 def check_signs(what: str, values: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Directions, +1 or -1, as int32."""
     signs = check_integers(what, values, shape, None)
-    if not isinstance(signs, jax.core.Tracer):
-        entries = np.asarray(signs)
-        _refuse_entries(what, entries, abs(entries) == 1, "+1 or -1")
+    _check_entries(what, signs, lambda entries: abs(entries) == 1, "+1 or -1")
     return signs
 
 
 def check_range(what: str, values: jax.Array, highest: int) -> None:
     """Refuses an entry outside 0 to highest."""
-    if not isinstance(values, jax.core.Tracer):
-        entries = np.asarray(values)
-        good = (entries >= 0) & (entries <= highest)
-        _refuse_entries(what, entries, good, f"from 0 to {highest}")
+    allowed = f"from 0 to {highest}"
+    _check_entries(what, values, lambda v: (v >= 0) & (v <= highest), allowed)
 
 
 def check_array(
@@ -83,12 +80,16 @@ def check_color(fill: Any) -> np.ndarray:
     return np.array(channels, np.uint8)
 
 
-def _refuse_entries(
-    what: str, entries: np.ndarray, good: np.ndarray, allowed: str
+def _check_entries(
+    what: str, values: jax.Array, is_good: Callable, allowed: str
 ) -> None:
-    """Names the first entry that is not good, if there is one."""
-    if not good.all():
-        place = [int(axis[0]) for axis in np.nonzero(~good)]
+    """Names the first entry that is not good, if they are known and there is one."""
+    if isinstance(values, jax.core.Tracer):
+        return
+    entries = np.asarray(values)
+    wrong = ~is_good(entries)
+    if wrong.any():
+        place = [int(axis[0]) for axis in np.nonzero(wrong)]
         raise ValueError(
-            f"{what} has {entries[~good][0]} at {place}: {allowed} is allowed"
+            f"{what} has {entries[wrong][0]} at {place}: {allowed} is allowed"
         )

@@ -37,10 +37,10 @@ class Coefficients(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What the value of an op follows from, by the op's formula.
+    """What a formula makes the value of an op from.
 
     Attributes:
-        t: share of the range, from 0 to 1; exact.
+        t: the share of the range, from 0 to 1.
         sign: +1 or -1, the direction where the op has two.
         height, width: of the image, in pixels.
     """
@@ -115,10 +115,10 @@ def _rounded(number: float | Fraction) -> int:
     return math.floor(number + Fraction(1, 2))
 
 
-# Of each op: the coefficients of a value, the value on the table "monotone", and the
-# lowest and the highest value for which the result is Pillow's: beyond 3 a shear's
-# coordinates overflow int32 on the largest images, beyond the largest side nothing is
-# left to translate or cover.
+# For each op: the coefficients of a value, the formula of its value on the table
+# "monotone", and the lowest and the highest value for which the result is Pillow's.
+# Beyond 3 the coordinates of a shear overflow int32 on the largest images; beyond the
+# largest side nothing is left to translate or cover.
 Values = tuple[Prepare, Formula, tuple[float, float]]
 ANY = (-math.inf, math.inf)
 SIDES = (-MAX_SIDE, MAX_SIDE)
@@ -147,7 +147,7 @@ TRANSLATE_Y: Values = (
 )
 # Degrees, counter-clockwise.
 ROTATE: Values = (rotation, lambda at: at.sign * 30.0 * at.t, ANY)
-# Values from the threshold up are inverted; v < threshold means v < its ceiling.
+# The threshold from which values are inverted; for whole values it may be rounded up.
 SOLARIZE: Values = (
     lambda value, *_: coefficient_row(amount=math.ceil(value)),
     lambda at: 256 * (1 - at.t),

@@ -137,21 +137,14 @@ def draw(
 ) -> Draws:
     """Draws everything that is random about the policies, for all rows.
 
-    Args:
-        key: of these draws.
-        policies: M policies of Q sub-policies of S ops.
-        policy_of_row: int32 [B], which policy each row is under.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        group_size: rows are in groups of this many, partners come from the group;
-            None: all rows are one.
-
-    Returns:
-        Draws of B rows. A device that holds a share of the rows takes its slice.
+    Policies, `policy_of_row` and `group_size` are those of `apply_policies`, height and
+    width those of the images, in pixels. A device that holds a share of the rows takes
+    its slice of the draws.
     """
     num_rows, chain_length = np.shape(policy_of_row)[0], policies.chain_length
-    policy_of_row = _policy_of_row(policy_of_row, num_rows, policies)
-    group_size = _check_groups(num_rows, group_size)
+    policy_of_row, group_size = _check_rows(
+        num_rows, policy_of_row, policies, group_size
+    )
     shape = (num_rows, 1 + 5 * chain_length)
     uniform = jax.random.uniform(key, shape, jnp.float32)
     applied, sign, y, x, partner = jnp.split(uniform[:, 1:], 5, axis=1)
@@ -189,8 +182,9 @@ def apply_policies(
         rows: uint8 [B, H, W, 3], whole groups of consecutive rows. Partners are taken
             from the rows as they are here, before any op.
         policies: M policies of Q sub-policies of S ops.
-        policy_of_row: int32 [B].
-        group_size: rows of a group, that of `draw`; None: all rows are one.
+        policy_of_row: int32 [B], which policy each row is under.
+        group_size: rows of a group, from which SamplePairing's partners come; None: all
+            rows are one group.
         ranges: name of the range table; None: as in `large_batch`.
         fill: as in `large_batch`.
         with_validity: the alpha channel of AutoAugment's CIFAR code, for `ranges`
@@ -207,8 +201,9 @@ def apply_policies(
     """
     check_images("rows", rows)
     policies = check_policies(policies, ranges)
-    group_size = _check_groups(len(rows), group_size)
-    policy_of_row = _policy_of_row(policy_of_row, len(rows), policies)
+    policy_of_row, group_size = _check_rows(
+        len(rows), policy_of_row, policies, group_size
+    )
     draws = _check_draws(draws, len(rows), policies, group_size)
     chosen = (policy_of_row, draws.sub_policy)
     calls = _op_calls(draws, rows, policies, chosen, group_size)
@@ -317,15 +312,12 @@ def _check_draws(
     )
 
 
-def _policy_of_row(
-    policy_of_row: jax.Array, num_rows: int, policies: Policies
-) -> jax.Array:
-    last = policies.num_policies - 1
-    return check_integers("policy_of_row", policy_of_row, (num_rows,), last)
-
-
-def _check_groups(num_rows: int, group_size: int | None) -> int:
-    """The rows of a group."""
+def _check_rows(
+    num_rows: int, policy_of_row: jax.Array, policies: Policies, group_size: int | None
+) -> tuple[jax.Array, int]:
+    """The policy of each row as int32, and the rows of a group."""
+    shape, last = (num_rows,), policies.num_policies - 1
+    policy_of_row = check_integers("policy_of_row", policy_of_row, shape, last)
     if group_size is None:
         group_size = num_rows
     if group_size < 1 or num_rows % group_size:
@@ -333,4 +325,4 @@ def _check_groups(num_rows: int, group_size: int | None) -> int:
             f"{num_rows} rows are not whole groups of {group_size}: the group size "
             "must divide the number of rows"
         )
-    return group_size
+    return policy_of_row, group_size

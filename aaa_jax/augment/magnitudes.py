@@ -37,15 +37,8 @@ class Ranges(NamedTuple):
     ) -> float:
         """Value of an op in its own unit: degrees, pixels, factor, threshold or bits.
 
-        Args:
-            op_name: a name of `ops.OPS`; an op without a magnitude has the value 0.
-            magnitude: 0 to num_magnitudes - 1; what a larger one does is the table's.
-            sign: +1 or -1; without effect where the op has no direction.
-            height: of the image, in pixels.
-            width: of the image, in pixels.
-
-        Returns:
-            A Python float (double): what `ops.coefficients` takes.
+        The sign is +1 or -1, without effect where the op has no direction. Height and
+        width are the image's, in pixels. An op without a magnitude has the value 0.
         """
         if not 0 <= magnitude < self.num_magnitudes:
             raise ValueError(
@@ -79,18 +72,10 @@ def coefficient_rows(
     height: int,
     width: int,
 ) -> Coefficients:
-    """What each of many ops needs on the device.
+    """What each of many ops needs on the device, looked up in a table made on the host.
 
-    Args:
-        chosen: int32 [...], places in `ops.OPS`.
-        magnitudes: int32 [...].
-        sign: int32 [...], +1 or -1.
-        ranges: name of the range table.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-
-    Returns:
-        Leaves [..., 6], [..., 2] and [...], looked up in a table made on the host.
+    `chosen` (places in `ops.OPS`), magnitudes and sign (+1 or -1) are int32 [...], the
+    leaves of the result [..., 6], [..., 2] and [...].
     """
     table = _coefficient_table(ops.OPS, ranges, height, width)
     place = (chosen, magnitudes, (sign < 0).astype(jnp.int32))

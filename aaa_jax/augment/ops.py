@@ -3,9 +3,9 @@
 One function per op: one image uint8 [H, W, 3] (red, green, blue) in, the same out, only
 int32 and float32 inside, so that CPU, GPU and TPU agree under `jit` and `vmap`. The
 arithmetic was read off Pillow's (Geometry.c, Filter.c, Convert.c, Blend.c, ImageOps,
-ImageEnhance, ImageStat; github.com/python-pillow/Pillow) and written anew; its numbers
-come from the host as `Coefficients`. The table `OPS` at the end lists the ops;
-`batched_ops` applies them to batches.
+ImageEnhance, ImageStat; github.com/python-pillow/Pillow) and written anew. What float32
+is too coarse for is computed on the host, see `coefficients`. The table `OPS` at the
+end lists the ops; `batched_ops` applies them to batches.
 """
 
 import functools
@@ -64,18 +64,12 @@ class Op(NamedTuple):
 
 
 def coefficients(op: str, value: float, height: int, width: int) -> Coefficients:
-    """What the device needs for an op at a value; NumPy, in double, on the host.
+    """What the device needs for an op of this name; made on the host, in NumPy.
 
-    Args:
-        op: a name of `OPS`.
-        value: in the op's unit and `limits`: degrees (counter-clockwise), pixels (left
-            or up where positive), shear, factor (1: unchanged), threshold, bits kept,
-            side of the patch, weight of the partner; ignored where there is none.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-
-    Returns:
-        Coefficients; the fields an op does not use are those of the identity.
+    The value is in the op's unit and limits: degrees (counter-clockwise), pixels (left
+    or up where positive), shear, factor (1: unchanged), threshold, bits kept, side of
+    the patch, weight of the partner; an op without a value ignores it. Height and width
+    are those of the image, in pixels.
     """
     values.check_size(height, width)
     chosen = OPS[op_index(op)]
@@ -361,35 +355,23 @@ def _sample_pairing(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.
     return sample_pairing(image, inputs.partner, row.factor)
 
 
-def _alone(op: Callable[[jax.Array], jax.Array]) -> Apply:
-    return lambda image, row, inputs: op(image)
-
-
-def _with_amount(op: Callable[[jax.Array, jax.Array], jax.Array]) -> Apply:
-    return lambda image, row, inputs: op(image, row.amount)
-
-
-def _with_factor(op: Callable[[jax.Array, jax.Array], jax.Array]) -> Apply:
-    return lambda image, row, inputs: op(image, row.factor)
-
-
 OPS: tuple[Op, ...] = (
     Op("ShearX", _affine, *values.SHEAR_X),
     Op("ShearY", _affine, *values.SHEAR_Y),
     Op("TranslateX", _affine, *values.TRANSLATE_X),
     Op("TranslateY", _affine, *values.TRANSLATE_Y),
     Op("Rotate", _affine, *values.ROTATE),
-    Op("AutoContrast", _alone(auto_contrast)),
-    Op("Invert", _alone(invert)),
-    Op("Equalize", _alone(equalize)),
-    Op("Solarize", _with_amount(solarize), *values.SOLARIZE),
-    Op("Posterize", _with_amount(posterize), *values.POSTERIZE),
-    Op("Contrast", _with_factor(contrast), *values.ENHANCE),
-    Op("Color", _with_factor(color), *values.ENHANCE),
-    Op("Brightness", _with_factor(brightness), *values.ENHANCE),
-    Op("Sharpness", _with_factor(sharpness), *values.ENHANCE),
+    Op("AutoContrast", lambda rgb, *_: auto_contrast(rgb)),
+    Op("Invert", lambda rgb, *_: invert(rgb)),
+    Op("Equalize", lambda rgb, *_: equalize(rgb)),
+    Op("Solarize", lambda rgb, row, _: solarize(rgb, row.amount), *values.SOLARIZE),
+    Op("Posterize", lambda rgb, row, _: posterize(rgb, row.amount), *values.POSTERIZE),
+    Op("Contrast", lambda rgb, row, _: contrast(rgb, row.factor), *values.ENHANCE),
+    Op("Color", lambda rgb, row, _: color(rgb, row.factor), *values.ENHANCE),
+    Op("Brightness", lambda rgb, row, _: brightness(rgb, row.factor), *values.ENHANCE),
+    Op("Sharpness", lambda rgb, row, _: sharpness(rgb, row.factor), *values.ENHANCE),
     Op("Cutout", _cutout, *values.CUTOUT),
     Op("SamplePairing", _sample_pairing, *values.SAMPLE_PAIRING),
-    Op("Identity", _alone(lambda image: image)),
+    Op("Identity", lambda rgb, *_: rgb),
 )
 NUM_SEARCH_OPS = len(OPS) - 1  # all except Identity, which is last

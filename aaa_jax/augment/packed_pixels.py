@@ -37,7 +37,7 @@ def for_each(driver: str, function: Callable, arguments: Any) -> Any:
     return jax.vmap(function)(arguments)
 
 
-def pack(images: jax.Array, driver: str | None = None) -> jax.Array:
+def pack(images: jax.Array, driver: str) -> jax.Array:
     """Images as pixels uint32 [..., H * W].
 
     Args:
@@ -45,7 +45,7 @@ def pack(images: jax.Array, driver: str | None = None) -> jax.Array:
         driver: see `for_each`.
     """
     flat = images.reshape(*images.shape[:-3], -1, images.shape[-1])
-    if driver_or_default(driver) == "vmap":
+    if driver == "vmap":
         channels = [flat[..., i] for i in range(3)]
         if flat.shape[-1] == 4:
             return join(channels, flat[..., 3].astype(jnp.uint32) << 24)
@@ -56,12 +56,10 @@ def pack(images: jax.Array, driver: str | None = None) -> jax.Array:
     return from_lanes(flat)
 
 
-def unpack(
-    words: jax.Array, shape: tuple[int, ...], driver: str | None = None
-) -> jax.Array:
+def unpack(words: jax.Array, shape: tuple[int, ...], driver: str) -> jax.Array:
     """The inverse of `pack` for images of a shape (H, W, 3 or 4)."""
     channels = shape[-1]
-    if driver_or_default(driver) == "vmap":
+    if driver == "vmap":
         bytes_of = [*split(words), (words >> 24).astype(jnp.int32)]
         lanes = jnp.stack(bytes_of[:channels], axis=-1).astype(jnp.uint8)
     else:

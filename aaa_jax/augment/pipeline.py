@@ -1,7 +1,6 @@
 """What happens to the rows of a large batch before the network sees them.
 
-Standard augmentation, the policies, normalisation, the fixed Cutout, each with the
-row's own random numbers (Alg. 1, line 5). A row is an image under one policy.
+A row is an image under one policy, with random numbers of its own.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ class RowRecipe(NamedTuple):
         layout: how rows lie in groups.
         padding, flip, shared_crops: the standard augmentation.
         policy_first: the policy before the standard augmentation.
-        ranges, fill: magnitudes to values, colour of moved-in pixels.
+        ranges, fill: name of the range table, colour of moved-in pixels.
         alpha: such pixels are 0 after normalisation, as in AutoAugment's CIFAR code.
         cutout_size: side of the fixed Cutout in pixels; 0: none.
         mean, std: of the dataset's channels, 0..1.
@@ -51,11 +50,7 @@ class RowDraws(NamedTuple):
 
 
 def draw_rows(
-    key: jax.Array,
-    policies: Policies,
-    recipe: RowRecipe,
-    height: int,
-    width: int,
+    key: jax.Array, policies: Policies, recipe: RowRecipe, height: int, width: int
 ) -> RowDraws:
     """All random numbers of a step, for every row of the large batch.
 
@@ -96,15 +91,8 @@ def augment_rows(
 ) -> jax.Array:
     """Standard augmentation, policy, normalisation, fixed Cutout (Alg. 1, line 5).
 
-    Args:
-        images: uint8 [rows, H, W, 3], whole groups.
-        policies: the M policies.
-        policy_of_row: int32 [rows].
-        draws: of these rows.
-        recipe: order, range table, fill, Cutout.
-
-    Returns:
-        float32 [rows, H, W, 3].
+    The images are uint8 [rows, H, W, 3], whole groups; the result is float32. Draws and
+    `policy_of_row`, int32 [rows], are those of these rows.
     """
 
     def crop(rows: jax.Array) -> jax.Array:

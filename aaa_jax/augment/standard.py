@@ -51,17 +51,10 @@ def integers_below(limit: int, uniform: jax.Array) -> jax.Array:
 def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
     """Pads with zeros, crops to the old size, mirrors left and right where drawn.
 
-    dm-pix pads and mirrors; its crop draws its own place, so that a slice crops here.
-
-    Args:
-        crops: of these images.
-        images: uint8 [B, H, W, 3], or [B, H, W, 4] with the validity that
-            `large_batch.apply_policies` gives: then the padding is invalid, since
-            AutoAugment's CIFAR code pads with zeros after normalisation.
-        padding: pixels on each side, that of `draw_crops`.
-
-    Returns:
-        As `images`.
+    The images are uint8 [B, H, W, 3], or [B, H, W, 4] with the validity that
+    `large_batch.apply_policies` gives; so is the result. The padding is invalid, since
+    AutoAugment's CIFAR code pads with zeros after normalisation. The padding's width in
+    pixels is that of `draw_crops`.
     """
     check_images("images", images, channels=4 if images.shape[-1:] == (4,) else 3)
     chex.assert_shape(crops.offset, (images.shape[0], 2))
@@ -77,6 +70,7 @@ def _apply_crops(
     height, width = images.shape[1:3]
 
     def crop(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        # dm-pix pads and mirrors; its crop would draw its own place.
         image, offset, flip = arguments
         words = packed_pixels.pack(image, driver).reshape(height, width, 1)
         padded = dm_pix.pad_to_size(words, height + 2 * padding, width + 2 * padding)
@@ -100,16 +94,13 @@ def standard_augment(
 def normalize(
     images: jax.Array, mean: Sequence[float], std: Sequence[float]
 ) -> jax.Array:
-    """Scales to mean 0 and standard deviation 1 over the dataset.
+    """Scales to mean 0 and standard deviation 1 over the dataset: float32 [..., C].
 
     Args:
         images: uint8 [..., C]; or [..., C + 1] with the pixels' validity, where pixels
             that are not valid become 0, the dataset's mean.
-        mean: of each channel, values from 0 to 1.
-        std: of each channel, values from 0 to 1.
-
-    Returns:
-        float32 [..., C].
+        mean: of each channel, of values from 0 to 1.
+        std: of each channel, of values from 0 to 1.
     """
     chex.assert_type(images, jnp.uint8)
     channels = len(mean)
@@ -137,12 +128,9 @@ def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.A
     """Sets a square of each normalised image to 0 (DeVries and Taylor, 2017).
 
     Args:
-        images: float [B, H, W, C].
+        images: float [B, H, W, C], as the result.
         centers: int32 [B, 2], row and column; the square is cut at the borders.
         size: side in pixels, even.
-
-    Returns:
-        float [B, H, W, C].
     """
     chex.assert_rank(images, 4)
     num_rows, height, width, _ = images.shape
