@@ -1,42 +1,38 @@
 """What a person sees of a run: a bar on a terminal, plain lines elsewhere.
 
-The bar is one line on stderr that is written over; lines that should stay (the end of
-an epoch, messages) go to stdout. Where stderr is no terminal, the bar becomes a
-plain line every `interval` seconds. Nothing here is written to the run directory.
+The bar is tqdm's, on stderr; messages that should stay go to stdout. Where stderr is no
+terminal, the bar becomes a plain line every `interval` seconds. Nothing here is written
+to the run directory, and output that fails is dropped: the run does not depend on it.
 """
 
 import contextlib
 import math
-import shutil
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Self, TextIO
+from collections.abc import Iterator
+from typing import Any, Self, TextIO
 
-_BAR_WIDTH = 20
-_LEAST_BAR_WIDTH = 5
+from tqdm import tqdm
+
 _BAR_INTERVAL = 0.25
-_RATE_SPAN = 30.0
-_ERASE_LINE = "\r\x1b[K"
+_DROPPED = (OSError, ValueError)  # what printing raises: a full disk, a closed file
 
 
 class Progress:
     """Shows how far a run is. A class because it remembers when the steps were done.
 
-    The rate is over the last half minute of training, the time left from the mean pace
-    with everything between the steps; neither counts the first step, which
-    compiles. Ask `due` before fetching a loss from the device only to show it.
+    Images per second and the time left are of late, without pauses and without the
+    first step, which compiles. Ask `due` before fetching a loss from the device only to
+    show it.
 
     Args:
         total_steps: steps of the whole run.
         steps_per_epoch: steps of one epoch.
         images_per_step: rows of the large batch: N·M.
         interval: seconds between plain lines.
-        bar: where the bar goes; its lines when it is no terminal.
-        lines: where lines go that should stay.
-        clock: seconds, for tests.
-        quiet: show nothing, as every process but the first.
+        bar: where the bar goes, or the plain lines instead of it.
+        lines: where messages go.
+        quiet: show nothing, as every process except the first.
     """
 
     def __init__(
@@ -48,119 +44,80 @@ class Progress:
         interval: float = 30.0,
         bar: TextIO | None = None,
         lines: TextIO | None = None,
-        clock: Callable[[], float] = time.monotonic,
         quiet: bool = False,
     ) -> None:
         self._quiet = quiet
-        self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
-        self._images_per_step = images_per_step
-        self._bar = sys.stderr if bar is None else bar
+        self._num_epochs = math.ceil(total_steps / steps_per_epoch)
         self._lines = sys.stdout if lines is None else lines
-        self._clock = clock
-        self._is_terminal = self._bar.isatty()
-        self._interval = _BAR_INTERVAL if self._is_terminal else interval
-        self._step = 0
-        self._values: dict[str, float] = {}
-        self._idle = 0.0
-        self._marks: deque[tuple[float, int]] = deque()
-        self._first: tuple[float, int] | None = None
-        self._shown_at = -math.inf
-        self._bar_is_visible = False
+        file = sys.stderr if bar is None else bar
+        is_terminal = file.isatty()
+        self._bar = _Bar(
+            images_per_step,
+            is_terminal,
+            file=file,
+            total=total_steps,
+            mininterval=_BAR_INTERVAL if is_terminal else interval,
+            miniters=1,
+            delay=math.inf,  # nothing is shown before the first step
+            leave=False,
+            dynamic_ncols=True,
+        )
+        self._bar.disable = quiet
+        self._bar.last_print_t = -math.inf
 
     def due(self) -> bool:
         """Whether `update` would show something now."""
-        return not self._quiet and self._clock() - self._shown_at >= self._interval
+        late = time.time() - self._bar.last_print_t >= self._bar.mininterval
+        return late and not self._quiet
 
-    def update(
-        self, step: int, *, loss: float | None = None, entropy: float | None = None
-    ) -> None:
+    def update(self, step: int, **values: float | None) -> None:
         """Notes that `step` steps are done, and shows it when it is due.
 
         Args:
             step: steps done since the beginning of the run.
-            loss: mean training loss of a late step; the last one given is shown.
-            entropy: what the policy source expects, of ops and magnitudes together, as
-                a fraction of the maximum; likewise.
+            **values: numbers to show, such as the loss; of each, the last one that was
+                given and is not None.
         """
-        now = self._clock()
-        self._step = step
-        for name, value in (("loss", loss), ("entropy", entropy)):
-            if value is not None:
-                self._values[name] = float(value)
-        self._first = self._first or (now, step)
-        trained = now - self._idle
-        self._marks.append((trained, step))
-        while len(self._marks) > 2 and trained - self._marks[1][0] > _RATE_SPAN:
-            self._marks.popleft()
-        if self.due():
-            self._shown_at = now
-            self._show()
-
-    def images_per_second(self) -> float | None:
-        """Augmented images trained on per second of late; None when not known yet."""
-        if len(self._marks) < 2:
-            return None
-        (start, first), (end, last) = self._marks[0], self._marks[-1]
-        if end <= start:
-            return None
-        return (last - first) * self._images_per_step / (end - start)
-
-    def epoch_line(
-        self,
-        epoch: int,
-        *,
-        train_loss: float | None,
-        test_error: float | None = None,
-        op_entropy: float | None = None,
-        magnitude_entropy: float | None = None,
-        state: str | None = None,
-        skipped: int = 0,
-    ) -> None:
-        """Prints the line that sums up an epoch.
-
-        Args:
-            epoch: epochs done, 1 after the first.
-            train_loss: mean over the epoch, nats; None when every step was left out.
-            test_error: fraction of test images, 0 to 1; None when not evaluated.
-            op_entropy: mean over the decisions on ops, as a fraction of the maximum.
-            magnitude_entropy: the same of the decisions on magnitudes.
-            state: of the controller, how far it has collapsed; None: nothing learns.
-            skipped: steps left out since the beginning of the run; shown if any were.
-        """
-        loss = "n/a" if train_loss is None else f"{train_loss:.4f}"
-        parts = [f"epoch {epoch}/{self._num_epochs()}", f"train loss {loss}"]
-        if test_error is not None:
-            parts.append(f"test error {100 * test_error:.2f} %")
-        if op_entropy is not None:
-            parts.append(f"op entropy {op_entropy:.3f}")
-        if magnitude_entropy is not None:
-            parts.append(f"magnitude entropy {magnitude_entropy:.3f}")
-        if state is not None:
-            parts.append(f"controller {state}")
-        if skipped:
-            parts.append(f"skipped {skipped}")
-        self.message("  ".join(parts))
+        if self._quiet:
+            return
+        bar = self._bar
+        bar.numbers |= {k: float(v) for k, v in values.items() if v is not None}
+        running = min(step // self._steps_per_epoch + 1, self._num_epochs)
+        bar.desc = f"epoch {running}/{self._num_epochs}"
+        with contextlib.suppress(*_DROPPED):
+            if bar.delay:
+                bar.delay = 0
+                bar.initial = bar.n = bar.last_print_n = step
+                bar.start_t = bar.last_print_t = time.time()
+                bar.refresh()
+            else:
+                bar.update(step - bar.n)
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
         """Keeps what happens inside, an evaluation or a save, out of the rate."""
-        start = self._clock()
+        start = time.time()
         try:
             yield
         finally:
-            self._idle += self._clock() - start
+            idle = time.time() - start
+            self._bar.start_t += idle
+            self._bar.last_print_t += idle
 
     def message(self, text: str) -> None:
-        """Prints a line that stays, without harm to the bar."""
+        """Prints a line that stays; the bar comes again below it."""
         if self._quiet:
             return
-        self._erase_bar()
-        print(text, file=self._lines, flush=True)
+        with contextlib.suppress(*_DROPPED):
+            self._bar.clear()
+            print(text, file=self._lines, flush=True)
 
     def close(self) -> None:
         """Takes the bar away."""
-        self._erase_bar()
+        with contextlib.suppress(*_DROPPED):
+            self._bar.clear()
+        self._bar.disable = True
 
     def __enter__(self) -> Self:
         return self
@@ -168,53 +125,43 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _show(self) -> None:
-        parts = self._parts()
-        if not self._is_terminal:
-            print("  ".join(parts), file=self._bar, flush=True)
-            return
-        columns = shutil.get_terminal_size().columns - 1
-        width = min(_BAR_WIDTH, columns - len(" ".join(parts)) - len(" []"))
-        if width >= _LEAST_BAR_WIDTH:
-            done = self._step * width // max(self._total_steps, 1)
-            parts.insert(1, "[" + "#" * done + "-" * (width - done) + "]")
-        self._bar.write(_ERASE_LINE + " ".join(parts)[:columns])
-        self._bar.flush()
-        self._bar_is_visible = True
 
-    def _erase_bar(self) -> None:
-        if self._bar_is_visible:
-            self._bar.write(_ERASE_LINE)
-            self._bar.flush()
-            self._bar_is_visible = False
-            self._shown_at = -math.inf
+class _Bar(tqdm):
+    """tqdm's bar, with images per second; without a terminal, a line for each state."""
 
-    def _parts(self) -> list[str]:
-        running = min(self._step // self._steps_per_epoch + 1, self._num_epochs())
-        parts = [
-            f"epoch {running}/{self._num_epochs()}",
-            f"step {self._step}/{self._total_steps}",
-        ]
-        rate = self.images_per_second()
-        if rate is not None:
-            parts.append(f"{rate:.{0 if rate >= 100 else 1}f} img/s")
-        left = self._seconds_left()
-        if left is not None:
-            parts.append(f"{_duration(left)} left")
-        return parts + [f"{name} {value:.3f}" for name, value in self._values.items()]
+    monitor_interval = 0  # no thread of its own
 
-    def _seconds_left(self) -> float | None:
-        if self._first is None or self._step <= self._first[1]:
-            return None
-        start, first = self._first
-        pace = (self._clock() - start) / (self._step - first)
-        return pace * (self._total_steps - self._step)
+    def __init__(self, images_per_step: int, is_terminal: bool, **options: Any) -> None:
+        self.numbers: dict[str, float] = {}
+        self._images_per_step = images_per_step
+        self._is_terminal = is_terminal
+        self._is_visible = False
+        bar = " |{bar}| " if is_terminal else "  "
+        text = "{desc}" + bar + "step {n_fmt}/{total_fmt}{figures}"
+        super().__init__(bar_format=text, **options)
 
-    def _num_epochs(self) -> int:
-        return math.ceil(self._total_steps / self._steps_per_epoch)
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What the bar's text is made of."""
+        values = super().format_dict
+        figures = [f"{name} {value:.3f}" for name, value in self.numbers.items()]
+        if values["rate"]:
+            images = values["rate"] * self._images_per_step
+            left = tqdm.format_interval((self.total - self.n) / values["rate"])
+            speed = f"{images:.{0 if images >= 100 else 1}f} img/s"
+            figures = [speed, f"{left} left", *figures]
+        return values | {"figures": "".join(f"  {figure}" for figure in figures)}
 
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Shows the present state."""
+        if self._is_terminal:
+            self._is_visible = True
+            return super().display(msg, pos)
+        print(self, file=self.fp, flush=True)
+        return True
 
-def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds: 3725 is `1:02:05`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    def clear(self, nolock: bool = False) -> None:
+        """Takes the bar off the terminal, if it is there."""
+        if self._is_visible:
+            self._is_visible = False
+            super().clear(nolock)

@@ -102,6 +102,31 @@ def epoch_line(
     return line
 
 
+def epoch_message(line: Mapping[str, Any], experiment: Experiment) -> str:
+    """What the screen says of an epoch.
+
+    Args:
+        line: of ``metrics.jsonl``.
+        experiment: of the run.
+    """
+    total = -(-experiment.total_steps // experiment.recipe.steps_per_epoch)
+    loss = line["train_loss"]
+    parts = [
+        f"epoch {line['epoch']}/{total}",
+        f"train loss {'n/a' if loss is None else format(loss, '.4f')}",
+    ]
+    for name, text in (
+        ("test_error", "test error {:.2f} %"),
+        ("op_entropy", "op entropy {:.3f}"),
+        ("magnitude_entropy", "magnitude entropy {:.3f}"),
+        ("state", "controller {}"),
+        ("skipped_steps", "skipped {}"),
+    ):
+        if line.get(name) is not None:
+            parts.append(text.format(line[name]))
+    return "  ".join(parts)
+
+
 def entropy(closed: Round) -> float:
     """What the source of a round's policies expects, as a fraction of the maximum.
 

@@ -1,27 +1,52 @@
 """What a person sees, with a clock and streams of the test's own."""
 
+import fcntl
 import io
+import os
+import pty
 import re
+import struct
+import termios
 
 import pytest
+from tqdm import std
 
+from aaa_jax.runtime import progress
 from aaa_jax.runtime.progress import Progress
 
 
-class _Clock:
-    now = 100.0
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, which only the test lets pass."""
 
-    def __call__(self) -> float:
-        return self.now
+    class Clock:
+        now = 100.0
+
+        def time(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(std, "time", clock.time)
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+class _Terminal(io.TextIOWrapper):
+    """One that is `columns` wide; `shown` is all that was ever written to it."""
+
+    def __init__(self, columns: int) -> None:
+        self._reading, writing = pty.openpty()
+        size = struct.pack("HHHH", 30, columns, 0, 0)
+        fcntl.ioctl(writing, termios.TIOCSWINSZ, size)
+        super().__init__(os.fdopen(writing, "wb"))
+
+    def shown(self) -> str:
+        self.flush()
+        return os.read(self._reading, 100_000).decode()
 
 
 def _progress(bar, **options):
-    clock = _Clock()
+    lines = io.StringIO()
     options = {
         "total_steps": 40,
         "steps_per_epoch": 10,
@@ -29,121 +54,101 @@ def _progress(bar, **options):
         "interval": 30.0,
         **options,
     }
-    lines = io.StringIO()
-    return Progress(bar=bar, lines=lines, clock=clock, **options), clock, lines
+    return Progress(bar=bar, lines=lines, **options), lines
 
 
-def test_plain_lines_come_at_intervals_and_say_everything():
+def test_plain_lines_come_at_intervals_and_say_everything(clock):
     bar = io.StringIO()
-    progress, clock, lines = _progress(bar)
+    shown, lines = _progress(bar)
     for step in range(1, 25):
         clock.now += 4.0
-        progress.update(step, loss=10.0 / step, entropy=0.9)
-    shown = bar.getvalue().splitlines()
+        shown.update(step, loss=10.0 / step, entropy=0.9 if step > 2 else None)
+    found = bar.getvalue().splitlines()
     # The first step is shown at once, then every 30 s: 8 steps of 4 s.
-    assert [re.search(r"step (\d+)/40", line)[1] for line in shown] == ["1", "9", "17"]
-    assert shown[2] == (
-        f"epoch 2/4  step 17/40  {1024 / 4:.0f} img/s  0:01:32 left"
+    assert [re.search(r"step (\d+)/40", line)[1] for line in found] == ["1", "9", "17"]
+    assert found[0] == "epoch 1/4  step 1/40  loss 10.000"
+    assert found[2] == (
+        f"epoch 2/4  step 17/40  {1024 / 4:.0f} img/s  01:32 left"
         f"  loss {10 / 17:.3f}  entropy 0.900"
     )
-    assert lines.getvalue() == ""
-    assert "\x1b" not in bar.getvalue()
-
-
-def test_a_terminal_has_one_line_written_over(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    bar = _Terminal()
-    progress, clock, lines = _progress(bar)
-    for step in (1, 2, 20):
-        clock.now += 1.0
-        progress.update(step, loss=1.5)
-    assert "\n" not in bar.getvalue()
-    last = bar.getvalue().split("\r\x1b[K")[-1]
-    assert last.startswith("epoch 3/4 [##########----------] step 20/40")
-    assert last.endswith("loss 1.500")
-    progress.message("a message")
-    assert bar.getvalue().endswith("\r\x1b[K")
+    shown.message("a message")
+    shown.close()
     assert lines.getvalue() == "a message\n"
-    assert progress.due()
-    for columns, start in (
-        (67, "epoch 3/4 [####----] step 20/40 "),
-        (60, "epoch 3/4 step 20/40 "),
-        (20, "epoch 3/4 step 20/4"),
-    ):
-        monkeypatch.setenv("COLUMNS", str(columns))
+    assert bar.getvalue().splitlines() == found
+
+
+@pytest.mark.parametrize("columns", [40, 90])
+def test_a_terminal_has_one_bar_of_its_width_written_over(columns, clock):
+    with _Terminal(columns) as bar:
+        shown, lines = _progress(bar)
+        for step in (1, 2, 20):
+            clock.now += 1.0
+            shown.update(step, loss=1.5)
+        written = bar.shown()
+        assert "\n" not in written
+        last = written.split("\r")[-1]
+        assert last.startswith("epoch 3/4 |")
+        assert "| step 20/40  " in last or columns < 90
+        assert len(last) <= columns
+        if columns == 90:
+            assert len(last) == columns - 1
+            assert last.endswith("left  loss 1.500")
+        shown.message("a message")
+        assert bar.shown().strip("\r ") == ""  # the bar is taken away first
+        assert lines.getvalue() == "a message\n"
         clock.now += 1.0
-        progress.update(20)
-        last = bar.getvalue().split("\r\x1b[K")[-1]
-        assert last.startswith(start), last
-        assert len(last) < columns
-    progress.close()
-    assert bar.getvalue().endswith("\r\x1b[K")
+        shown.update(21)
+        assert "step 21/40" in bar.shown() or columns < 90
+        shown.close()
+        assert bar.shown().strip("\r ") == ""
 
 
-def test_a_loss_needs_fetching_only_when_due():
-    progress, clock, _ = _progress(io.StringIO())
-    assert progress.due()
-    progress.update(1)
-    assert not progress.due()
+def test_a_loss_needs_fetching_only_when_due(clock):
+    shown, _ = _progress(io.StringIO())
+    assert shown.due()
+    shown.update(1)
+    assert not shown.due()
     clock.now += 29.9
-    assert not progress.due()
+    assert not shown.due()
     clock.now += 0.2
-    assert progress.due()
+    assert shown.due()
 
 
-def test_the_rate_counts_neither_compilation_nor_pauses():
-    progress, clock, _ = _progress(io.StringIO())
-    assert progress.images_per_second() is None
-    clock.now += 60.0  # compiles
-    progress.update(6)
-    assert progress.images_per_second() is None
-    for step in (7, 8):
-        clock.now += 0.5
-        progress.update(step)
-        with progress.pause():
-            clock.now += 25.0
-    assert progress.images_per_second() == pytest.approx(1024 / 0.5)
-
-
-def test_the_rate_is_that_of_late():
-    progress, clock, _ = _progress(io.StringIO(), total_steps=1000)
-    for step in range(1, 301):
-        clock.now += 10.0 if step < 100 else 1.0
-        progress.update(step)
-    assert progress.images_per_second() == pytest.approx(1024.0)
-
-
-def test_the_time_left_counts_pauses():
+def test_the_rate_is_of_late_without_compilation_and_pauses(clock):
     bar = io.StringIO()
-    progress, clock, _ = _progress(bar, total_steps=3601, interval=0.0)
-    progress.update(1)
-    clock.now += 1.0
-    with progress.pause():
-        clock.now += 2.0
-    progress.update(2)
-    assert "2:59:57 left" in bar.getvalue()  # 3599 steps of 3 s
-
-
-def test_the_epoch_line_has_loss_error_and_entropies():
-    progress, _, lines = _progress(io.StringIO())
-    progress.epoch_line(
-        3,
-        train_loss=1.23456,
-        test_error=0.0265,
-        op_entropy=0.7726,
-        magnitude_entropy=0.3026,
-        state="narrowing",
-    )
-    progress.epoch_line(4, train_loss=None, skipped=12)
-    assert lines.getvalue() == (
-        "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 0.773"
-        "  magnitude entropy 0.303  controller narrowing\n"
-        "epoch 4/4  train loss n/a  skipped 12\n"
-    )
+    shown, _ = _progress(bar, total_steps=1000, interval=1.0)
+    clock.now += 60.0  # compiles
+    shown.update(6)  # of a run that goes on
+    for step in range(7, 307):
+        clock.now += 10.0 if step < 107 else 1.0
+        shown.update(step)
+        with shown.pause():
+            clock.now += 25.0
+    found = bar.getvalue().splitlines()
+    assert "img/s" not in found[0]
+    assert re.search(r"step 7/1000  102 img/s  2:45:30 left", found[1])
+    assert re.search(r"step 306/1000  1024 img/s  11:34 left", found[-1])
 
 
 def test_a_part_of_an_epoch_counts_as_one():
     bar = io.StringIO()
-    progress, _, _ = _progress(bar, total_steps=41, interval=0.0)
-    progress.update(41)
+    shown, _ = _progress(bar, total_steps=41, interval=0.0)
+    shown.update(41)
     assert "epoch 5/5  step 41/41" in bar.getvalue()
+
+
+def test_output_that_fails_or_is_unwanted_is_dropped(capsys):
+    closed = io.StringIO()
+    shown = Progress(
+        total_steps=4, steps_per_epoch=2, images_per_step=1, bar=closed, lines=closed
+    )
+    closed.close()
+    quiet, lines = _progress(None, quiet=True)
+    for one in (shown, quiet):
+        one.message("a message")
+        one.update(1, loss=1.0)
+        with one.pause():
+            one.update(2)
+        one.close()
+    assert lines.getvalue() == ""
+    assert capsys.readouterr() == ("", "")

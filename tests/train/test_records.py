@@ -74,6 +74,18 @@ def _experiment() -> types.SimpleNamespace:
     return experiment
 
 
+def test_an_epochs_message_has_loss_error_entropies_and_what_was_left_out():
+    line = {"epoch": 3, "train_loss": 1.23456, "test_error": 2.65, "state": "narrowing"}
+    line |= {"op_entropy": 0.7726, "magnitude_entropy": 0.3026}
+    assert records.epoch_message(line, _experiment()) == (
+        "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 0.773"
+        "  magnitude entropy 0.303  controller narrowing"
+    )
+    line = {"epoch": 4, "train_loss": None, "skipped_steps": 12}
+    said = records.epoch_message(line, _experiment())
+    assert said == "epoch 4/4  train loss n/a  skipped 12"
+
+
 def test_the_search_is_timed_without_what_the_first_call_compiles():
     calls = []
 
