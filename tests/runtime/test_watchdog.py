@@ -1,11 +1,8 @@
 """A process that hangs is ended with its stacks; one that moves or may wait is not."""
 
-import signal
 import subprocess
 import sys
 import time
-
-import pytest
 
 from aaa_jax.runtime.watchdog import EXIT_CODE, Watchdog
 
@@ -44,12 +41,11 @@ def _run(body: str, seconds: float = 1.0, **options) -> subprocess.CompletedProc
 def test_a_main_thread_stuck_in_c_plus_plus_is_ended_with_all_stacks():
     ended = _run("watchdog.beat('step 12')\nin_xla(600)")
     assert ended.returncode == EXIT_CODE
-    error = ended.stderr
-    assert "hang: nothing has moved for 1 s, since step 12." in error
-    assert error.rstrip().endswith("since step 12. The same command goes on.")
-    assert "in in_xla" in error  # the main thread
-    assert "in slow" in error  # the thread of the callback
-    assert "in _watch" in error  # the watchdog's own
+    said, stacks = ended.stderr.split("Timeout (0:00:01")
+    assert "hang: nothing has moved for 1 s, since step 12. The same command" in said
+    assert f"ends with exit code {EXIT_CODE}" in said
+    assert "in in_xla" in stacks  # the main thread
+    assert "in slow" in stacks  # the thread of the callback
 
 
 def test_a_call_that_keeps_the_interpreters_lock_is_ended_too():
@@ -57,7 +53,7 @@ def test_a_call_that_keeps_the_interpreters_lock_is_ended_too():
     ended = _run("print(1, flush=True)\nctypes.PyDLL(None).sleep(600)", seconds=0.5)
     assert ended.returncode == EXIT_CODE
     assert ended.stdout == "1\n"
-    assert "Timeout (0:00:01" in ended.stderr
+    assert "Timeout (0:00:00" in ended.stderr
     assert "in <module>" in ended.stderr
     assert time.monotonic() - began < 60
 
@@ -71,7 +67,7 @@ for _ in range(6):
     watchdog.beat("a step")
 with watchdog.pause():
     stand_still(1.5)
-first = watchdog.but_for_the_first_call(in_xla)
+first = watchdog.skip_first_call(in_xla)
 first(1.5)
 print("went through", flush=True)
 watchdog.close()
@@ -87,7 +83,7 @@ print("and on", flush=True)
 def test_the_second_call_of_a_function_is_watched_again():
     ended = _run(
         """
-function = watchdog.but_for_the_first_call(stand_still)
+function = watchdog.skip_first_call(stand_still)
 function(1.5)
 print("first", flush=True)
 function(600)
@@ -98,27 +94,8 @@ function(600)
     assert "in stand_still" in ended.stderr
 
 
-def test_a_process_that_was_stopped_for_a_while_goes_on():
-    body = "print('stopped', flush=True)\nstand_still(1)\nprint('on', flush=True)"
-    lines = "\n".join(f"    {line}" for line in body.splitlines())
-    text = BEGINNING.replace("{seconds}", "3") + lines
-    with subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout.readline() == "stopped\n"
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(4)
-        process.send_signal(signal.SIGCONT)
-        assert process.stdout.readline() == "on\n"
-    assert process.returncode == 0
-
-
-def test_zero_seconds_watch_nothing_and_less_is_refused():
+def test_zero_seconds_watch_nothing():
     with Watchdog(0) as watchdog:
-        assert watchdog.but_for_the_first_call(time.sleep) is time.sleep
+        assert watchdog.skip_first_call(time.sleep) is time.sleep
         with watchdog.pause():
             watchdog.beat("nothing")
-    with pytest.raises(ValueError, match="at least 0, got -1"):
-        Watchdog(-1)
-    with pytest.raises(ValueError, match="got nan"):
-        Watchdog(float("nan"))
