@@ -1,11 +1,12 @@
 """Mapping a pure step over devices: the one place that names a device.
 
-Everything comes out unreplicated, and goes in so, but for what is split: each device
-sees all of the other arguments, works on its share (by ``axis_index``) and returns the
-same values. Which share that is belongs to the step.
+Arguments go in and results come out unreplicated: each device sees all of an argument,
+except one that is split, works on its share (by ``axis_index``) and returns the same
+values as the others. The step decides which share that is.
 """
 
 import collections
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,8 +62,10 @@ def keep_compiled_programs() -> None:
 def resolve_mapping(mapping: str, num_devices: int) -> str:
     """The mapping to use: ``jit``, ``pmap`` or ``shard_map``.
 
-    ``auto`` is jit on one device, pmap on one process and shard_map on several, where
-    pmap would convert every argument at every call.
+    ``auto`` is jit on one device, pmap on several of one process and shard_map in
+    several processes. There pmap works too, with the same result, but it converts every
+    argument and result at every call: 9.1 ms a step against 1.5 ms, measured with 200
+    arrays on virtual CPU devices.
 
     Raises:
         ValueError: on an unknown mapping, or jit with several devices.
@@ -71,12 +74,7 @@ def resolve_mapping(mapping: str, num_devices: int) -> str:
         raise ValueError(
             f"devices.mapping is {mapping!r}; allowed: {', '.join(MAPPINGS)}"
         )
-    if jax.process_count() > 1:
-        if mapping not in ("auto", "shard_map"):
-            raise ValueError(
-                f"devices.mapping {mapping!r} is for one process; use 'auto' in a run "
-                f"of {jax.process_count()}"
-            )
+    if mapping == "auto" and jax.process_count() > 1:
         return "shard_map"
     if mapping == "auto":
         return "jit" if num_devices == 1 else "pmap"
@@ -91,8 +89,8 @@ def resolve_mapping(mapping: str, num_devices: int) -> str:
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Places a copy of every leaf on every device, once, before the first step.
 
-    By way of the host, since a copy from device to device may keep the buffer that is
-    already there: a step that donates the copies must not take the originals.
+    The copies come from the host. A copy from device to device may keep the buffer that
+    is already there, and a step that donates the copies must not take the originals.
     """
     sharding = NamedSharding(_mesh(devices), PartitionSpec())
 
@@ -114,10 +112,10 @@ def place_shares(tree: Any, devices: Sequence[jax.Device], mapping: str) -> Any:
     """Places each device's share of arrays that are cut along their first axis.
 
     Args:
-        tree: NumPy arrays [R, ...], R a multiple of the number of devices; of several
-            processes, what their own devices hold, in order.
+        tree: NumPy arrays [R, ...], R a multiple of the number of devices; where there
+            are several processes, what this one's devices hold, in order.
         devices: that share them.
-        mapping: for which `map_over_devices` was called with ``split``.
+        mapping: the one that `map_over_devices` was called with.
     """
     local = sum(device.process_index == jax.process_index() for device in devices)
     sharding = NamedSharding(
@@ -132,8 +130,8 @@ def place_shares(tree: Any, devices: Sequence[jax.Device], mapping: str) -> Any:
     return jax.tree.map(place, tree)
 
 
-def of_first_device(tree: Any, axis_name: str | None) -> Any:
-    """The first device's values, on every device: so that hosts cannot drift apart.
+def copy_from_first_device(tree: Any, axis_name: str | None) -> Any:
+    """The first device's values, on every device, so that hosts cannot drift apart.
 
     Args:
         tree: of numbers that should be equal on all devices already.
@@ -165,40 +163,44 @@ def map_over_devices(
         devices: to run on.
         mapping: ``jit``, ``pmap`` or ``shard_map``; bit-equal on the CPU.
         donate: give up the buffers of ``first``.
-        split: ``second`` holds each device's share, of `place_shares`; otherwise every
-            device sees all of it, as of the other arguments.
+        split: ``second`` holds each device's share, placed by `place_shares`;
+            otherwise every device sees all of it.
 
     Returns:
         A function of the same positional arguments.
     """
     donated = (0,) if donate else ()
     if mapping == "jit":
-
-        def alone(first: Any, second: Any, rest: tuple[Any, ...]) -> Any:
-            return step(first, second, *rest, axis_name=None)
-
-        compiled = jax.jit(alone, donate_argnums=donated)
-        return lambda first, second, *rest: compiled(first, second, rest)
-
-    mesh = _mesh(devices)
-    if mapping == "shard_map":
-
-        def shard(first: Any, second: Any, rest: tuple[Any, ...]) -> Any:
-            return step(first, second, *rest, axis_name=AXIS)
-
-        # With check_vma, the transpose of replicated parameters would sum their
-        # gradients over the devices a second time.
-        whole = PartitionSpec()
-        mapped = jax.shard_map(
-            shard,
-            mesh=mesh,
-            in_specs=(whole, PartitionSpec(AXIS) if split else whole, whole),
-            out_specs=whole,
-            check_vma=False,
+        compiled = jax.jit(
+            functools.partial(step, axis_name=None), donate_argnums=donated
         )
-        compiled = jax.jit(mapped, donate_argnums=donated)
-        return lambda first, second, *rest: compiled(first, second, rest)
+        return compiled
+    if mapping == "pmap":
+        return _pmapped(step, devices, donated, split)
 
+    def shard(first: Any, second: Any, rest: tuple[Any, ...]) -> Any:
+        return step(first, second, *rest, axis_name=AXIS)
+
+    # With check_vma, the transpose of replicated parameters would sum their
+    # gradients over the devices a second time.
+    whole = PartitionSpec()
+    mapped = jax.shard_map(
+        shard,
+        mesh=_mesh(devices),
+        in_specs=(whole, PartitionSpec(AXIS) if split else whole, whole),
+        out_specs=whole,
+        check_vma=False,
+    )
+    compiled = jax.jit(mapped, donate_argnums=donated)
+    return lambda first, second, *rest: compiled(first, second, rest)
+
+
+def _pmapped(
+    step: Callable[..., Any],
+    devices: Sequence[jax.Device],
+    donated: tuple[int, ...],
+    split: bool,
+) -> Callable[..., Any]:
     def device_step(
         index: jax.Array, first: Any, second: Any, rest: tuple[Any, ...]
     ) -> Any:
@@ -213,11 +215,26 @@ def map_over_devices(
         devices=list(devices),
         donate_argnums=tuple(position + 1 for position in donated),
     )
-    index = jax.device_put(
-        np.arange(len(devices), dtype=np.int32),
-        NamedSharding(mesh, PartitionSpec(AXIS)),
+    local = sum(device.process_index == jax.process_index() for device in devices)
+    mesh = _mesh(devices)
+    index = jax.make_array_from_process_local_data(
+        NamedSharding(mesh, PartitionSpec(AXIS)), np.arange(local, dtype=np.int32)
     )
-    return lambda first, second, *rest: compiled(index, first, second, rest)
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def of_all_processes(leaf: jax.Array) -> jax.Array:
+        """An array of this process's devices, as pmap returns it, as one of all."""
+        return jax.make_array_from_single_device_arrays(
+            leaf.shape, whole, [shard.data for shard in leaf.addressable_shards]
+        )
+
+    def call(first: Any, second: Any, *rest: Any) -> Any:
+        results = compiled(index, first, second, rest)
+        if jax.process_count() == 1:
+            return results
+        return jax.tree.map(of_all_processes, results)
+
+    return call
 
 
 def _mesh(devices: Sequence[jax.Device]) -> Mesh:

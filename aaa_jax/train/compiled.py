@@ -102,7 +102,7 @@ def compile_program(
         key = jax.random.fold_in(root, step.POLICY_STREAM)
         progress = index * (recipe.round_steps / experiment.planned_steps)
         sampled = source.sample(jax.random.fold_in(key, index), state, progress)
-        return devices.of_first_device(sampled, axis_name)
+        return devices.copy_from_first_device(sampled, axis_name)
 
     def close_round(
         state: Any, policies: Policies, train: TrainState, *, axis_name: str | None
@@ -110,7 +110,7 @@ def compile_program(
         updated, info = step.controller_step(
             state, policies, train, source=source, axis_name=axis_name
         )
-        return devices.of_first_device(updated, axis_name), Round(policies, info)
+        return devices.copy_from_first_device(updated, axis_name), Round(policies, info)
 
     def order(root: jax.Array, epoch: jax.Array, *, axis_name: str | None) -> jax.Array:
         del axis_name

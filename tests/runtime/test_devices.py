@@ -85,7 +85,9 @@ def test_what_comes_of_the_first_device_is_the_same_on_all(mapping):
     def drifted(state, unused, *, axis_name):
         index = jax.lax.axis_index(axis_name)
         mine = jnp.where(index == 0, state, jnp.nan * state)
-        first = devices.of_first_device({"real": mine, "whole": index + 7}, axis_name)
+        first = devices.copy_from_first_device(
+            {"real": mine, "whole": index + 7}, axis_name
+        )
         return jax.lax.all_gather(first, axis_name)
 
     state = devices.replicate(np.array([0.1, -3.0], np.float32), used)
@@ -95,18 +97,13 @@ def test_what_comes_of_the_first_device_is_the_same_on_all(mapping):
     np.testing.assert_array_equal(found["whole"], [7, 7, 7, 7])
 
 
-def test_auto_is_jit_alone_and_pmap_in_company():
+def test_auto_is_jit_alone_pmap_in_company_and_shard_map_in_processes(monkeypatch):
     assert devices.resolve_mapping("auto", 1) == "jit"
     assert devices.resolve_mapping("auto", 4) == "pmap"
     assert devices.resolve_mapping("shard_map", 1) == "shard_map"
-
-
-def test_processes_use_all_devices_and_shard_map(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert devices.resolve_mapping("auto", 4) == "shard_map"
-    assert devices.resolve_mapping("shard_map", 4) == "shard_map"
-    with pytest.raises(ValueError, match="'pmap' is for one process; use 'auto'"):
-        devices.resolve_mapping("pmap", 4)
+    assert devices.resolve_mapping("pmap", 4) == "pmap"
     assert len(devices.pick_devices(0)) == 4
     with pytest.raises(ValueError, match="is 3; a run of 2 processes uses all"):
         devices.pick_devices(3)
