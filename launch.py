@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
     except processes.ProcessError as error:
         return _fail(error)
     code = _train(command)
-    processes.leave(code)
+    processes.disconnect(code)
     return code
 
 

@@ -1,7 +1,4 @@
-"""SIGTERM and SIGINT as a list that the loop looks at; a second one ends the process.
-
-What is saved before the run ends is the loop's business.
-"""
+"""SIGTERM and SIGINT are noted for the loop; a second one ends the process at once."""
 
 import os
 import signal
@@ -10,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_HANDLED = (signal.SIGTERM, signal.SIGINT)
+import jax
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class RunInterrupted(RuntimeError):
@@ -27,7 +26,8 @@ def noted_signals() -> Iterator[list[int]]:
 
     Python calls a handler when its main thread comes back from C++, where it compiles
     or waits for a device. The second signal does not wait for that: a thread is told
-    of it through a pipe, and ends the process with the exit code 128 + n.
+    of it through a pipe, and ends the process with the exit code 128 + n. In a run of
+    several processes SIGTERM is left to JAX, which tells the others (`processes.Stop`).
     """
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -41,12 +41,13 @@ def noted_signals() -> Iterator[list[int]]:
     os.set_blocking(writing, False)
     thread = threading.Thread(target=_end_at_second, args=(reading,), daemon=True)
     thread.start()
-    before = {number: signal.signal(number, note) for number in _HANDLED}
-    told = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    handled = _HANDLED if jax.process_count() == 1 else (signal.SIGINT,)
+    before = {number: signal.signal(number, note) for number in handled}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield noted
     finally:
-        signal.set_wakeup_fd(told)
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(writing)
@@ -60,11 +61,7 @@ def _end_at_second(reading: int) -> None:
     while number := os.read(reading, 1):
         count += number[0] in _HANDLED
         if count == 1:
-            _print("saving; a second signal ends the process without")
+            with suppress(OSError):
+                os.write(2, b"\nsaving; a second signal ends the process without\n")
         elif count == 2:
             os._exit(128 + number[0])
-
-
-def _print(line: str) -> None:
-    with suppress(OSError):
-        os.write(2, f"\n{line}\n".encode())

@@ -139,7 +139,7 @@ def train_and_evaluate(
     ):
         resume.require_shared_directory(directory.path)
         fingerprint = resume.require_same_data(directory.path, splits)
-        program = Program(*(watchdog.but_for_the_first_call(f) for f in program))
+        program = Program(*(watchdog.skip_first_call(f) for f in program))
         run = Run(
             experiment=experiment,
             program=program,
@@ -153,7 +153,7 @@ def train_and_evaluate(
             steps_in_flight=config.devices.steps_in_flight,
             progress=progress,
             watchdog=watchdog,
-            stop=processes.Stop(signals, used),
+            stop=processes.Stop(signals),
         )
         run.progress.message(
             records.beginning(experiment, config.data.name, used, mapping)
@@ -197,22 +197,22 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     first = int(state.train.step)
     last = min((epoch + 1) * experiment.recipe.steps_per_epoch, experiment.total_steps)
     rounds: list[tuple[int, Round]] = []  # over, but not written yet
-    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
+    in_flight: collections.deque[jax.Array] = collections.deque()
     started = time.monotonic()
     with contextlib.closing(run.feed.epoch(run.root, epoch, first, last)) as batches:
         for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
             state, loss = _one_step(run, state, batch, index, rounds)
-            in_flight.append((loss, run.stop.ask()))
+            in_flight.append(loss)
             if len(in_flight) > run.steps_in_flight:
-                _wait_for(run, in_flight.popleft())
+                in_flight.popleft().block_until_ready()
                 run.watchdog.beat(f"step {index}")
             done = index + 1
-            _show(run, state, done, in_flight[0][0])
-            if done < last and (run.stop.signal() or _is_save_due(run, done)):
+            _show(run, state, done, in_flight[0])
+            is_stopping = run.stop.is_due()
+            if done < last and (is_stopping or _is_save_due(run, done)):
                 _save(run, state, rounds)
                 _leave_on_signal(run, done)
-    for entry in in_flight:
-        _wait_for(run, entry)
+    jax.block_until_ready(list(in_flight))
     run.watchdog.beat(f"step {last}")
     seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
     seconds["controller_seconds"] = records.search_seconds(
@@ -223,7 +223,7 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     line = _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
     if line:
-        _announce(run, line)
+        run.progress.message(records.epoch_message(line, run.experiment))
     _leave_on_signal(run, last)
     return state
 
@@ -251,13 +251,6 @@ def _one_step(
         state = replace(state, source=source, last_round=closed)
         rounds.append((index + 1, closed))
     return state, losses["loss"]
-
-
-def _wait_for(run: Run, entry: tuple[jax.Array, Any]) -> None:
-    """Waits until a step is done, and hears whether the run should stop."""
-    loss, vote = entry
-    loss.block_until_ready()
-    run.stop.hear(vote)
 
 
 def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
@@ -369,27 +362,13 @@ def _write_epoch(
 def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
     """The sums of every batch of the test split; None if a signal came before."""
     sums = []
-    in_flight: collections.deque[tuple[jax.Array, Any]] = collections.deque()
+    in_flight: collections.deque[jax.Array] = collections.deque()
     for batch in run.feed.test(state.train):
         sums.append(batch)
-        in_flight.append((batch["count"], run.stop.ask()))
+        in_flight.append(batch["count"])
         if len(in_flight) > run.steps_in_flight:
-            _wait_for(run, in_flight.popleft())
+            in_flight.popleft().block_until_ready()
             run.watchdog.beat(f"test batch {len(sums)}")
-        if run.stop.signal():
+        if run.stop.is_due():
             return None
     return jax.device_get(sums)
-
-
-def _announce(run: Run, line: Mapping[str, Any]) -> None:
-    """The epoch's line on the screen."""
-    error = line.get("test_error")
-    run.progress.epoch_line(
-        line["epoch"],
-        train_loss=line["train_loss"],
-        test_error=None if error is None else error / 100,
-        op_entropy=line.get("op_entropy"),
-        magnitude_entropy=line.get("magnitude_entropy"),
-        state=line.get("state"),
-        skipped=line.get("skipped_steps", 0),
-    )

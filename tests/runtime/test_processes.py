@@ -16,18 +16,19 @@ VARIABLES = (
 
 
 @pytest.fixture(autouse=True)
-def joined(monkeypatch):
-    """What JAX would have been asked to join."""
+def _no_variables(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """What JAX would have been asked to join."""
     asked = []
     monkeypatch.setattr(
         jax.distributed, "initialize", lambda **told: asked.append(told)
     )
-    monkeypatch.setattr(processes, "_explain_aborts", lambda: None)
-    before = jax.config.values["jax_enable_preemption_service"]
-    yield asked
-    jax.config.update("jax_enable_preemption_service", before)
+    return asked
 
 
 def test_a_process_alone_joins_nothing(joined, monkeypatch):
@@ -55,7 +56,6 @@ def test_flags_and_variables_say_what_to_join(joined, monkeypatch):
         ("node0:82", 3, 1),
     ]
     assert joined[0]["heartbeat_timeout_seconds"] == 9
-    assert not jax.config.values["jax_enable_preemption_service"]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,6 @@ def test_what_jax_detects_is_left_to_jax(joined, monkeypatch, variables):
     assert processes.initialize()
     assert "coordinator_address" not in joined[0]
 
-    def not_found(**_):
-        raise ValueError("coordinator_address should be defined.")
-
-    monkeypatch.setattr(jax.distributed, "initialize", not_found)
-    with pytest.raises(processes.ProcessError, match="give --coordinator=host:port"):
-        processes.initialize()
-
 
 @pytest.mark.parametrize(
     ("flag", "message"),
@@ -85,7 +78,6 @@ def test_what_jax_detects_is_left_to_jax(joined, monkeypatch, variables):
         ("--distributed=perhaps", "'perhaps'; allowed: auto, on, off"),
         ("--coordinator=node0", "'node0'; it must be host:port"),
         ("--coordinator=node0:99999", "'node0:99999'; it must be host:port"),
-        ("--process_id=2", "--process_id is 2; of --num_processes=2 it must be one of"),
     ],
 )
 def test_a_wrong_flag_ends_with_exit_code_2(flag, message, capsys, tmp_path):
@@ -97,13 +89,9 @@ def test_a_wrong_flag_ends_with_exit_code_2(flag, message, capsys, tmp_path):
     assert message in capsys.readouterr().err
 
 
-def test_a_port_in_use_is_named(monkeypatch):
-    def fail(**_):
-        raise RuntimeError("UNKNOWN: Failed to start RPC server")
-
-    monkeypatch.setattr(jax.distributed, "initialize", fail)
-    with pytest.raises(processes.ProcessError, match=r"node0:80.*is the port free"):
-        processes.initialize(coordinator="node0:80", num_processes=2, process_id=0)
+def test_where_jax_finds_no_processes_a_message_says_what_to_give():
+    with pytest.raises(processes.ProcessError, match="give --coordinator=host:port"):
+        processes.initialize("on")
 
 
 def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_path):
@@ -127,8 +115,26 @@ def test_alone_everything_is_answered_at_once():
     assert not processes.anywhere(False)
     processes.require_equal({"seed": 1})
     signals = []
-    stop = processes.Stop(signals, jax.devices())
-    assert stop.ask() is None
-    assert stop.signal() == 0
+    stop = processes.Stop(signals)
+    assert not stop.is_due()
     signals.append(signal.SIGTERM)
+    assert stop.is_due()
     assert stop.signal() == signal.SIGTERM
+
+
+def test_in_several_processes_jax_says_when_to_stop_and_is_told_of_ctrl_c(monkeypatch):
+    asked, sent = [], []
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(
+        processes.multihost_utils,
+        "reached_preemption_sync_point",
+        lambda number: asked.append(number) or number == 4,
+    )
+    monkeypatch.setattr("os.kill", lambda process, number: sent.append(number))
+    signals = []
+    stop = processes.Stop(signals)
+    assert not stop.is_due()
+    signals.append(signal.SIGINT)
+    assert [stop.is_due() for _ in range(4)] == [False, False, True, True]
+    assert stop.signal() == signal.SIGTERM
+    assert (asked, sent) == ([1, 2, 3, 4, 5], [signal.SIGTERM])
