@@ -105,22 +105,13 @@ AUTOAUGMENT: dict[str, tuple[Chain, ...]] = {
 }
 
 # The ops of RandAugment's paper and of TrivialAugment's standard space.
+# fmt: off
 FOURTEEN_OPS = (
-    "Identity",
-    "AutoContrast",
-    "Equalize",
-    "Rotate",
-    "Solarize",
-    "Color",
-    "Posterize",
-    "Contrast",
-    "Brightness",
-    "Sharpness",
-    "ShearX",
-    "ShearY",
-    "TranslateX",
+    "Identity", "AutoContrast", "Equalize", "Rotate", "Solarize", "Color", "Posterize",
+    "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY", "TranslateX",
     "TranslateY",
 )
+# fmt: on
 NUM_WIDE_MAGNITUDES = 31
 
 
@@ -143,26 +134,14 @@ def trivialaugment() -> tuple[Chain, ...]:
 # Wide-ResNet-40-2 and used for CIFAR-10 and CIFAR-100. Each image gets 0, 1 or 2 ops,
 # with these probabilities, on a walk through the shuffled 30 entries.
 PBA_NUM_OPS_PROBS = (0.2, 0.3, 0.5)
+# fmt: off
 PBA_OPS = (
-    "Rotate",
-    "TranslateX",
-    "TranslateY",
-    "Brightness",
-    "Color",
-    "Invert",
-    "Sharpness",
-    "Posterize",
-    "ShearX",
-    "Solarize",
-    "ShearY",
-    "Equalize",
-    "AutoContrast",
-    "Cutout",
+    "Rotate", "TranslateX", "TranslateY", "Brightness", "Color", "Invert", "Sharpness",
+    "Posterize", "ShearX", "Solarize", "ShearY", "Equalize", "AutoContrast", "Cutout",
     "Contrast",
 )
 # (epochs, entries): two copies of PBA_OPS, each op with its probability in tenths
 # (0-10) and its magnitude (0-9 of "release"), in this order.
-# fmt: off
 _PBA_CIFAR: tuple[tuple[int, tuple[int, ...]], ...] = (
     (12, (
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

@@ -29,14 +29,9 @@ EVERY = pytest.mark.parametrize("name", models.MODELS)
 NOISE = jax.random.key(7)
 
 
-def tiny(name, dtype=jnp.float32, **options):
-    return models.create(
-        name,
-        num_classes=NUM_CLASSES,
-        dtype=dtype,
-        bn_group_size=GROUP,
-        **{**TINY[name], **options},
-    )
+def tiny(name, **options):
+    sizes = {"num_classes": NUM_CLASSES, "bn_group_size": GROUP}
+    return models.create(name, **sizes | TINY[name] | options)
 
 
 def images_of(name, rows):
@@ -46,14 +41,8 @@ def images_of(name, rows):
 
 
 def forward(network, variables, images, rows):
-    return network.apply(
-        variables,
-        images,
-        train=True,
-        rows=rows,
-        rngs={"noise": NOISE},
-        mutable=["batch_stats"],
-    )
+    options = {"train": True, "rngs": {"noise": NOISE}, "mutable": ["batch_stats"]}
+    return network.apply(variables, images, rows=rows, **options)
 
 
 @functools.cache
@@ -116,7 +105,7 @@ def test_recomputing_blocks_in_the_backward_pass_changes_nothing(name):
 @EVERY
 def test_a_bfloat16_network_convolves_in_it_and_keeps_all_else_in_float32(name):
     images, rows = images_of(name, GROUP), jnp.arange(GROUP)
-    network = tiny(name, "bfloat16")
+    network = tiny(name, dtype="bfloat16")
     variables = random_variables(network)
     lowered = jax.jit(lambda v: forward(network, v, images, rows)).lower(variables)
     leaves = jax.tree.leaves((variables, lowered.out_info))
@@ -170,24 +159,13 @@ def test_an_unknown_option_is_refused_with_those_there_are(name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "arguments", "message"),
     [
-        ({"name": "resnet50"}, "'resnet50'.*wide_resnet.*package.module:factory"),
-        ({"num_classes": 0}, "at least one class: 0"),
-        ({"dtype": jnp.float16}, "float32.*bfloat16"),
-        ({"dtype": "fp8"}, "float32.*bfloat16.*'fp8'"),
-        ({"bn_group_size": 0}, "bn_group_size.*: 0"),
-    ],
-)
-def test_wrong_arguments_are_refused_with_the_allowed_ones(changes, message):
-    arguments = {"name": "wide_resnet", "num_classes": 10, **changes}
-    with pytest.raises(ValueError, match=message):
-        models.create(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
+        ("resnet50", {}, "'resnet50'.*wide_resnet.*package.module:factory"),
+        ("resnet", {"num_classes": 0}, "at least one class: 0"),
+        ("resnet", {"dtype": jnp.float16}, "float32.*bfloat16"),
+        ("resnet", {"dtype": "fp8"}, "float32.*bfloat16.*'fp8'"),
+        ("resnet", {"bn_group_size": 0}, "bn_group_size.*: 0"),
         *[("wide_resnet", {"depth": n}, rf"6n \+ 4.*: {n}") for n in (9, 12, 4, 27)],
         ("wide_resnet", {"width": 0}, "at least 1: 0"),
         ("shake_shake", {"depth": 27}, r"6n \+ 2.*: 27"),
@@ -200,9 +178,9 @@ def test_wrong_arguments_are_refused_with_the_allowed_ones(changes, message):
         ("resnet", {"width": 0}, "width.*: 0"),
     ],
 )
-def test_a_value_that_no_network_of_the_family_has_is_refused(name, options, message):
+def test_wrong_arguments_are_refused_with_the_allowed_ones(name, arguments, message):
     with pytest.raises(ValueError, match=message):
-        models.create(name, num_classes=10, **options)
+        models.create(name, **{"num_classes": 10, **arguments})
 
 
 class Linear(nn.Module):
@@ -246,9 +224,6 @@ def test_a_network_of_ones_own_is_imported(own, factory):
     network = models.create(f"own_networks:{factory}", num_classes=4, bn_group_size=2)
     assert isinstance(network, Linear)
     assert (network.num_classes, network.bn_group_size) == (4, 2)
-
-
-def test_a_network_of_ones_own_takes_its_options(own):
     assert models.create("own_networks:Linear", num_classes=4, scale=0.5).scale == 0.5
 
 
