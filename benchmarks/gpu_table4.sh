@@ -14,11 +14,10 @@
 # then 3-4; then Guarded, Fixed, TrivialAugment, Baseline, Cutout, AutoAugment of seeds
 # 0-2, then 3-4. EXTRA: more --config.cell.KEY=VALUE.
 #
-# Runs that are finished are tested under corruption first, for at most half of a call
-# (where 150 s are left), and at its end (60 s); what was measured before the time was
-# over is kept in the run, so that the next call goes on there. Corrupting 2000 images
-# costs about 4000 CPU seconds, for however many runs: first is only tested where WAITING
-# (5) wait, or no cell is left to run. CORRUPTED: test images (2000; 0: none).
+# Finished runs are tested under corruption: first, for at most half of a call (where
+# 150 s are left, and WAITING, 5, wait or no cell is left to run), and at its end (60 s).
+# The next call goes on where this one stopped. CORRUPTED: test images (2000; 0: none),
+# which cost about 4000 CPU seconds to corrupt, for however many runs.
 #
 # `pack` leaves out the checkpoints of runs that were tested so, and their controllers'
 # snapshots (7 MB a run, which only policies.replay_selection=resample reads): a copy to

@@ -5,6 +5,7 @@ that record alone. What is measured is said in the benchmark. No JAX at import.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -80,7 +81,11 @@ def started(module: str, command_line: Sequence[str] | None) -> dict[str, Any]:
 
 def place() -> dict[str, Any]:
     """Where this process measures: the machine and the versions, for a record."""
-    return {"machine": machine(), "versions": versions()}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {"machine": machine(), "versions": versions}
 
 
 def machine() -> dict[str, str]:
@@ -118,17 +123,6 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.strip() + ("+" if changed else "")
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of each package here that matters."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def take_turns(
@@ -182,10 +176,7 @@ def table(
 ) -> list[str]:
     """A Markdown table; rows that are too short end in dashes.
 
-    Args:
-        heads: of the columns.
-        rows: their cells.
-        texts: how many columns, from the left, are text; the others are numbers.
+    So many columns from the left are text, the others are numbers.
     """
     rule = ["---"] * texts + ["---:"] * (len(heads) - texts)
     lines = [heads, rule, *([*row, *"–" * (len(heads) - len(row))] for row in rows)]

@@ -50,13 +50,9 @@ def compile_for(
     arguments: Sequence[Any],
     **options: Any,
 ) -> tuple[float, Any]:
-    """Seconds to trace, lower and compile, and the program.
+    """Seconds to trace, lower and compile for a `target`, and the program.
 
-    Args:
-        sharding: of `target`.
-        function: to be jitted, with `options` of `jax.jit`.
-        arguments: arrays, or their shapes.
-        **options: see `function`.
+    Arguments may be shapes; options are those of `jax.jit`.
     """
     if sharding is not None:
         options |= {"in_shardings": sharding, "out_shardings": sharding}

@@ -106,7 +106,14 @@ def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Candidate:
     if num_devices == 1:
         arguments = (np.int32(0), images, policies)
         seconds, compiled = plans.compile_for(None, augment, arguments)
-        facts = _program_facts(compiled, work.num_rows) | {"compile_s": seconds}
+        memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+        facts = {
+            "compile_s": seconds,
+            "rows": work.num_rows,
+            "output_bytes": memory.output_size_in_bytes,
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "bytes_accessed": cost.get("bytes accessed", float("nan")),  # XLA's guess
+        }
 
         def run(seed: int) -> jax.Array:
             return jax.block_until_ready(compiled(np.int32(seed), images, policies))
@@ -147,18 +154,6 @@ def _policies(work: Work) -> Policies:
         magnitudes=jnp.asarray(work.magnitudes, jnp.int32),
         probs=jnp.ones(work.ops.shape, jnp.float32),
     )
-
-
-def _program_facts(compiled: Any, num_rows: int) -> dict[str, float]:
-    """Memory in bytes, and the bytes that XLA expects the program to move."""
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    facts = {
-        "output_bytes": memory.output_size_in_bytes,
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "bytes_accessed": cost.get("bytes accessed", float("nan")),
-        "rows": num_rows,
-    }
-    return {name: float(value) for name, value in facts.items()}
 
 
 def copy_bandwidth(num_bytes: int) -> float:

@@ -22,11 +22,7 @@ THREADED = {"kornia"}  # uses all cores by itself
 
 
 def start(name: str, work: Work, *, is_spread: bool) -> Candidate:
-    """A library in this process, or spread over the cores.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """A library in this process, or spread over the cores; or ImportError."""
     library = MAKERS[name](work)
     rows = range(work.num_rows)
 

@@ -13,41 +13,32 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from benchmarks.augment.work import (
-    Apply,
-    Inputs,
-    Library,
-    Work,
-    affine_matrix,
-    image_by_image,
-    middle_coordinates,
-    patch,
-)
+from benchmarks.augment import work
 
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 
-def pillow(work: Work) -> Library:
+def pillow(task: work.Work) -> work.Library:
     """Pillow, as AutoAugment's code and its ports call it."""
-    return image_by_image(work, pillow_ops(), Image.fromarray, np.asarray)
+    return work.image_by_image(task, pillow_ops(), Image.fromarray, np.asarray)
 
 
-def pillow_ops() -> dict[str, Apply]:
+def pillow_ops() -> dict[str, work.Apply]:
     """The ops by Pillow on PIL images: also the oracle of `parity.py`."""
 
-    def affine(name: str, image: Image.Image, value: float, inputs: Inputs) -> Any:
-        matrix = affine_matrix(name, value, image.height, image.width)
+    def affine(name: str, image: Image.Image, value: float, inputs: work.Inputs) -> Any:
+        matrix = work.affine_matrix(name, value, image.height, image.width)
         kind = Image.Transform.AFFINE
         return image.transform(image.size, kind, matrix, fillcolor=inputs.fill)
 
-    def rotate(image: Image.Image, value: float, inputs: Inputs) -> Any:
+    def rotate(image: Image.Image, value: float, inputs: work.Inputs) -> Any:
         return image.rotate(value, fillcolor=inputs.fill)
 
-    def enhance(enhancer: Callable) -> Apply:
+    def enhance(enhancer: Callable) -> work.Apply:
         return lambda image, value, _: enhancer(image).enhance(value)
 
-    def cutout(image: Image.Image, value: float, inputs: Inputs) -> Any:
-        rows, columns = patch(value, inputs.center, image.height, image.width)
+    def cutout(image: Image.Image, value: float, inputs: work.Inputs) -> Any:
+        rows, columns = work.patch(value, inputs.center, image.height, image.width)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return image
         image = image.copy()
@@ -75,19 +66,19 @@ def pillow_ops() -> dict[str, Apply]:
     }
 
 
-def opencv(work: Work) -> Library:
+def opencv(task: work.Work) -> work.Library:
     """OpenCV's functions on arrays, the quickest we know of for each op."""
     cv2.setNumThreads(1)
-    return image_by_image(work, opencv_ops())
+    return work.image_by_image(task, opencv_ops())
 
 
-def opencv_ops() -> dict[str, Apply]:
+def opencv_ops() -> dict[str, work.Apply]:
     """The ops by OpenCV on uint8 arrays."""
     ramp = np.arange(256)
 
-    def affine(name: str, image: np.ndarray, value: float, inputs: Inputs) -> Any:
+    def affine(name: str, image: np.ndarray, value: float, inputs: work.Inputs) -> Any:
         height, width, _ = image.shape
-        matrix = middle_coordinates(affine_matrix(name, value, height, width))
+        matrix = work.middle_coordinates(work.affine_matrix(name, value, height, width))
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         options = {"flags": flags, "borderValue": inputs.fill}
         return cv2.warpAffine(image, matrix, (width, height), **options)
@@ -111,24 +102,24 @@ def opencv_ops() -> dict[str, Apply]:
     def equalize(image: np.ndarray, *_: Any) -> Any:
         return cv2.merge([cv2.equalizeHist(channel) for channel in cv2.split(image)])
 
-    def contrast(image: np.ndarray, value: float, _: Inputs) -> Any:
+    def contrast(image: np.ndarray, value: float, _: work.Inputs) -> Any:
         mean = int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5)
         return cv2.LUT(image, blended_table(value, mean))
 
-    def color(image: np.ndarray, value: float, _: Inputs) -> Any:
+    def color(image: np.ndarray, value: float, _: work.Inputs) -> Any:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         gray = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
         return cv2.addWeighted(image, value, gray, 1 - value, 0)
 
     kernel = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
-    def sharpness(image: np.ndarray, value: float, _: Inputs) -> Any:
+    def sharpness(image: np.ndarray, value: float, _: work.Inputs) -> Any:
         smooth = cv2.filter2D(image, -1, kernel)
         return cv2.addWeighted(image, value, smooth, 1 - value, 0)
 
-    def cutout(image: np.ndarray, value: float, inputs: Inputs) -> Any:
+    def cutout(image: np.ndarray, value: float, inputs: work.Inputs) -> Any:
         image = image.copy()
-        image[patch(value, inputs.center, *image.shape[:2])] = inputs.fill
+        image[work.patch(value, inputs.center, *image.shape[:2])] = inputs.fill
         return image
 
     return {
@@ -152,22 +143,22 @@ def opencv_ops() -> dict[str, Apply]:
     }
 
 
-def albumentations(work: Work) -> Library:
+def albumentations(task: work.Work) -> work.Library:
     """Albumentations' transforms, made once per value; SamplePairing by OpenCV."""
     import albumentations as A
 
     cv2.setNumThreads(1)
-    make = _albumentations_transform(A, work.fill)
+    make = _albumentations_transform(A, task.fill)
 
-    def apply(name: str, image: np.ndarray, value: float, _: Inputs) -> Any:
+    def apply(name: str, image: np.ndarray, value: float, _: work.Inputs) -> Any:
         transform = make(name, value)
         return image if transform is None else transform(image=image)["image"]
 
-    ops: dict[str, Apply] = {
-        name: functools.partial(apply, name) for name in work.names
+    ops: dict[str, work.Apply] = {
+        name: functools.partial(apply, name) for name in task.names
     }
     ops |= {"SamplePairing": opencv_ops()["SamplePairing"]}
-    return image_by_image(work, ops)
+    return work.image_by_image(task, ops)
 
 
 def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:

@@ -35,7 +35,6 @@ from benchmarks import measure
 
 NUM_POLICIES = 8
 NOISE = 0.01
-PLAIN: dict[str, Any] = {"entropy_weight": 1e-5, "learning_rate": 3.5e-4}
 GUARD = {"entropy_target": 0.75, "tanh_constant": 1.5}
 CONTROLLERS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -48,8 +47,6 @@ CONTROLLERS: dict[str, dict[str, Any]] = {
     "guarded without KL cap": GUARD,
     "uniform": {"learning_rate": 0.0},
 }
-OF_MODULE = ("reset_per_sub_policy", "tanh_constant")
-OF_UPDATE = ("entropy_target", "kl_cap")
 SHOWN = (30, 90, 120, 160, 200, 600)
 AVERAGED = 10  # updates before and at the one that is shown
 DRAWN = {  # line styles of the figure
@@ -96,16 +93,18 @@ def practise(skill: jax.Array, policies: Policies, game: Game) -> jax.Array:
 
 def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
     """A function (game, seed) -> what happened in each update: arrays [updates]."""
-    options = PLAIN | options
-    module = controller.Controller(**{k: options[k] for k in OF_MODULE if k in options})
-    tx = optax.adam(options["learning_rate"])
-    restraints = {k: options[k] for k in OF_UPDATE if k in options}
+
+    def some(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names if name in options}
+
+    module = controller.Controller(**some("reset_per_sub_policy", "tanh_constant"))
+    restraints = some("entropy_target", "kl_cap")
+    tx = optax.adam(options.get("learning_rate", 3.5e-4))
+    entropy_weight = options.get("entropy_weight", 1e-5)
 
     def play(game: Game, seed: jax.Array) -> dict[str, jax.Array]:
         init_key, key = jax.random.split(jax.random.key(seed))
-        state = controller.init(
-            init_key, module, tx, entropy_weight=options["entropy_weight"]
-        )
+        state = controller.init(init_key, module, tx, entropy_weight=entropy_weight)
 
         def update(carry: Any, index: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             state, skill = carry
@@ -151,11 +150,12 @@ def play_games(options: dict[str, Any], seeds: int, updates: int) -> dict[str, A
 def states(arrays: Arrays) -> np.ndarray:
     """The state of `search/collapse` in every update: int [seeds, updates], 0 is ok."""
     keys = ("entropy", "top_op_share", "top_magnitude_share")
-    found = np.zeros(arrays["entropy"].shape, int)
-    for place in np.ndindex(found.shape):
-        summary = {key: float(arrays[key][place]) for key in keys}
-        found[place] = collapse.STATES.index(collapse.collapse_state(summary))
-    return found
+
+    def state(*values: float) -> int:
+        found = collapse.collapse_state(dict(zip(keys, values, strict=True)))
+        return collapse.STATES.index(found)
+
+    return np.vectorize(state)(*(arrays[key] for key in keys))
 
 
 def first_update(reached: np.ndarray) -> str:

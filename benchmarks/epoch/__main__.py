@@ -54,12 +54,11 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=128, help="N; M is 8")
     parser.add_argument("--data_dir", default="", help="TFDS folder; default: noise")
     parser.add_argument("--workers", type=int, default=0, help="0: one for each core")
-    parser.add_argument("--no-torch-compile", action="store_true")
     parser.add_argument("--name", default="epoch", help="of the files")
     options = parser.parse_args(command_line)
     if options.quick:
         options.steps, options.epochs, options.batch_size = 2, 2, 8
-        options.workers, options.no_torch_compile = options.workers or 1, True
+        options.workers = options.workers or 1
     return options
 
 

@@ -46,9 +46,9 @@ def measure_candidates(
         "dtype": config.model.dtype,
         "rows": rows,
     }
-    is_compiled = not options.no_torch_compile
+    spec, is_compiled = splits.spec, not options.quick
     torch = {
-        "setting": presets.torch_setting(config, splits.spec, is_compiled=is_compiled),
+        "setting": presets.torch_setting(config, spec, is_compiled=is_compiled),
         "work": torch_work(splits),
         "labels": splits.train.labels,
     }

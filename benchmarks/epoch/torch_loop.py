@@ -71,19 +71,11 @@ class Instances(torch.utils.data.Dataset):
 
 
 def measure_loop(
-    *,
-    setting: dict[str, Any],
-    work: Work,
-    labels: np.ndarray,
-    options: argparse.Namespace,
+    setting: dict[str, Any], work: Work, labels: np.ndarray, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Seconds of a step in each epoch, of a step without a loader, of a batch alone.
 
-    Args:
-        setting: of `presets.torch_setting`.
-        work: all images, and the policies.
-        labels: of the images.
-        options: of the command.
+    `setting` is `presets.torch_setting`'s; `work` has all images and the policies.
     """
     steps, epochs = options.steps, options.epochs
     workers = options.workers or len(os.sched_getaffinity(0))

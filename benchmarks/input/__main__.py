@@ -103,9 +103,7 @@ def measure_stream(options: argparse.Namespace) -> dict[str, Any]:
 def make_up(folder: Path, num_images: int) -> None:
     """Writes JPEGs of the size, in pixels and about in bytes, of ImageNet's.
 
-    Args:
-        folder: to be made, for `data.open_stream` ("folder:PATH").
-        num_images: of the train split; one more is the validation split.
+    So many are the train split of the folder, one more is the validation split.
     """
     random = np.random.default_rng(0)
     width, height = MADE_UP

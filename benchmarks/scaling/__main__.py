@@ -111,29 +111,19 @@ def work(preset: str) -> Work:
 def cost(task: Work, devices: int, site: Site) -> Cost:
     """A step on D devices that share whole groups, one process per host."""
     hosts = -(-devices // site.devices_per_host)
-    size = largest_group(task, devices)
-    rows = task.num_rows // devices
+    group_size = largest_group(task, devices)
+    device_rows = task.num_rows // devices
     peak = flops.peak(site.device, "bfloat16")
     assert peak is not None, site.device
-    slowest, fastest = (
-        rows * task.row_flops / (peak * 1e12) / share for share in site.utilization
-    )
+    whole = device_rows * task.row_flops / (peak * 1e12)
+    compute = (whole / site.utilization[0], whole / site.utilization[1])
     speed = (site.link_gb if hosts == 1 else site.network_gb) * 1e9
-    all_reduce = 2 * (devices - 1) / devices * task.reduced_bytes / speed
-    decoded = images_of_host(task, size, devices, hosts) if task.row_bytes else 0
+    reduce = 2 * (devices - 1) / devices * task.reduced_bytes / speed
+    decoded = images_of_host(task, group_size, devices, hosts) if task.row_bytes else 0
     decode = decoded * site.decode_ms / 1e3
-    return Cost(
-        devices=devices,
-        hosts=hosts,
-        group_size=size,
-        device_rows=rows,
-        compute=(slowest, fastest),
-        all_reduce=all_reduce,
-        decoded=decoded,
-        decode=decode,
-        cores=decode / (fastest + all_reduce),
-        sent_bytes=rows * task.row_bytes,
-    )
+    cores, sent = decode / (compute[1] + reduce), device_rows * task.row_bytes
+    shares = (devices, hosts, group_size, device_rows)
+    return Cost(*shares, compute, reduce, decoded, decode, cores, sent)
 
 
 def largest_group(task: Work, devices: int) -> int:

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import os
 import pathlib
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,23 +27,17 @@ from benchmarks import measure
 from configs import digits
 
 
-def main(command_line: Sequence[str] | None = None) -> int:
+def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
     parser.add_argument("--every_steps", type=int, default=5, help="a checkpoint")
     parser.add_argument("--tiny", action="store_true", help="one convolution")
-    parser.add_argument("--workdir", default="", help="default: a temporary one")
     options = parser.parse_args(command_line)
     record = measure.started("soak", command_line)
-    with tempfile.TemporaryDirectory() as temporary, noted_memory() as memory:
-        workdir = options.workdir or temporary
-        try:
-            loop.train_and_evaluate(_config(options), workdir)
-        except loop.RunInterrupted as error:
-            print(error)  # what was noted until then is reported
+    with tempfile.TemporaryDirectory() as workdir, noted_memory() as memory:
+        loop.train_and_evaluate(_config(options), workdir)
         epochs = run_directory.read_lines(workdir, "timing")
     print(report(record | measure.place(), epochs, np.asarray(memory)))
-    return 0
 
 
 @contextlib.contextmanager
@@ -66,13 +59,7 @@ def noted_memory() -> Iterator[list[float]]:
 def report(
     record: dict[str, Any], epochs: Sequence[dict[str, Any]], memory: np.ndarray
 ) -> str:
-    """A table of the quarters of the run, with what it ran on.
-
-    Args:
-        record: how it was made.
-        epochs: lines of `timing.jsonl`.
-        memory: MiB [seconds], as noted.
-    """
+    """A table of the quarters of a run: lines of `timing.jsonl`, MiB [seconds]."""
     taken = np.array([1000 * e["train_seconds"] / e["steps"] for e in epochs])
     quarters = zip(np.array_split(memory, 4), np.array_split(taken, 4), strict=True)
     rows = [
@@ -119,4 +106,4 @@ def _resident_mib() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

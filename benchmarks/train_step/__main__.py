@@ -65,7 +65,6 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
     parser.add_argument("--steps", type=int, default=20, help="of a turn")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--no-torch-compile", action="store_true")
     parser.add_argument("--name", default="train_step", help="of the files")
     options = parser.parse_args(command_line)
     if options.rows % 16:
@@ -74,7 +73,6 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     options.dtypes = options.dtypes or list(DTYPES[1:] if options.quick else DTYPES)
     if options.quick:
         options.rows, options.steps, options.turns = options.rows or 16, 2, 2
-        options.no_torch_compile = True
     return options
 
 
@@ -103,22 +101,21 @@ def _section(table: dict[str, Any]) -> Iterable[str]:
     yield ""
     rows = [_cells(row, speeds.get(TORCH), table) for row in table["rows"]]
     yield from measure.table(COLUMNS, rows)
+    notes = []
     if table["floor_s"] is not None:
         compute, memory = table["floor_s"]
-        yield ""
-        yield (
-            f"No step is faster than {1e3 * compute:.1f} ms of operations at the peak "
+        notes.append(
+            f"no step is faster than {1e3 * compute:.1f} ms of operations at the peak "
             f"and {1e3 * memory:.1f} ms of activations at the bandwidth; one after the "
-            f"other, {table['num_rows'] / (compute + memory):,.0f} images/s."
+            f"other, {table['num_rows'] / (compute + memory):,.0f} images/s"
         )
     if speeds.get(AAA) and speeds.get(ALONE):
         share = 100 * (1 - speeds[AAA] / speeds[ALONE])
-        yield ""
-        yield f"Augmentation and averages: {share:.1f} % of the AAA step."
-    if "jax_peak_bytes" in table:
+        notes.append(f"augmentation and averages: {share:.1f} % of the AAA step")
+    if table["jax_peak_bytes"] is not None:
         peak = table["jax_peak_bytes"] / 2**30
-        yield ""
-        yield f"JAX's peak on the device so far: {peak:.1f} GiB."
+        notes.append(f"JAX's peak on the device so far: {peak:.1f} GiB")
+    yield from ["", *(f"- {note}" for note in notes)] if notes else []
 
 
 def _cells(

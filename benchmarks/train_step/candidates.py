@@ -37,7 +37,7 @@ def measure_network(network: str, options: argparse.Namespace) -> dict[str, Any]
         )
         candidates, absent = _candidates(config, spec, options)
         seconds = _take_turns(candidates, options.steps, options.turns)
-        table = {"network": network} | _facts(config, spec) | _device_peak()
+        table = {"network": network} | _facts(config, spec)
         measured = []
         for name, candidate in candidates.items():
             row = {"name": name} | measure.speeds(table["num_rows"], seconds[name])
@@ -58,7 +58,7 @@ def _candidates(
         AAA: lambda: _ours(jax_steps.aaa_step(config, spec)),
         ACCUMULATED: lambda: _ours(jax_steps.aaa_step(twice, spec)),
         ALONE: lambda: _ours(jax_steps.network_step(config, spec)),
-        TORCH: lambda: _torch(config, spec, not options.no_torch_compile),
+        TORCH: lambda: _torch(config, spec, not options.quick),
     }
     chosen = [CANDIDATES[name] for name in options.candidates]
     absent = {name: "left out" for name in made if name not in chosen}
@@ -118,9 +118,10 @@ def _take_turns(
 
 
 def _facts(config: Any, spec: Any) -> dict[str, Any]:
-    """What holds for every candidate of a table."""
+    """What holds for every candidate of a table; what JAX used of the device so far."""
     model = build_model(config, spec.num_classes)
-    kind, dtype = jax.devices()[0].device_kind, config.model.dtype
+    device, dtype = jax.local_devices()[0], config.model.dtype
+    kind, stats = device.device_kind, device.memory_stats() or {}
     num_rows = config.batch_size * config.policies.num_policies
     return {
         "dtype": dtype,
@@ -130,13 +131,6 @@ def _facts(config: Any, spec: Any) -> dict[str, Any]:
         "options": config.model.options.to_dict(),
         "flops_per_row": flops.training_flops(model, spec.image_size),
         "peak_tflops": flops.peak(kind, dtype),
+        "jax_peak_bytes": stats.get("peak_bytes_in_use"),
         "floor_s": flops.floor(model, spec.image_size, num_rows, kind, dtype),
     }
-
-
-def _device_peak() -> dict[str, float]:
-    """The most memory of the device that JAX has used so far, where it tells."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" not in stats:
-        return {}
-    return {"jax_peak_bytes": float(stats["peak_bytes_in_use"])}

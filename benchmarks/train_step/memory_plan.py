@@ -10,7 +10,6 @@ described (`plans.py`): nothing is run or allocated. Prints rows of `docs/memory
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ml_collections import ConfigDict
@@ -21,47 +20,45 @@ from benchmarks.train_step import presets
 HEADS = ("preset", "rows in a pass", "passes", "remat", "GiB", "compile, s")
 
 
-def main(command_line: Sequence[str] | None = None) -> int:
+def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("presets", nargs="+", metavar="PRESET[:PASSES[:remat]]")
+    parser.add_argument(
+        "presets", nargs="+", type=read, metavar="PRESET[:PASSES[:remat]]"
+    )
     parser.add_argument("--h100", action="store_true", help="described, not present")
     options = parser.parse_args(command_line)
-    try:
-        configs = {text: read(text) for text in options.presets}
-    except ValueError as error:
-        parser.error(str(error))
     print("\n".join(measure.table(HEADS, [])))
     with plans.target(is_h100=options.h100) as sharding:
-        for text, config in configs.items():
+        for name, config in options.presets:
             made = presets.full_step(config)
             seconds, compiled = plans.compile_for(
                 sharding, made.call, made.shapes(), donate_argnums=0
             )
-            num_bytes = plans.planned_bytes(compiled)
-            print(row(text.split(":")[0], config, num_bytes, seconds), flush=True)
-    return 0
+            print(row(name, config, plans.planned_bytes(compiled), seconds), flush=True)
 
 
-def read(text: str) -> ConfigDict:
-    """The config of PRESET:PASSES:remat; ValueError names what is wrong."""
+def read(text: str) -> tuple[str, ConfigDict]:
+    """PRESET and the config of PRESET:PASSES:remat."""
     name, _, more = text.partition(":")
     passes, _, remat = more.partition(":")
     if name not in presets.PRESETS:
         allowed = ", ".join(presets.PRESETS)
-        raise ValueError(f"{name!r} is no preset: {allowed}")
+        raise argparse.ArgumentTypeError(f"{name!r} is no preset: {allowed}")
     if (passes and not passes.isdecimal()) or remat not in ("", "remat"):
-        raise ValueError(f"{text!r}: PRESET, PRESET:PASSES or PRESET:PASSES:remat")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: PRESET, PRESET:PASSES or PRESET:PASSES:remat"
+        )
     config = presets.get_config(name)
     config.num_passes = int(passes or config.num_passes)
     if remat:
         config.model.options.remat = True
     groups = _num_rows(config) // config.batch_norm.group_size
     if groups % config.num_passes:
-        raise ValueError(
+        raise argparse.ArgumentTypeError(
             f"{text!r}: {groups} groups of rows do not divide into {config.num_passes} "
             "passes"
         )
-    return config
+    return name, config
 
 
 def row(name: str, config: ConfigDict, num_bytes: int, seconds: float) -> str:
@@ -83,4 +80,4 @@ def _num_rows(config: ConfigDict) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

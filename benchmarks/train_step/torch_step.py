@@ -24,11 +24,7 @@ class Training(NamedTuple):
 
 
 def make_training(setting: dict[str, Any]) -> Training:
-    """Forward, backward, clipping and update, as the recipe of Table 7 asks.
-
-    Args:
-        setting: of `presets.torch_setting`.
-    """
+    """The recipe of Table 7, by `presets.torch_setting`: one step with clipping."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     network = torch_networks.create(

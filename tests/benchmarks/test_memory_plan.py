@@ -9,11 +9,11 @@ PLAN = (3 * 2**29, 61.2)
 
 
 def test_a_preset_is_taken_as_it_is_or_with_passes_and_remat():
-    config = memory_plan.read("imagenet_r50")
+    _, config = memory_plan.read("imagenet_r50")
     assert (config.num_passes, config.model.options.get("remat", False)) == (16, False)
     row = memory_plan.row("imagenet_r50", config, *PLAN)
     assert row == "| `imagenet_r50` | 1024 | 16 |  | 1.5 | 61 |"
-    config = memory_plan.read("imagenet_r50:32:remat")
+    _, config = memory_plan.read("imagenet_r50:32:remat")
     assert (config.num_passes, config.model.options.remat) == (32, True)
     assert "| 512 | 32 | yes |" in memory_plan.row("imagenet_r50", config, *PLAN)
 

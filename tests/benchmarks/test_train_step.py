@@ -144,9 +144,9 @@ def test_the_page_gives_ratios_shares_and_reasons():
     page = train_step.markdown(PLACE | {"networks": [table]})
     assert f"| {AAA} | 900 | 1.80 | 90 | 45.0 % | – | – | – |" in page
     assert f"| {ACCUMULATED} | out of memory | – | – | – | – | – | – |" in page
-    assert "Augmentation and averages: 10.0 % of the AAA step." in page
-    assert "one after the other, 2,000 images/s." in page
-    assert "JAX's peak on the device so far: 3.0 GiB." in page
+    assert "- augmentation and averages: 10.0 % of the AAA step" in page
+    assert "one after the other, 2,000 images/s" in page
+    assert "- JAX's peak on the device so far: 3.0 GiB" in page
 
 
 def test_pytorch_is_imported_by_its_own_candidate_only():
