@@ -6,7 +6,6 @@ written, and a run that is still going on can be read.
 """
 
 import json
-import math
 import os
 import pathlib
 import re
@@ -37,10 +36,9 @@ class Rounds(NamedTuple):
 
     Attributes:
         epochs: int [R], the epoch, from 1, in which the round ended.
-        sampled_ops: float [R, 17], shares of `ops.OPS` among the sampled policies.
-        sampled_magnitudes: float [R, 10], of the ops other than Identity.
-        expected_ops: float [R, 17], as the source expects them.
-        expected_magnitudes: float [R, 10].
+        shares: "sampled_ops", float [R, 17], of `ops.OPS` among the sampled policies;
+            "sampled_magnitudes", [R, 10], of the ops other than Identity;
+            "expected_ops" and "expected_magnitudes", as the source expects them.
         states: "ok", "narrowing", "collapsed"; "" of a source that does not learn.
         numbers: name -> float [R], for each of `NUMBERS`, and "loss_error": the root
             mean square standard error of the M losses, nats.
@@ -49,10 +47,7 @@ class Rounds(NamedTuple):
     """
 
     epochs: np.ndarray
-    sampled_ops: np.ndarray
-    sampled_magnitudes: np.ndarray
-    expected_ops: np.ndarray
-    expected_magnitudes: np.ndarray
+    shares: dict[str, np.ndarray]
     states: tuple[str, ...]
     numbers: dict[str, np.ndarray]
 
@@ -237,51 +232,43 @@ def _read_rounds(path: pathlib.Path, per_epoch: int) -> Rounds:
         if not line.get("nonfinite_loss")
     ]
     steps = np.array([line["step"] for line in lines], np.int64)
-    sampled = [_sampled(line) for line in lines]
-    num_ops, num_magnitudes = len(ops.OPS), magnitudes.NUM_MAGNITUDES
-    expected = [line.get("magnitude_shares") for line in lines]
-    numbers = {name: [_number(line.get(name)) for line in lines] for name in NUMBERS}
-    numbers["loss_error"] = [
-        _root_mean_square(line.get("standard_errors")) for line in lines
-    ]
+    shares = [_shares(line) for line in lines]
+    widths = {"ops": len(ops.OPS), "magnitudes": magnitudes.NUM_MAGNITUDES}
+    numbers = {name: [line.get(name) for line in lines] for name in NUMBERS}
+    errors = [np.array(line.get("standard_errors") or [None], float) for line in lines]
+    numbers["loss_error"] = [np.sqrt(np.mean(each**2)) for each in errors]
     return Rounds(
         epochs=-(-steps // max(per_epoch, 1)),
-        sampled_ops=_rows([entry[0] for entry in sampled], num_ops),
-        sampled_magnitudes=_rows([entry[1] for entry in sampled], num_magnitudes),
-        expected_ops=_rows([line.get("op_shares") for line in lines], num_ops),
-        expected_magnitudes=_rows(expected, num_magnitudes),
+        shares={
+            f"{kind}_{what}": _rows(
+                [row.get(f"{kind}_{what}") for row in shares], width
+            )
+            for kind in ("sampled", "expected")
+            for what, width in widths.items()
+        },
         states=tuple(line.get("state", "") for line in lines),
-        numbers={name: np.array(values) for name, values in numbers.items()},
+        # NumPy makes NaN of None, which JSON has in its place.
+        numbers={name: np.array(values, float) for name, values in numbers.items()},
     )
 
 
-def _sampled(line: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Shares of ops and of magnitudes in the policies of a line, where it has any."""
-    if "policies" not in line:
-        return None, None
-    saved = policy_json.from_json(line)
-    number = magnitudes.range_table(saved.ranges).num_magnitudes
-    shares = collapse.op_shares(saved.policies)
-    if number != magnitudes.NUM_MAGNITUDES:
-        return shares, None
-    return shares, collapse.magnitude_shares(saved.policies)
+def _shares(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Shares of ops and magnitudes in the policies of a line, and the expected ones."""
+    shares = {
+        "expected_ops": line.get("op_shares"),
+        "expected_magnitudes": line.get("magnitude_shares"),
+    }
+    if "policies" in line:
+        saved = policy_json.from_json(line)
+        shares["sampled_ops"] = collapse.op_shares(saved.policies)
+        number = magnitudes.range_table(saved.ranges).num_magnitudes
+        if number == magnitudes.NUM_MAGNITUDES:
+            shares["sampled_magnitudes"] = collapse.magnitude_shares(saved.policies)
+    return shares
 
 
 def _rows(rows: Sequence[Any], width: int) -> np.ndarray:
     """Float [R, width]; a row that is missing or of another length is NaN."""
-    table = np.full((len(rows), width), np.nan)
-    for place, row in enumerate(rows):
-        if row is not None and len(row) == width:
-            table[place] = [_number(value) for value in row]
-    return table
-
-
-def _number(value: Any) -> float:
-    """A number of a line; NaN for None, which JSON has in its place, or if missing."""
-    return math.nan if value is None else float(value)
-
-
-def _root_mean_square(values: Sequence[Any] | None) -> float:
-    if not values:
-        return math.nan
-    return math.sqrt(sum(_number(value) ** 2 for value in values) / len(values))
+    known = [row is not None and len(row) == width for row in rows]
+    filled = [row if k else [None] * width for row, k in zip(rows, known, strict=True)]
+    return np.array(filled, float).reshape(-1, width)

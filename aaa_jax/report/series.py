@@ -95,12 +95,12 @@ def mean_windows(runs: Sequence[Run], name: str) -> Windows:
 
     Args:
         runs: at least one; windows that some have not reached are left out.
-        name: a field of `runs.Rounds` with rows.
+        name: one of the `shares` of `runs.Rounds`.
     """
     num_epochs = min(run.epochs_done for run in runs)
     size = window_size(num_epochs)
     windows = [
-        window_means(run.rounds.epochs, getattr(run.rounds, name), size, num_epochs)
+        window_means(run.rounds.epochs, run.rounds.shares[name], size, num_epochs)
         for run in runs
     ]
     means = np.mean([window.means for window in windows], axis=0)

@@ -15,9 +15,8 @@ def family_of(folder):
 
 def csv_row(family, column):
     """The line of the mean corruption error of a group."""
-    lines = csv_file.family_lines(family)
-    rows = [dict(zip(csv_file.HEADER, line, strict=True)) for line in lines]
     wanted = (column, "mean_corruption_error")
+    rows = csv_file.family_lines(family)
     return next(row for row in rows if (row["column"], row["measure"]) == wanted)
 
 

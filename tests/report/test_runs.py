@@ -25,9 +25,9 @@ def test_sampled_shares_count_the_ops_of_the_file(folder, family):
         names = collections.Counter(name for name, _, _ in entries)
         levels = collections.Counter(level for _, level, _ in entries)
         assert len(entries) == 80
-        found = run.rounds.sampled_ops[number]
+        found = run.rounds.shares["sampled_ops"][number]
         assert found == pytest.approx([names[op.name] / 80 for op in ops.OPS])
-        found = run.rounds.sampled_magnitudes[number]
+        found = run.rounds.shares["sampled_magnitudes"][number]
         assert found == pytest.approx([levels[level] / 80 for level in range(10)])
 
 

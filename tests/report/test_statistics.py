@@ -63,7 +63,7 @@ def test_windows_are_means_of_five_epochs_and_the_last_may_be_shorter():
 def test_shares_of_several_seeds_weigh_every_seed_alike(family):
     members = list(family.group("ours").finished)
     found = series.mean_windows(members, "expected_ops")
-    each = [run.rounds.expected_ops[2:4].mean(axis=0) for run in members]
+    each = [run.rounds.shares["expected_ops"][2:4].mean(axis=0) for run in members]
     assert found.size == 1
     assert found.means[1] == pytest.approx(np.mean(each, axis=0), abs=1e-12)
     assert found.means.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-9)

@@ -91,7 +91,7 @@ def shares_of_each_seed(family: Family, group: Group) -> Picture | None:
 def shown_runs(group: Group) -> list[Run]:
     """The finished runs, else all that have closed a round and an epoch."""
     runs = [run for run in group.finished or group.runs if run.epochs_done]
-    return [run for run in runs if np.isfinite(run.rounds.expected_ops).any()]
+    return [run for run in runs if np.isfinite(run.rounds.shares["expected_ops"]).any()]
 
 
 def unfinished_note(runs: Sequence[Run]) -> str:
