@@ -6,9 +6,10 @@ were searched for by others, and that search was not run here. Compilation count
 training; starting up, reading data sets and testing do not count.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES
 from aaa_jax.report.statistics import estimate
@@ -45,12 +46,12 @@ class RunCost(NamedTuple):
 
     @property
     def device_hours(self) -> float:
-        """Of training, and of the search where it is known."""
+        """Device hours of training, and of the search where it is known."""
         return (self.search_hours or 0.0) + self.training_hours
 
     @property
     def days(self) -> float:
-        """Of training, and of the search where it is known, by the clock."""
+        """Days of training, and of the search where it is known, by the clock."""
         return (self.search_days or 0.0) + self.training_days
 
 
@@ -67,18 +68,20 @@ def run_cost(
     if not lines:
         return None
 
-    def total(key: str, devices: str = "devices") -> float:
-        return math.fsum(line[key] * line.get(devices, 1) for line in lines)
+    def seconds(key: str) -> np.ndarray:
+        """Seconds of all epochs: summed over devices, and by the clock."""
+        each = [(line[key] * line["devices"], line[key]) for line in lines]
+        return np.sum(each, axis=0)
 
     is_timed = all("controller_seconds" in line for line in lines)
     has_search = source in WITHOUT_EARLIER_SEARCH and is_timed
-    search = total("controller_seconds") if has_search else 0.0
-    search_clock = total("controller_seconds", "one") if has_search else 0.0
+    search = seconds("controller_seconds") if has_search else np.zeros(2)
+    training = seconds("train_seconds") - search
     return RunCost(
-        search_hours=search / HOUR if has_search else None,
-        training_hours=(total("train_seconds") - search) / HOUR,
-        search_days=search_clock / DAY if has_search else None,
-        training_days=(total("train_seconds", "one") - search_clock) / DAY,
+        search_hours=search[0] / HOUR if has_search else None,
+        training_hours=training[0] / HOUR,
+        search_days=search[1] / DAY if has_search else None,
+        training_days=training[1] / DAY,
         devices=f"{lines[-1]['devices']} x {device or 'unknown'}",
         steps=lines[-1]["step"],
         timed_steps=sum(line["steps"] for line in lines),
@@ -86,7 +89,7 @@ def run_cost(
 
 
 def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
-    """Table 5: the paper's estimates beside what was measured; None of no costs.
+    """Table 5: the paper's estimates beside what was measured; None without runs.
 
     Args:
         runs: column of Table 5 -> the costs of its finished runs.
@@ -94,12 +97,13 @@ def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
     table = TABLES["table5"]
     if not any(runs.get(column) for column in table.columns):
         return None
-    rows, notes = [], [*table.notes]
+    rows = []
+    notes = ["Finished runs only; mean ± standard deviation of several.", *table.notes]
     for column, label in table.columns.items():
         costs = runs.get(column, ())
-        paper = [f"{number:g}" for number in _six(PAPER_COSTS[column])]
+        paper = [f"{number:g}" for number in _with_totals(PAPER_COSTS[column])]
         rows.append((label, "paper", *paper, "", "64 x NVIDIA Tesla V100"))
-        here = map(_mean, zip(*(_six(cost[:4]) for cost in costs), strict=True))
+        here = map(_mean, zip(*(_with_totals(cost[:4]) for cost in costs), strict=True))
         devices = ", ".join(sorted({cost.devices for cost in costs}))
         texts = [*here, str(len(costs)), devices] if costs else [""] * 8
         rows.append((label, "here", *texts))
@@ -113,12 +117,11 @@ def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
     header = ("method", "", "search (device h)", "training (device h)")
     more = ("total (device h)", "search (d)", "training (d)", "total (d)")
     columns = (*header, *more, "runs", "devices")
-    notes.insert(0, "Finished runs only; mean ± standard deviation of several.")
     return TextTable(table.title, columns, tuple(rows), tuple(notes))
 
 
-def _six(cost: Sequence[float | None]) -> list[float | None]:
-    """Search, training and both in device hours, then in days; None: not known."""
+def _with_totals(cost: Sequence[float | None]) -> list[float | None]:
+    """Search, training and their sum in device hours, then in days; None: unknown."""
     numbers: list[float | None] = []
     for search, training in (cost[:2], cost[2:]):
         both = None if search is None or training is None else search + training
@@ -127,7 +130,7 @@ def _six(cost: Sequence[float | None]) -> list[float | None]:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    """Mean, and of several runs ± standard deviation; empty where one is not known."""
+    """The mean, ± standard deviation of several runs; empty where one is unknown."""
     found = estimate([value for value in values if value is not None])
     if found is None or found.num_runs < len(values):
         return ""

@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
     @property
     def unfinished(self) -> tuple[Run, ...]:
-        """The runs that are not."""
+        """The runs that are not averaged."""
         return tuple(run for run in self.runs if not run.is_finished)
 
     @property
@@ -80,7 +80,7 @@ class Family(NamedTuple):
     groups: tuple[Group, ...]
 
     def group(self, method: str) -> Group | None:
-        """The group of a method, of several the one with the paper's M; else None."""
+        """The group of a method; of several groups, the one with the paper's M."""
         found = [group for group in self.groups if group.method == method]
         if len(found) > 1:
             found = [group for group in found if group.num_policies == PAPERS_M]

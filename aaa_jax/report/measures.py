@@ -29,7 +29,7 @@ class Measure(NamedTuple):
     is_compared: bool = False
 
     def mean(self, family: Family, group: Group) -> Estimate | None:
-        """The mean over the runs of a group; None of none."""
+        """The mean over the runs of a group; None where no run has the number."""
         return estimate(self.values(family, group).values())
 
     def difference(self, family: Family, group: Group) -> Difference | None:

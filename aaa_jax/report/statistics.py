@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: in the unit of the values.
-        std: sample standard deviation (n - 1); None of one run.
+        std: sample standard deviation (n - 1); None for one run.
         num_runs: n.
     """
 
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
     Attributes:
         mean: ours minus the reference's; below 0 our error is smaller.
-        low: lower end of the t interval; None of one pair.
+        low: lower end of the t interval; None for one pair.
         high: its upper end.
         seeds: of the pairs, ascending.
     """
@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
-    """Mean and sample standard deviation; None of no values."""
+    """Mean and sample standard deviation; None without values."""
     array = np.asarray(list(values), np.float64)
     if not len(array):
         return None
@@ -50,7 +50,7 @@ def estimate(values: Iterable[float]) -> Estimate | None:
 
 
 def t_half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % t interval of a mean: t(0.975, n - 1) s / √n; None of one."""
+    """Half of the 95 % t interval of a mean, t(0.975, n - 1) s / √n; None for n = 1."""
     count = len(values)
     if count < 2:
         return None

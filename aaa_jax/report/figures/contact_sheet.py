@@ -71,7 +71,7 @@ def draw_contact_sheet(
     Args:
         key: of `large_batch`, which makes the pixels.
         images: uint8 [N, H, W, 3], shown in a first row as they are; or
-            [M, N, H, W, 3], instances of each policy, of which only the results show.
+            [M, N, H, W, 3], instances of each policy, which are not shown themselves.
         policies: M policies.
         ranges: name of the range table; None: as in `large_batch`.
         fill: colour of moved-in pixels and of the Cutout patch.

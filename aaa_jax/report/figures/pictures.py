@@ -91,7 +91,7 @@ def choose_epochs(wanted: Sequence[int], num_epochs: int) -> list[int]:
 
 
 def example_images(settings: Mapping[str, Any]) -> tuple[np.ndarray, str]:
-    """Test images of the run's dataset, if it is on this machine; else what is at hand.
+    """Test images of the run's dataset if it is on this machine, else other images.
 
     Args:
         settings: config.json of a run.

@@ -130,7 +130,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
 
 
 def corruption_bars(family: Family) -> Picture | None:
-    """Error per corruption of every group that was tested so, means over severities."""
+    """Errors of every tested group under each corruption, means over severities."""
     found = comparable_corruptions(family)
     if found is None:
         return None

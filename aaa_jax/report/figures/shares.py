@@ -41,11 +41,11 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
             caption=(
                 f"{in_windows(windows.size)}, {seeds_in_words(runs)}"
                 f"{unfinished_note(runs)}. Above: the shares that the source "
-                "expects (of a controller its probabilities, averaged over the drawn "
+                "expects (for a controller, its probabilities averaged over the drawn "
                 "prefixes); below: those of the policies that were drawn, M at every "
                 "update. Numbers at the right are shares at the end, in %. Magnitudes "
                 "are those of ops other than Identity; AutoContrast, Invert and "
-                "Equalize have one that is without effect."
+                "Equalize have one without effect."
             ),
             alternative=_in_words(windows, runs),
         )
@@ -89,7 +89,7 @@ def shares_of_each_seed(family: Family, group: Group) -> Picture | None:
 
 
 def shown_runs(group: Group) -> list[Run]:
-    """The finished runs, else all that have closed a round and an epoch."""
+    """The finished runs, or all where none is finished, that have shares to show."""
     runs = [run for run in group.finished or group.runs if run.epochs_done]
     return [run for run in runs if np.isfinite(run.rounds.shares["expected_ops"]).any()]
 
@@ -100,7 +100,7 @@ def unfinished_note(runs: Sequence[Run]) -> str:
 
 
 def in_windows(size: int) -> str:
-    """`Means of five epochs`, or of what it is."""
+    """`Means of five epochs`, or of as many as a window has."""
     if size == 1:
         return "Means of one epoch (the run is too short for five)"
     return f"Means of {'five' if size == series.WINDOW else size} epochs"
