@@ -19,7 +19,7 @@ def average_pool(x: jax.Array) -> jax.Array:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Maxima of 3x3 pixels around every other one: sizes as in `average_pool`.
+    """Maxima of 3x3 pixels around every second pixel; sizes as in `average_pool`.
 
     The gradient goes to the first largest pixel, as that of nn.max_pool does, but
     without XLA's select-and-scatter, which a GPU cannot run deterministically.

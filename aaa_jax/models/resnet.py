@@ -82,7 +82,7 @@ class ResNet(Layers, kw_only=True):
         return Classifier(self.num_classes, name="classifier")(x)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        """7x7 with stride 2, or three 3x3 of which the first has it; BN and ReLU."""
+        """A 7x7 layer with stride 2, or three 3x3 of which the first has the stride."""
         half = self.width // 2
         plain = ((self.width, 7, 2),)
         deep = ((half, 3, 2), (half, 3, 1), (self.width, 3, 1))

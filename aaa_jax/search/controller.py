@@ -366,7 +366,7 @@ def _capped_step(
     policies: Policies,
     kl_cap: float | None,
 ) -> tuple[Params, jax.Array]:
-    """Applies the updates, halved until the KL is at most the cap; and that KL."""
+    """Applies the updates, halved until the KL is within the cap; also returns it."""
 
     def stepped(scale: jax.Array) -> tuple[Params, jax.Array]:
         scaled = jax.tree.map(lambda leaf: scale * leaf, updates)

@@ -90,7 +90,7 @@ def _find_round(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 2 and one line where it cannot work."""
+    """The command line; returns 2 after one line where it cannot work."""
     parser = argparse.ArgumentParser(
         prog="aaa-jax policies",
         description="Writes the policies of a run as JSON, to the standard output.",

@@ -35,7 +35,7 @@ class PolicySource(NamedTuple):
         is_learned: whether `update` changes the state.
         ranges: the range table of its magnitudes, which its policies name too; None:
             the config's.
-        order: of `policy_json.ORDERS`; None: the config's.
+        order: one of `policy_json.ORDERS`; None: the config's.
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
             to arrays; None: nothing.
@@ -127,13 +127,13 @@ def check(holds: bool, message: str) -> None:
 
 
 def check_positive(**values: float | None) -> None:
-    """Refuses options that are neither None nor positive, by their name."""
+    """Refuses an option that is neither None nor positive, by its name."""
     for name, value in values.items():
         check(value is None or value > 0, f"{name} is {value}, must be positive")
 
 
 def check_sizes(most: int, **sizes: int) -> None:
-    """Refuses numbers of things that are not from 1 to `most`, by their name."""
+    """Refuses a size that is not from 1 to `most`, by its name."""
     for name, size in sizes.items():
         check(1 <= size <= most, f"{name} is {size}, must be from 1 to {most}")
 

@@ -171,7 +171,7 @@ def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
 
 
 def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
-    """`init` and `sample` of fixed choices; the state is what every round applies."""
+    """`init` and `sample` of policies chosen at once; the state holds all rounds."""
     chosen = select(recording, selection)
 
     def init(key: jax.Array) -> Policies:
@@ -189,7 +189,7 @@ def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
 
 
 def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
-    """`init` and `sample` of draws; the state holds the controllers that drew them."""
+    """`init` and `sample` of policies drawn anew; the state holds the controllers."""
     module = _recorded_controller(run, recording)
     begins = np.concatenate([[0], recording.steps[:-1]])
     steps = np.asarray(snapshots.snapshot_steps(run))
@@ -270,10 +270,9 @@ def _recorded_params(
 def _check_honoured(
     where: str, asked: dict[str, str], saved: SavedPolicies, fill_name: str
 ) -> None:
-    """Refuses a config that asks for something else than what was recorded.
+    """Refuses a config that asks for something other than what was recorded.
 
-    Its defaults ask for nothing; except that alpha, where it was recorded, must be
-    asked for.
+    The defaults ask for nothing. A recorded alpha must be asked for.
     """
     recorded = {"ranges": saved.ranges, "order": saved.order, "fill": fill_name}
     for key, value in asked.items():

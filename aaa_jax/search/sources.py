@@ -200,7 +200,7 @@ def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySo
 def randaugment_source(
     num_policies: int = 8, *, num_ops: int = 2, magnitude: int = 9
 ) -> PolicySource:
-    """RandAugment: every ordered tuple of its 14 ops, one drawn for each image.
+    """RandAugment: each image draws one of all ordered tuples of 14 ops.
 
     Args:
         num_policies: M.
@@ -216,7 +216,7 @@ def randaugment_source(
 
 
 def trivialaugment_source(num_policies: int = 8) -> PolicySource:
-    """TrivialAugment (wide): one of 14 ops at one of 31 magnitudes for each image."""
+    """TrivialAugment (wide): each image draws one of 14 ops at one of 31 magnitudes."""
     policies = _from_chains(published.trivialaugment(), num_policies, "trivial_wide")
     return constant_source("trivialaugment", policies)
 
@@ -242,7 +242,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     entries = _from_chains(chains, 1, "release")  # [1, parts, 30]
 
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        # A part begins with its first epoch, whatever float32 makes of the product.
+        # 1e-3, because float32 may round a part's first epoch down.
         epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
         part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
         now = jax.tree.map(lambda leaf: leaf[0, part], entries)

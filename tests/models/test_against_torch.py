@@ -18,7 +18,7 @@ BATCH, NUM_CLASSES = 4, 10
 # float32 against double: 5e-7 for most networks; the last batch normalisation of the
 # ResNets sees 36 values a channel here, some of them with a tiny variance.
 VALUES = 2e-4
-# Measured 1e-6 until a ReLU or a maximum whose inputs are equal but for rounding sends
+# Measured 1e-6 until a ReLU or a maximum whose inputs differ by rounding alone sends
 # a gradient elsewhere; then up to 0.03. A wrong coefficient or stride is of order 1.
 GRADIENTS = 0.06
 CASES = {

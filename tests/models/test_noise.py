@@ -20,7 +20,7 @@ WRAPPERS = {
 }
 
 
-def test_the_noise_of_a_row_does_not_depend_on_the_rows_beside_it():
+def test_the_noise_of_a_row_does_not_depend_on_other_rows():
     rows = jnp.arange(100, 112)
     whole = row_noise(KEY, rows, 5, 3)
     shares = [row_noise(KEY, share, 5, 3) for share in jnp.split(rows, 4)]

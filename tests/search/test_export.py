@@ -127,7 +127,7 @@ def test_the_five_hardest_and_all_become_one_policy(run):
         assert list(_broken(record, SCHEMA)) == []
 
 
-def test_pixels_that_are_invalid_are_told(run):
+def test_invalid_pixels_are_marked_as_alpha(run):
     (run / "config.json").write_text(
         json.dumps({"policies": {"source": "random", "fill": "alpha"}})
     )
@@ -173,7 +173,7 @@ def test_the_command_prints_json_or_one_line(run, capsys):
         (["--round=1", "--epoch=1"], "not both"),
     ],
 )
-def test_what_there_is_not_is_named(given, message, run, capsys):
+def test_a_round_or_epoch_that_is_missing_is_named(given, message, run, capsys):
     assert export.main([str(run), *given]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("aaa-jax policies: ")

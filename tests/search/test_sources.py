@@ -109,7 +109,7 @@ def test_a_source_is_a_function_of_its_key(name):
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
-def test_a_source_tells_the_same_things_in_float32(name):
+def test_a_source_reports_the_same_values_in_float32(name):
     played = play(name)
     table = RANGES[played.source.ranges or "monotone"]
     sizes = {"M": 3, "L": table.num_magnitudes}
