@@ -1,7 +1,8 @@
-"""Trains one run: `python launch.py --config=configs/NAME.py[:ARGUMENT] --workdir=DIR`.
+"""Trains one run: `python launch.py --config=configs/NAME.py[:ARGUMENT]`.
 
-For a table, such as configs/table1.py, it runs every cell, each in a process of its
-own; `--list` shows them; `configs/table.py` says more.
+Its directory is runs/NAME[-ARGUMENT][-seedS], unless `--workdir=DIR` names another. For
+a table, such as configs/table1.py, it runs every cell, each in a process of its own;
+`--list` shows them; `configs/table.py` says more.
 
 Flags and one call; Algorithm 1 is `aaa_jax.train.loop.train_and_evaluate`. Exit codes:
 0 the run is finished; 2 the command cannot work, and one line says why; 1 the run
@@ -41,7 +42,7 @@ CONFIG_HINT = "--config=configs/NAME.py[:ARGUMENT], such as --config=configs/dig
 NO_PRESETS = ("__init__", "arguments", "default", "table")
 # Name: default, and what --help says; see docs/pods.md for the last six.
 FLAGS = {
-    "workdir": ("", "the run's directory, or a table's"),
+    "workdir": ("", "the run's directory, or a table's; without: below runs/"),
     "list": (False, "show a table's cells"),
     "deterministic": (False, "bit-equal repeats on GPUs too"),
     "distributed": ("auto", "on; off; auto: where the environment shows processes"),
@@ -137,9 +138,7 @@ def parse(argv: Sequence[str]) -> Command:
     is_table = "table" in config
     if values.list and not is_table:
         raise UsageError("--list is for tables, such as --config=configs/table1.py")
-    workdir = values.workdir or (f"runs/{config.table}" if values.list else "")
-    if not workdir:
-        raise UsageError("--workdir is missing; give --workdir=DIR, such as runs/first")
+    workdir = values.workdir or _default_workdir(values, config)
     if values.deterministic:
         (config.cell if is_table else config).deterministic = True
     joining = {
@@ -151,6 +150,16 @@ def parse(argv: Sequence[str]) -> Command:
         "heartbeat_seconds": values.heartbeat_seconds,
     }
     return Command(config, workdir, _origin(values, argv), joining, values.list)
+
+
+def _default_workdir(values: flags.FlagValues, config: ConfigDict) -> str:
+    """runs/NAME[-ARGUMENT][-seedS], as the command says it; for a table runs/TABLE."""
+    if "table" in config:
+        return f"runs/{config.table}"
+    path, _, argument = values["config"].config_filename.partition(":")
+    parts = [pathlib.Path(path).stem, argument.replace("/", "-")]
+    parts += [f"seed{config.seed}"] if config.seed else []
+    return f"runs/{'-'.join(part for part in parts if part)}"
 
 
 def _require_config(values: flags.FlagValues) -> ConfigDict:

@@ -1,6 +1,6 @@
 """Shake-Shake 26 2x96d on CIFAR-100 (Table 2, Table 7).
 
-    python launch.py --config=configs/cifar100_shake26_2x96d.py --workdir=runs/shake100
+    python launch.py --config=configs/cifar100_shake26_2x96d.py
 
 Meant for one GPU of 24 GB or more, or several. Test error, paper: 14.10 ± 0.15 %
 (ours), 16.00 (cutout), 17.05 (baseline). Here: not run.

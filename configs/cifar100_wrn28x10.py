@@ -1,6 +1,6 @@
 """Wide-ResNet-28-10 on CIFAR-100 (Table 2, Table 7).
 
-    python launch.py --config=configs/cifar100_wrn28x10.py --workdir=runs/cifar100
+    python launch.py --config=configs/cifar100_wrn28x10.py
 
 Meant for one GPU of 40 GB or more, or several. Test error, paper: 15.49 ± 0.18 %
 (ours), 18.41 (cutout), 18.80 (baseline). Here: not run.

@@ -1,6 +1,6 @@
 """Shake-Shake 26 2x112d on CIFAR-10 (Table 1, Table 7).
 
-    python launch.py --config=configs/cifar10_shake26_2x112d.py --workdir=runs/shake112
+    python launch.py --config=configs/cifar10_shake26_2x112d.py
 
 Meant for one GPU of 24 GB or more, or several. Test error, paper: 1.78 ± 0.05 % (ours),
 2.57 (cutout), 2.82 (baseline). Here: not run.

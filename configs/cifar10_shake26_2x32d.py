@@ -1,6 +1,6 @@
 """Shake-Shake 26 2x32d on CIFAR-10 (Table 1, Table 7).
 
-    python launch.py --config=configs/cifar10_shake26_2x32d.py --workdir=runs/shake32
+    python launch.py --config=configs/cifar10_shake26_2x32d.py
 
 Meant for one GPU of 24 GB or more, or several. Test error, paper: 2.36 ± 0.10 % (ours),
 3.02 (cutout), 3.55 (baseline). Here: not run.

@@ -1,6 +1,6 @@
 """Shake-Shake 26 2x96d on CIFAR-10 (Table 1, Table 7).
 
-    python launch.py --config=configs/cifar10_shake26_2x96d.py --workdir=runs/shake96
+    python launch.py --config=configs/cifar10_shake26_2x96d.py
 
 Meant for one GPU of 24 GB or more, or several. Test error, paper: 1.85 ± 0.12 % (ours),
 2.56 (cutout), 2.86 (baseline). Here: not run.

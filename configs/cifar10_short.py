@@ -1,6 +1,6 @@
 """A short recipe on CIFAR-10: does the controller beat random policies at the same M?
 
-    python launch.py --config=configs/cifar10_short.py --workdir=runs/short
+    python launch.py --config=configs/cifar10_short.py
 
 Not in the paper: Wide-ResNet-40-2 for 30 epochs with a cosine schedule, and a
 controller update every 58 steps. 390 steps an epoch make 11,700, so that 201 updates

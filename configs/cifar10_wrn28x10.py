@@ -1,6 +1,6 @@
 """Wide-ResNet-28-10 on CIFAR-10 (Table 1, Table 7).
 
-    python launch.py --config=configs/cifar10_wrn28x10.py --workdir=runs/cifar10
+    python launch.py --config=configs/cifar10_wrn28x10.py
 
 Meant for one GPU of 40 GB or more, or several. Test error, paper: 1.90 ± 0.15 %
 (ours), 3.08 (cutout), 3.87 (baseline). Here: not run.

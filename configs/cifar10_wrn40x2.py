@@ -1,6 +1,6 @@
 """Wide-ResNet-40-2 on CIFAR-10: AutoAugment's small network, for quicker studies.
 
-    python launch.py --config=configs/cifar10_wrn40x2.py --workdir=runs/cifar10
+    python launch.py --config=configs/cifar10_wrn40x2.py
 
 Not in the paper: recipe of Wide-ResNet-28-10 (Table 7). Meant for one GPU. Here: not
 run to the end.
@@ -16,6 +16,7 @@ def get_config(argument: str = "ours") -> ConfigDict:
     c = default.get_config()
     c.data.name = "cifar10"
     c.model.options = ConfigDict({"depth": 40, "width": 2})
+    c.policies.round_steps = -1  # not in the paper: short enough to learn
     c.policies.randaugment_num_ops = 3
     c.policies.randaugment_magnitude = 5
     return arguments.apply(c, argument)

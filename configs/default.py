@@ -15,7 +15,9 @@ def get_config() -> ConfigDict:
     c.batch_size = 128  # N, images of a mini-batch (Table 7), over all devices
     c.epochs = 200  # Table 7
     c.max_steps = 0  # stop after so many steps (schedules keep their length); 0: never
-    c.num_passes = 1  # accumulation: each device works through its groups in so many
+    # Accumulation: each device works through its groups in so many passes; 0: as few as
+    # fit its memory, by estimate, and twice as many whenever they do not fit.
+    c.num_passes = 0
     c.on_nonfinite_loss = "stop"  # or "skip": leave out the update and count it
     c.deterministic = False  # on GPUs: bit-equal repeats, slower; CPUs always are
     # Below 1 in the cells of a shrunken table (configs/table.py); every output says so.
@@ -44,7 +46,9 @@ def get_config() -> ConfigDict:
     c.model.dtype = "bfloat16"  # compute type; parameters and losses stay float32
 
     c.batch_norm = ConfigDict()
-    c.batch_norm.group_size = 128  # rows that share statistics; divides batch_size
+    # Rows that share statistics; divides batch_size. 0: batch_size, at most 128 (256
+    # where images are streamed). Silent: N on CIFAR, 256 on ImageNet.
+    c.batch_norm.group_size = 0
     # Silent: what a group holds. "mixed": all policies; "per_policy"; "full": all rows
     # of the large batch (one device, one pass only).
     c.batch_norm.grouping = "mixed"
@@ -60,7 +64,8 @@ def get_config() -> ConfigDict:
     c.policies.source = "adversarial"  # a row of aaa_jax.search.sources.SOURCES
     c.policies.num_policies = 8  # M (Sec. 4.2, Choice of M)
     c.policies.num_sub_policies = 5  # Q (Sec. 3.2)
-    # Steps between two controller updates; 0: an epoch (Alg. 1).
+    # Steps between two controller updates; 0: an epoch (Alg. 1); -1: at most an epoch,
+    # and short enough for 200 updates, after about 100 of which the controller moves.
     c.policies.round_steps = 0
     # Silent: magnitude -> value. A row of aaa_jax.augment.magnitudes.RANGES; published
     # sources bring their own, and their own order.
@@ -125,7 +130,8 @@ def get_config() -> ConfigDict:
     c.evaluation = ConfigDict()
     c.evaluation.batch_size = 1000  # images, over all devices
     c.evaluation.every_epochs = 1  # and always after the last one
-    c.evaluation.resize = 256  # short side of a streamed test image, pixels (Silent)
+    # Short side of a streamed test image, pixels (Silent); 0: 256/224 of its crop.
+    c.evaluation.resize = 0
     c.evaluation.image_size = 0  # its centre crop; 0: that of training
 
     c.checkpoint = ConfigDict()

@@ -1,6 +1,6 @@
 """Handwritten digits: the quick start. Real data, no download, minutes on a laptop.
 
-    python launch.py --config=configs/digits.py --workdir=runs/quickstart
+    python launch.py --config=configs/digits.py
 
 1797 images of 8x8 pixels (scikit-learn's copy of the UCI set), shown as 32x32 RGB. Few
 of them are for training, so that augmentation shows. Not in the paper: a small
@@ -22,7 +22,6 @@ def get_config(argument: str = "ours") -> ConfigDict:
     c.model.options = ConfigDict({"depth": 10, "width": 1})
     c.model.dtype = "float32"
     c.batch_size = 16
-    c.batch_norm.group_size = 16
     c.epochs = 34
     c.policies.round_steps = 3
     c.policies.published = "svhn"  # the policy that was found on digits

@@ -1,6 +1,6 @@
 """Figure 5: Wide-ResNet-28-10 on CIFAR-10 against the number of policies, M.
 
-    python launch.py --config=configs/figure5.py --workdir=runs/figure5
+    python launch.py --config=configs/figure5.py
 
 5 cells of five seeds: M = 2, 4, 8, 16, 32, with the rows of a pass as at M = 8. Meant
 for GPUs of 40 GB. Here: not run.

@@ -1,12 +1,11 @@
-r"""ResNet-200 on ImageNet at 224 px (Table 3, Table 7).
+"""ResNet-200 on ImageNet at 224 px (Table 3, Table 7).
 
-    python launch.py --config=configs/imagenet_r200.py --config.num_passes=8 \
-      --workdir=runs/imagenet_r200
+    python launch.py --config=configs/imagenet_r200.py
 
 The data: see `imagenet_r50.py`. Tested at 224 px; at 320, as the network's authors do
 (He et al., Identity Mappings in Deep Residual Networks, Table 5), with
 `--config.evaluation.image_size=320 --config.evaluation.resize=320`. Meant for 8 GPUs of
-80 GB; without `num_passes` for one. Test error, top-1 / top-5, paper: 18.68 ± 0.18 /
+80 GB; it runs on 1 to 64. Test error, top-1 / top-5, paper: 18.68 ± 0.18 /
 4.70 ± 0.05 % (ours), 20.00 / 4.90 (autoaugment), 21.52 / 5.85 (baseline). Here: not
 run.
 """
@@ -20,5 +19,4 @@ def get_config(argument: str = "ours") -> ConfigDict:
     """The preset; `argument` is a key of `arguments.ARGUMENTS`."""
     c = imagenet_r50.get_config(argument)
     c.model.options = ConfigDict({"depth": 200})
-    c.num_passes = 8 * c.policies.num_policies  # of 256 rows on one device
     return c

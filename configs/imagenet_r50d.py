@@ -1,10 +1,9 @@
-r"""ResNet-50-D on ImageNet at 224 px (Table 3, Table 7).
+"""ResNet-50-D on ImageNet at 224 px (Table 3, Table 7).
 
-    python launch.py --config=configs/imagenet_r50d.py --config.num_passes=2 \
-      --workdir=runs/imagenet_r50d
+    python launch.py --config=configs/imagenet_r50d.py
 
-The data: see `imagenet_r50.py`. Meant for 8 GPUs of 80 GB; without `num_passes` for
-one. Test error, top-1 / top-5, paper: 20.00 ± 0.12 / 5.25 ± 0.03 % (ours), 22.84 / 6.48
+The data: see `imagenet_r50.py`. Meant for 8 GPUs of 80 GB; it runs on 1 to 64. Test
+error, top-1 / top-5, paper: 20.00 ± 0.12 / 5.25 ± 0.03 % (ours), 22.84 / 6.48
 (baseline). Here: not run.
 """
 

@@ -1,6 +1,6 @@
 """Table 1: test error on CIFAR-10.
 
-    python launch.py --config=configs/table1.py --workdir=runs/table1
+    python launch.py --config=configs/table1.py
 
 45 cells of five seeds: five networks under the paper's columns and four beyond it.
 Meant for a cluster of GPUs, see `table.py`; `--config.scale=0.01` for a quick look.

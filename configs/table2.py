@@ -1,6 +1,6 @@
 """Table 2: test error on CIFAR-100.
 
-    python launch.py --config=configs/table2.py --workdir=runs/table2
+    python launch.py --config=configs/table2.py
 
 27 cells of five seeds: three networks under the paper's columns and four beyond it.
 Meant for a cluster of GPUs, see `table.py`; `--config.scale=0.01` for a quick look.

@@ -1,6 +1,6 @@
 """Table 3: test error on ImageNet, top-1 and top-5.
 
-    python launch.py --config=configs/table3.py --workdir=runs/table3
+    python launch.py --config=configs/table3.py
 
 21 cells of five seeds: three networks under the paper's columns and four beyond it.
 Meant for a cluster of GPUs, see `table.py`. Here: not run.

@@ -1,6 +1,6 @@
 """Table 4: ResNet-50 on ImageNet under four augmentation methods.
 
-    python launch.py --config=configs/table4.py --workdir=runs/table4
+    python launch.py --config=configs/table4.py
 
 4 cells of five seeds. Scaled down to a CPU: `table4_digits.py`. Meant for a cluster of
 GPUs, see `table.py`. Here: not run.

@@ -1,6 +1,6 @@
 """Table 4 scaled down to one GPU: CIFAR-10, Wide-ResNet-40-2, 30 epochs.
 
-    python launch.py --config=configs/table4_cifar10.py --workdir=runs/table4_cifar10
+    python launch.py --config=configs/table4_cifar10.py
 
 8 cells of five seeds, `cifar10_short.py` each. `benchmarks/gpu_table4.sh` runs them in
 the order of what they tell, in parts of some minutes. Seeds are paired: a seed means

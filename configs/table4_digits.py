@@ -1,6 +1,6 @@
 """Table 4 scaled down: handwritten digits on a CPU.
 
-    python launch.py --config=configs/table4_digits.py --workdir=runs/table4_digits
+    python launch.py --config=configs/table4_digits.py
 
 5 cells of five seeds: the paper's four rows and `guarded`. Real data, no download.
 Seeds are paired: a seed means the same images, initialisation and draws in each column.

@@ -108,6 +108,11 @@ def check_shares(layout: GroupLayout, num_devices: int, num_passes: int) -> None
     )
 
 
+def largest_divisor(number: int, most: int) -> int:
+    """The largest divisor of a number that is at most ``most``, at least 1."""
+    return max(d for d in _divisors(number) if d <= max(most, 1))
+
+
 def image_of_row(layout: GroupLayout) -> np.ndarray:
     """The image 0..N-1 of the mini-batch that each row shows, int32 [M * N]."""
     block, _, image = _block_policy_image(layout)

@@ -19,6 +19,7 @@ from aaa_jax.augment import batch_layout, coefficients
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, RANGES
 from aaa_jax.augment.pipeline import RowRecipe
 from aaa_jax.experiments import optimizer as optim
+from aaa_jax.experiments import sizes
 from aaa_jax.experiments.config_rules import (
     FILLS,
     ConfigError,
@@ -132,6 +133,18 @@ class Experiment(NamedTuple):
         """Whether an epoch is over after so many steps; the last may be cut short."""
         return step == self.total_steps or step % self.recipe.steps_per_epoch == 0
 
+    def in_passes(self, num_passes: int) -> "Experiment":
+        """The same with so many passes of accumulation."""
+        return self._replace(recipe=self.recipe._replace(num_passes=num_passes))
+
+    def stands_for(self) -> dict[str, Any]:
+        """What automatic values stand for in this run, by the key of the config."""
+        return {
+            "batch_norm.group_size": self.recipe.layout.group_size,
+            "policies.round_steps": self.recipe.round_steps,
+            "evaluation.resize": self.evaluation_view.resize,
+        }
+
     def is_tested(self, step: int) -> bool:
         """Whether the epoch that is over after so many steps is evaluated."""
         return step == self.total_steps or step % self.test_every_steps == 0
@@ -196,20 +209,17 @@ def build(
     schedule, optimizer = _in_section(
         "optimizer", _build_optimizer, config, steps_per_epoch
     )
+    recipe = _recipe(config, info, source, steps_per_epoch)
     return Experiment(
-        model=build_model(config, info.num_classes),
+        model=build_model(config, info.num_classes, recipe.layout),
         optimizer=optimizer,
         schedule=schedule,
         source=source,
-        recipe=_recipe(config, info, source, steps_per_epoch),
+        recipe=recipe,
         total_steps=min(planned, config.max_steps or planned),
         planned_steps=planned,
         stream=_stream_options(config, info),
-        evaluation_view=EvaluationView(
-            config.evaluation.batch_size,
-            config.evaluation.resize,
-            config.evaluation.image_size or info.image_size,
-        ),
+        evaluation_view=_evaluation_view(config, info),
         test_every_steps=config.evaluation.every_epochs * steps_per_epoch,
         scale=config.scale,
     )
@@ -229,11 +239,11 @@ def _check_sizes(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> N
                 )
         return
     side = config.evaluation.image_size or info.image_size
-    if config.evaluation.resize < side:
+    if 0 < config.evaluation.resize < side:
         raise ConfigError(
             f"evaluation.resize is {config.evaluation.resize}, smaller than the "
             f"{side} pixels that are cut from the middle: set it to at least {side}, "
-            f"such as {round(side * 256 / 224)}"
+            f"such as {sizes.resized_side(side)}, or to 0"
         )
 
 
@@ -292,22 +302,36 @@ def _check_warmup(config: ml_collections.ConfigDict) -> None:
 def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], str]:
     """The devices of a run and how steps are mapped over them.
 
+    Where the config leaves their number open, one process takes as many as can share
+    the groups of the large batch.
+
     Raises:
         ConfigError: when there are fewer, or they cannot share out the groups.
     """
     try:
         used = devices.pick_devices(config.devices.num_devices)
+        layout = sizes.layout(config)
+        if config.devices.num_devices == 0 and jax.process_count() == 1:
+            used = used[: sizes.sharing_devices(layout.num_groups, len(used))]
         mapping = devices.resolve_mapping(config.devices.mapping, len(used))
-        batch_layout.check_shares(group_layout(config), len(used), config.num_passes)
+        batch_layout.check_shares(layout, len(used), config.num_passes or 1)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return used, mapping
 
 
-def changeable_keys(config: ml_collections.ConfigDict) -> list[str]:
-    """Every dotted key that may differ when a run goes on."""
+def changeable_keys(
+    config: ml_collections.ConfigDict, *, streamed: bool = True
+) -> list[str]:
+    """Every dotted key that may differ when a run goes on.
+
+    Args:
+        config: of the run.
+        streamed: its images are resized; of others, ``evaluation.resize`` is not read.
+    """
+    free = {"max_steps"} if streamed else {"max_steps", "evaluation.resize"}
     keys = flatten_dict(config.to_dict(), sep=".")
-    return [key for key in keys if key == "max_steps" or not changes_numbers(key)]
+    return [key for key in keys if key in free or not changes_numbers(key)]
 
 
 def require_steps_left(experiment: Experiment, step: int) -> None:
@@ -320,9 +344,13 @@ def require_steps_left(experiment: Experiment, step: int) -> None:
         )
 
 
-def build_model(config: ml_collections.ConfigDict, num_classes: int) -> nn.Module:
-    """The target network of a config."""
-    layout = group_layout(config)
+def build_model(
+    config: ml_collections.ConfigDict,
+    num_classes: int,
+    layout: batch_layout.GroupLayout | None = None,
+) -> nn.Module:
+    """The target network of a config, for rows that lie in groups as given."""
+    layout = layout or sizes.layout(config)
     return models.create(
         config.model.name,
         num_classes=num_classes,
@@ -376,7 +404,7 @@ def _recipe(
     # The loader of a stream makes its crops and flips.
     streamed = info.loader == "stream"
     rows = RowRecipe(
-        layout=group_layout(config),
+        layout=_in_section("batch_norm", sizes.layout, config, info.loader),
         padding=0 if streamed else config.augment.padding,
         flip=_flips(config, info) and not streamed,
         shared_crops=config.augment.crops == "shared",
@@ -391,12 +419,20 @@ def _recipe(
     return StepRecipe(
         rows=rows,
         steps_per_epoch=steps_per_epoch,
-        round_steps=config.policies.round_steps or steps_per_epoch,
-        num_passes=config.num_passes,
+        round_steps=sizes.round_steps(config, steps_per_epoch),
+        num_passes=config.num_passes or 1,
         average_decay=config.controller.average_decay or None,
         skip_nonfinite=config.on_nonfinite_loss == "skip",
         unroll=jax.default_backend() == "cpu",
     )
+
+
+def _evaluation_view(
+    config: ml_collections.ConfigDict, info: data.DatasetSpec
+) -> EvaluationView:
+    c = config.evaluation
+    side = c.image_size or info.image_size
+    return EvaluationView(c.batch_size, c.resize or sizes.resized_side(side), side)
 
 
 def _stream_options(
@@ -418,16 +454,6 @@ def _flips(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> bool:
     """Whether the standard augmentation mirrors images."""
     flip = config.augment.flip
     return info.flip if flip == "dataset" else flip == "yes"
-
-
-def group_layout(config: ml_collections.ConfigDict) -> batch_layout.GroupLayout:
-    """How the rows of a config's large batch lie in groups."""
-    return batch_layout.group_layout(
-        config.batch_size,
-        config.policies.num_policies,
-        config.batch_norm.group_size,
-        config.batch_norm.grouping,
-    )
 
 
 def _build_optimizer(

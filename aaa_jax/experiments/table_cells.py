@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import ml_collections
 from etils import epath
 
-from aaa_jax.experiments import shrink
-from aaa_jax.experiments.build import changeable_keys, check_config, group_layout
+from aaa_jax.experiments import shrink, sizes
+from aaa_jax.experiments.build import changeable_keys, check_config
 from aaa_jax.experiments.paper_tables import TABLES, Table
 from aaa_jax.workdir import run_directory, snapshots
 
@@ -132,11 +132,11 @@ def cell_config(
         run.policies.replay_run = config.transfer_from
     _override(run, config.cell)
     try:
-        num_groups = group_layout(run).num_groups
+        num_groups = sizes.layout(run).num_groups
     except ValueError as error:
         raise TableError(f"{cell.name}: {error}") from error
-    # M differs between cells, so the same number of passes would not divide all.
-    run.num_passes = math.gcd(run.num_passes, num_groups)
+    if run.num_passes:  # M differs between cells: a number need not divide all
+        run.num_passes = math.gcd(run.num_passes, num_groups)
     return run
 
 
@@ -181,17 +181,17 @@ def fit_devices(
     most = run.devices.num_devices or num_devices
     if not 1 <= most <= num_devices:
         return ""  # refused where devices are picked
-    groups_here = group_layout(run).num_groups
+    groups_here = sizes.layout(run).num_groups
     fitting = most
     if num_processes == 1:
         fitting = max(n for n in range(1, most + 1) if groups_here % n == 0)
         run.devices.num_devices = fitting
-    if groups_here % fitting == 0:
+    if run.num_passes and groups_here % fitting == 0:
         run.num_passes = math.gcd(run.num_passes, groups_here // fitting)
     if fitting == most:
         return ""
     return (
-        f"uses {fitting} of {most} devices, num_passes {run.num_passes}: its "
+        f"uses {fitting} of {most} devices: its "
         f"{groups_here} group{'s' if groups_here > 1 else ''} of BatchNorm cannot be "
         "shared by more; docs/pods.md says how to run a cell on each device"
     )
@@ -242,9 +242,10 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
     recorded = run_directory.read_config(path)
     if config is not None:
         may_change = changeable_keys(config)
+        automatic = sizes.automatic_values(config).items()
         differences = run_directory.config_differences(recorded, config.to_dict())
         for key, (old, new) in differences.items():
-            if key not in may_change:
+            if key not in may_change and (key, old) not in automatic:
                 return State("another config", detail=f"{key} is {old}, not {new}")
     total = snapshots.load_facts(path).get("total_steps")
     steps = run_directory.steps_in(path / run_directory.CHECKPOINTS)

@@ -108,7 +108,7 @@ def controllers(family: Family) -> TextTable | None:
                 continue
             numbers = run.rounds.numbers
             names = ("entropy", "op_entropy", "magnitude_entropy")
-            first = [first_update(run, collapse.STATES[place:]) for place in (1, 2)]
+            first = [first_update(run, collapse.STATES[place:]) for place in (2, 3)]
             rows.append(
                 (
                     *(group.label, str(run.seed), str(len(run.rounds.states))),
@@ -120,7 +120,7 @@ def controllers(family: Family) -> TextTable | None:
     if not rows:
         return None
     header = ("policies", "seed", "updates", "entropy", "of op types", "of magnitudes")
-    last = ("state at the end", "not ok since update", "collapsed since update")
+    last = ("state at the end", "narrowing since update", "collapsed since update")
     return TextTable(
         "State of the controller, run by run",
         (*header, *last),

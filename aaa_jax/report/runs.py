@@ -39,7 +39,7 @@ class Rounds(NamedTuple):
         shares: "sampled_ops", float [R, 17], of `ops.OPS` among the sampled policies;
             "sampled_magnitudes", [R, 10], of the ops other than Identity;
             "expected_ops" and "expected_magnitudes", as the source expects them.
-        states: "ok", "narrowing", "collapsed"; "" of a source that does not learn.
+        states: of `collapse.STATES`; "" of a source that does not learn.
         numbers: name -> float [R], for each of `NUMBERS`, and "loss_error": the root
             mean square standard error of the M losses, nats.
 

@@ -14,7 +14,8 @@ from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies
 
-STATES = ("ok", "narrowing", "collapsed")
+STATES = ("uniform", "ok", "narrowing", "collapsed")
+UNIFORM = 0.98  # of the maximal entropy: above, the controller has not moved
 
 
 def summarize(
@@ -85,10 +86,13 @@ def collapse_state(summary: Mapping[str, float]) -> str:
         summary: what `summarize` returned for a source that learns.
 
     Returns:
-        "collapsed" if less than 0.3 of the maximal entropy is left; "narrowing" if less
+        "uniform": more than 0.98 of the maximal entropy is left, as before the
+        controller has learned; "collapsed": less than 0.3 is left; "narrowing": less
         than 0.5 is left, or P(strongest magnitude) > 0.7, or P(likeliest op) > 0.5;
         else "ok".
     """
+    if summary["entropy"] > UNIFORM:
+        return "uniform"
     if summary["entropy"] < 0.3:
         return "collapsed"
     is_narrow = (

@@ -11,6 +11,7 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment.policies import Policies
+from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import devices
 from aaa_jax.train import evaluate, step
@@ -141,6 +142,49 @@ def compile_program(
         place_shares=functools.partial(
             devices.place_shares, devices=run_devices, mapping=mapping
         ),
+    )
+
+
+def choose_passes(
+    experiment: Experiment,
+    run_devices: Sequence[jax.Device],
+    image_shape: tuple[int, ...],
+    resident_images: int,
+) -> int:
+    """Passes of accumulation for these devices, see `sizes.fewest_passes`.
+
+    Args:
+        experiment: what the config stands for.
+        run_devices: that share the groups.
+        image_shape: (H, W, 3) of a row.
+        resident_images: of the splits that live on each device.
+    """
+    layout, num_devices = experiment.recipe.layout, len(run_devices)
+
+    @functools.cache
+    def estimate() -> Callable[[int], float]:
+        height, width, channels = image_shape
+        state = jax.eval_shape(
+            lambda key: step.init_train_state(
+                key,
+                experiment.model,
+                experiment.optimizer,
+                image_shape,
+                layout.num_policies,
+            ),
+            jax.random.key(0),
+        )
+        return sizes.step_bytes(
+            experiment.model,
+            state,
+            (height, width, channels),
+            layout.rows_per_group,
+            resident_images,
+            layout.num_rows // num_devices,
+        )
+
+    return sizes.fewest_passes(
+        layout, run_devices[0], num_devices, lambda rows: estimate()(rows)
     )
 
 

@@ -9,7 +9,8 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,9 +18,11 @@ import jax
 import ml_collections
 import numpy as np
 
+from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import (
     ConfigError,
     Experiment,
+    Splits,
     build,
     changeable_keys,
     check_config,
@@ -36,6 +39,7 @@ from aaa_jax.train.compiled import (
     Program,
     Round,
     RunState,
+    choose_passes,
     compile_program,
     init_run_state,
 )
@@ -115,13 +119,39 @@ def train_and_evaluate(
     splits = processes.first_then_others(functools.partial(open_splits, config))
     resume.require_equal_processes(config, splits, workdir)
     experiment = build(config, splits.spec, splits.num_images)
+    if config.num_passes == 0:
+        resident = 0 if splits.is_streamed else splits.num_images
+        passes = choose_passes(experiment, used, splits.image_shape, resident)
+        experiment = experiment.in_passes(passes)
+    while True:
+        try:
+            return _train(
+                config, workdir, origin or {}, splits, experiment, used, mapping
+            )
+        except jax.errors.JaxRuntimeError as error:
+            experiment = _in_more_passes(config, experiment, len(used), error)
+
+
+def _train(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    origin: Mapping[str, Any],
+    splits: Splits,
+    experiment: Experiment,
+    used: Sequence[jax.Device],
+    mapping: str,
+) -> dict[str, Any]:
+    """The run of an experiment, from its newest checkpoint to its end."""
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
     )
     with (
         processes.first_then_others(
             lambda: run_directory.RunDirectory(
-                workdir, config.to_dict(), may_change=changeable_keys(config)
+                workdir,
+                config.to_dict(),
+                may_change=changeable_keys(config, streamed=splits.is_streamed),
+                stands_for=experiment.stands_for(),
             )
         ) as directory,
         Checkpoints(
@@ -165,9 +195,7 @@ def train_and_evaluate(
         step = int(state.train.step)
         epochs = resume.epochs_left(directory.path, experiment, step)
         if epochs:
-            records.write_facts(
-                directory.path, experiment, used, fingerprint, origin or {}
-            )
+            records.write_facts(directory.path, experiment, used, fingerprint, origin)
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)
@@ -177,6 +205,32 @@ def train_and_evaluate(
         )
         run.progress.message(records.ending(line, workdir, was_finished=not epochs))
         return line
+
+
+def _in_more_passes(
+    config: ml_collections.ConfigDict,
+    experiment: Experiment,
+    num_devices: int,
+    error: jax.errors.JaxRuntimeError,
+) -> Experiment:
+    """The experiment in twice the passes, where the device ran out of memory.
+
+    Raises:
+        JaxRuntimeError: the error itself, where passes are not chosen automatically,
+            cannot be more, or it is about something else.
+    """
+    passes = experiment.recipe.num_passes
+    more = sizes.more_passes(experiment.recipe.layout, num_devices, passes)
+    is_ours = "RESOURCE_EXHAUSTED" in str(error) and config.num_passes == 0
+    if not is_ours or more is None or processes.count() > 1:
+        raise error
+    # Its frames hold the arrays of the run that failed.
+    traceback.clear_frames(error.__traceback__)
+    print(
+        f"the device ran out of memory with num_passes {passes}: going on with {more}",
+        flush=True,
+    )
+    return experiment.in_passes(more)
 
 
 def _initial_state(run: Run, image_shape: tuple[int, ...]) -> RunState:

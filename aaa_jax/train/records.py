@@ -21,12 +21,14 @@ from etils import epath
 import aaa_jax
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
+from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import processes
 from aaa_jax.search import collapse
 from aaa_jax.train.compiled import Program, Round, RunState
 from aaa_jax.workdir import run_directory, snapshots
 
+FEWEST_UPDATES = 100  # before which the paper's controller has not moved
 MOST_CHAINS = 100  # of a policy in policies.jsonl
 NEARLY = "up to rounding (--deterministic: bit for bit)"
 DATA = "data"  # in run.json: the checksums of the run's data
@@ -164,6 +166,7 @@ def write_facts(
         "total_steps": experiment.total_steps,
         "steps_per_epoch": recipe.steps_per_epoch,
         "round_steps": recipe.round_steps,
+        "num_passes": recipe.num_passes,
         "num_devices": len(used),
         "device": used[0].device_kind,
         "versions": _versions(),
@@ -224,7 +227,10 @@ def beginning(
         f"{dataset}: {source.name} policies, M = {source.num_policies}, "
         f"N = {recipe.layout.num_images}; {experiment.total_steps} steps of "
         f"{recipe.layout.num_rows} rows in {rounds} rounds\n"
+        f"{_slow_start(experiment, rounds)}"
         f"{len(used)} x {device.device_kind} ({mapping}{together}), "
+        f"{recipe.layout.num_groups} groups in {recipe.num_passes} "
+        f"pass{'es' if recipe.num_passes > 1 else ''}, "
         f"jax {jax.__version__}; "
         f"a resumed run equals one never stopped {'bit for bit' if exact else NEARLY}"
     )
@@ -288,6 +294,18 @@ def _commit() -> str:
     except OSError:
         return ""
     return done.stdout.strip()
+
+
+def _slow_start(experiment: Experiment, rounds: int) -> str:
+    """A line where a controller has too few updates to learn; else nothing."""
+    if not experiment.source.is_learned or rounds >= FEWEST_UPDATES:
+        return ""
+    steps = max(1, experiment.total_steps // sizes.NUM_ROUNDS)
+    return (
+        f"{rounds} controller updates are planned; before about {FEWEST_UPDATES} it "
+        "still draws uniformly, as `random` does: --config.policies.round_steps="
+        f"{steps} gives {experiment.total_steps // steps}\n"
+    )
 
 
 def _scaled(scale: float) -> str:

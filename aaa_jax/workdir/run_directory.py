@@ -25,6 +25,7 @@ import re
 import socket
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -83,6 +84,8 @@ class RunDirectory:
         config: the configuration, nested mappings of plain values.
         may_change: dotted keys that may differ from the configuration found there, such
             as the place of the data; the new value is then recorded.
+        stands_for: what values of dotted keys, such as a 0, stand for in this run: a
+            configuration that has these instead is the same.
 
     Raises:
         RunInUseError: another process writes here; a dead one does not count.
@@ -96,6 +99,7 @@ class RunDirectory:
         config: Mapping[str, Any],
         *,
         may_change: Collection[str] = (),
+        stands_for: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.path = epath.Path(workdir).expanduser()
         self._writes = processes.is_first()
@@ -109,7 +113,7 @@ class RunDirectory:
                 self._lock = _acquire_lock(self.path / "lock")
         try:
             with clear_errors("write", self.path / "config.json"):
-                _settle_config(self.path, config, may_change)
+                _settle_config(self.path, config, may_change, stands_for)
         except BaseException:
             self.close()
             raise
@@ -266,13 +270,20 @@ def clear_errors(action: str, path: epath.Path) -> Iterator[None]:
 
 
 def _settle_config(
-    workdir: epath.Path, config: Mapping[str, Any], may_change: Collection[str]
+    workdir: epath.Path,
+    config: Mapping[str, Any],
+    may_change: Collection[str],
+    stands_for: Mapping[str, Any],
 ) -> None:
     """Writes config.json, or checks the one that is there."""
     path = workdir / "config.json"
     if path.exists():
         differences = config_differences(read_config(workdir), config)
-        refused = {k: v for k, v in differences.items() if k not in may_change}
+        refused = {
+            key: (old, new)
+            for key, (old, new) in differences.items()
+            if key not in may_change and (key, old) not in stands_for.items()
+        }
         if refused:
             raise ConfigChangedError(workdir, refused)
         if not differences:

@@ -148,7 +148,7 @@ def play_games(options: dict[str, Any], seeds: int, updates: int) -> dict[str, A
 
 
 def states(arrays: Arrays) -> np.ndarray:
-    """The state of `search/collapse` in every update: int [seeds, updates], 0 is ok."""
+    """The state of `search/collapse` in every update: int [seeds, updates]."""
     keys = ("entropy", "top_op_share", "top_magnitude_share")
 
     def state(*values: float) -> int:
@@ -187,8 +187,8 @@ def row(name: str, arrays: Arrays) -> list[str]:
             f"{at(arrays['entropy'], update):.2f}" if update <= reached.shape[1] else ""
             for update in SHOWN
         ),
-        first_update(reached >= 1),
-        first_update(reached >= 2),
+        first_update(reached >= collapse.STATES.index("narrowing")),
+        first_update(reached >= collapse.STATES.index("collapsed")),
         ends,
         f"{arrays['loss'][:, -100:].mean():.3f}",
         f"{arrays['ignorance'][:, -100:].mean():.3f}",

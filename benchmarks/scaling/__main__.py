@@ -100,7 +100,7 @@ def work(preset: str) -> Work:
         name=preset,
         num_images=layout.num_images,
         num_policies=layout.num_policies,
-        group_size=config.batch_norm.group_size,
+        group_size=layout.group_size,
         row_flops=flops.training_flops(made.experiment.model, side),
         reduced_bytes=4 * reduced,
         row_bytes=side * side * 3 if is_streamed else 0,

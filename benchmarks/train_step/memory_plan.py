@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from aaa_jax.experiments import sizes
 from benchmarks import measure, plans
 from benchmarks.train_step import presets
 
@@ -49,10 +50,10 @@ def read(text: str) -> tuple[str, ConfigDict]:
             f"{text!r}: PRESET, PRESET:PASSES or PRESET:PASSES:remat"
         )
     config = presets.get_config(name)
-    config.num_passes = int(passes or config.num_passes)
+    config.num_passes = int(passes or config.num_passes or 1)
     if remat:
         config.model.options.remat = True
-    groups = _num_rows(config) // config.batch_norm.group_size
+    groups = sizes.layout(config).num_groups
     if groups % config.num_passes:
         raise argparse.ArgumentTypeError(
             f"{text!r}: {groups} groups of rows do not divide into {config.num_passes} "

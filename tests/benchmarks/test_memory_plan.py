@@ -9,7 +9,7 @@ PLAN = (3 * 2**29, 61.2)
 
 
 def test_a_preset_is_taken_as_it_is_or_with_passes_and_remat():
-    _, config = memory_plan.read("imagenet_r50")
+    _, config = memory_plan.read("imagenet_r50:16")
     assert (config.num_passes, config.model.options.get("remat", False)) == (16, False)
     row = memory_plan.row("imagenet_r50", config, *PLAN)
     assert row == "| `imagenet_r50` | 1024 | 16 |  | 1.5 | 61 |"

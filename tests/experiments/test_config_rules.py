@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.experiments import build, config_rules
+from aaa_jax.experiments import build, config_rules, sizes
 from aaa_jax.experiments.paper_tables import TABLES
 from configs import (
     arguments,
@@ -148,7 +148,7 @@ IMAGENET = [name for name in TABLE_7 if name.startswith("imagenet")]
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_has_the_choices_of_section_4(name):
     c = PRESETS[name].get_config()
-    assert c.batch_norm.group_size == 256
+    assert sizes.layout(c).group_size == 256
     assert c.optimizer.warmup_epochs == 5
     assert c.optimizer.clip_norm == 0
     assert c.augment.cutout_size == 0
@@ -168,17 +168,21 @@ def test_only_the_baseline_on_imagenet_has_steps(name, argument):
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("argument", ["ours", "baseline"])
-def test_groups_divide_over_the_passes_with_few_and_many_policies(name, argument):
+def test_groups_divide_over_1_to_64_devices_with_few_and_many_policies(name, argument):
     c = PRESETS[name].get_config(argument)
-    sizes = c.batch_size, c.policies.num_policies, c.batch_norm.group_size
-    layout = batch_layout.group_layout(*sizes, c.batch_norm.grouping)
-    batch_layout.check_shares(layout, 1, c.num_passes)
+    layout = sizes.layout(c)
+    for num_devices in (1, 2, 4, 8, 64):
+        used = sizes.sharing_devices(layout.num_groups, num_devices)
+        passes = [p for p in range(1, 65) if layout.num_groups // used % p == 0]
+        for num_passes in passes:
+            batch_layout.check_shares(layout, used, num_passes)
+    assert used == min(64, layout.num_groups)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_docstrings_name_their_own_command(name):
     text = PRESETS[name].__doc__
-    assert f"python launch.py --config=configs/{name}.py " in text
+    assert f"    python launch.py --config=configs/{name}.py\n" in text
     if name in TABLE_7:
         assert "Meant for " in text
         assert "Here: not run" in " ".join(text.split())
@@ -263,6 +267,8 @@ def test_a_test_image_cannot_be_cut_to_more_than_it_is_resized_to():
     info = data.describe("imagenet2012")
     build.build(config, info, 4096)
     config.evaluation.image_size = 320
+    assert build.build(config, info, 4096).evaluation_view.resize == 366
+    config.evaluation.resize = 256
     with pytest.raises(build.ConfigError, match="at least 320, such as 366"):
         build.build(config, info, 4096)
 

@@ -1,7 +1,6 @@
 """Tables: their cells, how far each is, running those that are not finished."""
 
 import json
-import math
 import os
 import re
 import shlex
@@ -16,7 +15,7 @@ import pytest
 import launch
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.experiments import build, run_table, table_cells
+from aaa_jax.experiments import build, run_table, sizes, table_cells
 from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory, snapshots
@@ -177,7 +176,7 @@ def test_an_unknown_cell_gets_one_line_and_exit_code_2(
         (["--config.scale=2"], "scale is 2.0; it must be above 0 and at most 1"),
         (["--config.cell.epoch=2"], 'Did you mean "epochs"'),
         (["--config.cell.seed=2"], "no such key as in --config.cell.seed"),
-        (["--config.cell.batch_size=-1"], "wrn28x10/baseline/seed0: batch_size is -1"),
+        (["--config.cell.batch_size=-1"], "batch_size is -1"),
         (["--config.cell.batch_norm.group_size=7"], "does not divide"),
     ],
 )
@@ -191,8 +190,6 @@ def test_a_wrong_value_is_named_before_anything_runs(given, message, capsys, tmp
 def test_only_tables_have_lists(capsys):
     assert _launch("--config=configs/digits.py", "--list") == 2
     assert "--list is for tables" in capsys.readouterr().err
-    assert _launch("--config=configs/table1.py") == 2
-    assert "--workdir is missing" in capsys.readouterr().err
 
 
 def test_transfer_needs_a_run(capsys, tmp_path):
@@ -234,13 +231,12 @@ def test_overrides_reach_every_cell_and_passes_as_far_as_groups_divide():
         assert config.num_passes == passes
 
 
-def test_figure_5_varies_m_and_keeps_the_rows_of_a_pass():
+def test_figure_5_varies_m():
     rows = []
     for column in TABLES["figure5"].columns:
         config = _cell_config("figure5", f"wrn28x10/{column}")
         assert column == f"m{config.policies.num_policies}"
         rows.append(config.batch_size * config.policies.num_policies)
-        assert rows[-1] / config.num_passes <= 1024
         build.check_config(config)
     assert rows == [256, 512, 1024, 2048, 4096]
 
@@ -256,22 +252,21 @@ def test_cells_of_table_5_are_those_of_table_3():
 def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
     """One command runs all: nothing is refused, and no device idles that could work."""
     for cell in table_cells.select_cells(_table(name, seeds=1)):
-        config = table_cells.cell_config(_table(name), cell)
-        asked = config.num_passes
-        rows = config.batch_size * config.policies.num_policies
-        num_groups = rows // config.batch_norm.group_size
+        given = _table(name, **{"cell.num_passes": 8})
+        config = table_cells.cell_config(given, cell)
+        num_groups = sizes.layout(config).num_groups
         said = table_cells.fit_devices(config, num_devices)
         used, passes = config.devices.num_devices, config.num_passes
         build.check_config(config)
-        batch_layout.check_shares(build.group_layout(config), used, passes)
+        batch_layout.check_shares(sizes.layout(config), used, passes)
         for more in range(used + 1, num_devices + 1):
             assert num_groups % more, f"{cell.name} could use {more}"
-        # The rows of a pass do not grow beyond what the preset has on one device.
-        assert num_groups // used % passes == 0
-        assert rows / used / passes <= rows / math.gcd(asked, num_groups)
         assert (used < num_devices) == bool(said)
         if said:
             assert f"uses {used} of {num_devices} devices" in said
+        automatic = table_cells.cell_config(_table(name), cell)
+        table_cells.fit_devices(automatic, num_devices)
+        assert automatic.num_passes == 0
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,19 @@ def test_another_config_in_the_same_workdir_is_refused(never_stopped):
     assert "controller.kl_cap" in str(caught.value)
 
 
+def test_a_run_of_explicit_sizes_goes_on_with_what_stands_for_them(tmp_path):
+    explicit = {"batch_norm.group_size": 8, "policies.round_steps": 1}
+    explicit |= {"evaluation.resize": 256, "epochs": 1, "max_steps": 2}
+    loop.train_and_evaluate(_config(**explicit), tmp_path)
+    automatic = {"batch_norm.group_size": 0, "policies.round_steps": -1}
+    automatic |= {"evaluation.resize": 0, "epochs": 1}
+    assert loop.train_and_evaluate(_config(**automatic), tmp_path)["step"] == 5
+    with pytest.raises(run_directory.ConfigChangedError, match="group_size: 0 in"):
+        loop.train_and_evaluate(
+            _config(**automatic | {"batch_norm.group_size": 4}), tmp_path
+        )
+
+
 def test_what_changes_no_number_may_change(never_stopped):
     moved = _config(**{"checkpoint.every_steps": 0, "log.every_seconds": 1.0})
     loop.train_and_evaluate(moved, never_stopped[0])
@@ -348,7 +361,6 @@ def _launch(*given):
     [
         ((), "--config is missing; give --config=configs/NAME.py"),
         (("--config.epochs=3",), "--config is missing"),
-        (("--config=configs/digits.py",), "--workdir is missing"),
         (("--config=configs/none.py", "--workdir=x"), "no file 'configs/none.py'"),
         (("--config=configs/digits.py:our", "--workdir=x"), "unknown argument 'our'"),
         (("--config=configs/digits.py", "x", "--workdir=x"), "stray argument 'x'"),
@@ -385,6 +397,25 @@ def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
     assert not (ROOT / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "workdir"),
+    [
+        (("digits.py",), "runs/digits"),
+        (("digits.py:random",), "runs/digits-random"),
+        (("digits.py:ours", "--config.seed=3"), "runs/digits-ours-seed3"),
+        (("digits.py", "--workdir=x"), "x"),
+        (("table1.py",), "runs/table1"),
+        (("table1.py:wrn28x10/ours/seed3",), "runs/table1"),
+    ],
+)
+def test_a_run_has_a_directory_of_its_own_without_being_told(
+    given, workdir, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    command = launch.parse(["launch.py", f"--config=configs/{given[0]}", *given[1:]])
+    assert command.workdir == workdir
+
+
 def test_a_workdir_that_cannot_be_written_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.chdir(ROOT)
@@ -409,3 +440,37 @@ def test_the_quick_start_ends_below_the_error_the_readme_states(tmp_path):
     rounds = run_directory.read_lines(tmp_path, "policies")
     assert len(rounds) >= 200
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+
+
+def test_a_device_that_runs_out_of_memory_gets_twice_the_passes(
+    tmp_path, monkeypatch, capsys
+):
+    """And the same checkpoints go on: nothing that was done is lost."""
+    changes = {"epochs": 2, "evaluation.every_epochs": 2}
+    loop.train_and_evaluate(_config(num_passes=4, **changes), tmp_path / "explicit")
+    compiled = loop.compile_program
+
+    def compile_for_a_small_device(experiment, *arguments, **options):
+        program = compiled(experiment, *arguments, **options)
+        if experiment.recipe.num_passes >= 4:
+            return program
+
+        def step(state, *rest):
+            if experiment.recipe.num_passes == 1 or int(state.step) == 4:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+            return program.step(state, *rest)
+
+        return program._replace(step=step)
+
+    monkeypatch.setattr(loop, "compile_program", compile_for_a_small_device)
+    config = _config(num_passes=0, **changes)
+    line = loop.train_and_evaluate(config, tmp_path / "small")
+    said = capsys.readouterr().out
+    assert "ran out of memory with num_passes 1: going on with 2" in said
+    assert "ran out of memory with num_passes 2: going on with 4" in said
+    assert "going on from the checkpoint at step 4" in said
+    assert json.loads((tmp_path / "small" / "run.json").read_text())["num_passes"] == 4
+    explicit = run_directory.read_lines(tmp_path / "explicit", "metrics")[-1]
+    np.testing.assert_allclose(line["train_loss"], explicit["train_loss"], rtol=1e-4)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        loop.train_and_evaluate(_config(num_passes=2, **changes), tmp_path / "told")

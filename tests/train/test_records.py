@@ -35,10 +35,10 @@ def test_the_last_word_on_determinism_counts(flags, told):
 
 
 def test_a_run_on_a_gpu_promises_what_its_flags_say(monkeypatch):
-    layout = types.SimpleNamespace(num_images=8, num_rows=16)
+    layout = types.SimpleNamespace(num_images=8, num_rows=16, num_groups=4)
     experiment = types.SimpleNamespace(
-        recipe=types.SimpleNamespace(round_steps=3, layout=layout),
-        source=types.SimpleNamespace(name="random", num_policies=2),
+        recipe=types.SimpleNamespace(round_steps=3, layout=layout, num_passes=2),
+        source=types.SimpleNamespace(name="ours", num_policies=2, is_learned=True),
         total_steps=20,
         scale=1.0,
     )
@@ -47,6 +47,12 @@ def test_a_run_on_a_gpu_promises_what_its_flags_say(monkeypatch):
         monkeypatch.setenv("XLA_FLAGS", f"--xla_gpu_deterministic_ops={value}")
         said = records.beginning(experiment, "digits", [gpu], "jit")
         assert said.endswith(f"a resumed run equals one never stopped {promise}")
+    assert "4 groups in 2 passes" in said
+    # It moves after about 100 updates: of 6 it is told how to have as many as can be.
+    assert "6 controller updates are planned" in said
+    assert "--config.policies.round_steps=1 gives 20" in said
+    experiment.total_steps = 300
+    assert "are planned" not in records.beginning(experiment, "digits", [gpu], "jit")
 
 
 def test_the_entropy_shown_is_that_of_ops_and_magnitudes_together():
@@ -66,7 +72,7 @@ def test_a_finished_run_says_how_many_steps_it_left_out():
 def _experiment() -> types.SimpleNamespace:
     """Rounds of 3 steps, epochs of 5, 20 steps, and a source that learns."""
     experiment = types.SimpleNamespace(
-        recipe=types.SimpleNamespace(round_steps=3, steps_per_epoch=5),
+        recipe=types.SimpleNamespace(round_steps=3, steps_per_epoch=5, num_passes=2),
         source=types.SimpleNamespace(is_learned=True),
         total_steps=20,
     )

@@ -171,7 +171,7 @@ def _spans(states: Sequence[str], wanted: str) -> list[tuple[float, float]]:
 
 def _in_words(run: Run) -> str:
     entropy = run.rounds.numbers["entropy"][-1]
-    first = first_update(run, collapse.STATES[1:])
+    first = first_update(run, collapse.STATES[2:])
     since = f", not ok for the first time at update {first}" if first else ""
     return (
         f"seed {run.seed}: after {len(run.rounds.states)} updates entropy "

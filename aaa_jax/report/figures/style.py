@@ -86,8 +86,13 @@ OP_COLORS = (
     *("#54278f", "#bcbddc", "#eeeeee"),
 )
 OP_HATCHES = ("", "///", "", "|||", "", "\\\\\\", "", "---") * 2 + ("",)
-STATE_COLORS = {"ok": "#d5eadf", "narrowing": "#f0b44c", "collapsed": "#8c1d04"}
-STATE_HATCHES = {"ok": "", "narrowing": "///", "collapsed": "xx"}
+STATE_COLORS = {
+    "uniform": "#dfe3e8",
+    "ok": "#d5eadf",
+    "narrowing": "#f0b44c",
+    "collapsed": "#8c1d04",
+}
+STATE_HATCHES = {"uniform": "..", "ok": "", "narrowing": "///", "collapsed": "xx"}
 
 
 class Picture(NamedTuple):
