@@ -10,7 +10,7 @@ import functools
 import signal
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -170,6 +170,7 @@ def _train(
         resume.require_shared_directory(directory.path)
         fingerprint = resume.require_same_data(directory.path, splits)
         program = Program(*(watchdog.skip_first_call(f) for f in program))
+        program = program._replace(step=_say_compiling(program.step, progress))
         run = Run(
             experiment=experiment,
             program=program,
@@ -187,6 +188,7 @@ def _train(
         )
         run.progress.message(
             records.beginning(experiment, config.data.name, used, mapping)
+            + f"\nin {directory.path}"
         )
         state = _initial_state(run, splits.image_shape)
         state, said = resume.restore(state, checkpoints, directory, experiment)
@@ -231,6 +233,22 @@ def _in_more_passes(
         flush=True,
     )
     return experiment.in_passes(more)
+
+
+def _say_compiling(step: Callable[..., Any], progress: Progress) -> Callable[..., Any]:
+    """A step whose first call, which compiles, says so and how long it took."""
+    first = iter([True])
+
+    def announced(*arguments: Any) -> Any:
+        if not next(first, False):
+            return step(*arguments)
+        progress.message("compiling the step …")
+        started = time.monotonic()
+        result = step(*arguments)
+        progress.message(f"compiled in {time.monotonic() - started:.0f} s")
+        return result
+
+    return announced
 
 
 def _initial_state(run: Run, image_shape: tuple[int, ...]) -> RunState:
