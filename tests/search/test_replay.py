@@ -248,6 +248,7 @@ def test_a_directory_without_a_run_or_without_policies_is_named(tmp_path):
     [
         (2, None, "round 2: it is missing, round 3 is in its place"),
         (2, {"step": 6}, "round 2: it ends at step 6 after 6"),
+        (1, {"losses": [math.inf] * 8}, r"round 1: losses are .* 8 numbers is needed"),
         (1, {"fill": [9, 9, 9]}, r"round 1: .* \(9, 9, 9\).*first .* \(1, 2, 3\)"),
         (
             *(1, {"policies": [[[["Rotate", 1, 1.0]]]], "losses": [1.0]}),
