@@ -27,7 +27,7 @@ from aaa_jax.experiments.config_rules import (
     check_values,
 )
 from aaa_jax.runtime import devices
-from aaa_jax.search import sources
+from aaa_jax.search import replay, sources
 
 # An epoch of so many steps tells every warm-up from the training's end.
 STEPS_TO_CHECK = 2**20
@@ -364,7 +364,8 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
     """The policy source of a config."""
     c, p = config.controller, config.policies
     shape = {"num_policies": p.num_policies, "num_sub_policies": p.num_sub_policies}
-    recorded = {key: p[key] for key in ("num_policies", "ranges", "order", "fill")}
+    requested = replay.Requested(ranges=p.ranges, order=p.order, fill=p.fill)
+    recorded = {"num_policies": p.num_policies, "requested": requested}
     options: dict[str, dict[str, Any]] = {
         "adversarial": {
             **shape,

@@ -9,7 +9,7 @@ is applied as it was, or refused.
 import dataclasses
 import functools
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +34,21 @@ from aaa_jax.workdir import snapshots
 # policies are concatenated to form a single policy with 25 sub-policies".
 SELECTIONS = ("best5", "all", "resample")
 NUM_BEST = 5
-# A config with these values, the defaults, gets what was recorded.
-AS_RECORDED = {
-    "ranges": "monotone",
-    "order": "standard_first",
-    "fill": "dataset",
-}
+
+
+class Requested(NamedTuple):
+    """How a config wants policies to be applied: values of policies.KEY.
+
+    The defaults leave it to what was recorded; anything else must be what was recorded.
+    A recorded fill "alpha" must be requested.
+    """
+
+    ranges: str = "monotone"
+    order: str = "standard_first"
+    fill: str = "dataset"
+
+
+AS_RECORDED = Requested()
 
 
 def replay_source(
@@ -47,9 +56,7 @@ def replay_source(
     num_policies: int = 1,
     *,
     selection: str = "best5",
-    ranges: str = "monotone",
-    order: str = "standard_first",
-    fill: str = "dataset",
+    requested: Requested = AS_RECORDED,
 ) -> PolicySource:
     """The policies that a run recorded, by progress (Table 6, Policy transfer).
 
@@ -59,11 +66,7 @@ def replay_source(
         selection: "best5": the five policies of highest average loss as one policy;
             "all": all of a round's policies as one; "resample": five policies drawn
             anew in every round from the controller as it was when the round began.
-        ranges: the config's range table. The default leaves it to the recording;
-            anything else must be what was recorded.
-        order: the config's order, checked in the same way.
-        fill: the config's fill, checked in the same way; "alpha" must be given where it
-            was recorded.
+        requested: what the config asks for; see `Requested`.
 
     Raises:
         ValueError: what is recorded is missing, or cannot be honoured.
@@ -72,8 +75,7 @@ def replay_source(
     check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
     recording = read_recording(run)
     saved = recording.saved
-    asked = {"ranges": ranges, "order": order, "fill": fill}
-    _check_honoured(run, asked, saved, recording.fill_name)
+    _check_requested(requested, run, saved, recording.fill_name)
     if selection == "resample":
         init, sample = _resampled(run, recording, num_policies)
     else:
@@ -91,29 +93,21 @@ def replay_source(
 
 
 def file_source(
-    path: str,
-    num_policies: int = 1,
-    *,
-    ranges: str = "monotone",
-    order: str = "standard_first",
-    fill: str = "dataset",
+    path: str, num_policies: int = 1, *, requested: Requested = AS_RECORDED
 ) -> PolicySource:
     """The policies of a JSON file in every round (`docs/policies.md`).
 
     Args:
         path: of the file.
         num_policies: M; the file holds M policies, or one, which is then repeated.
-        ranges: as in `replay_source`, and so are the next two.
-        order: the config's order.
-        fill: the config's fill.
+        requested: what the config asks for; see `Requested`.
 
     Raises:
         ValueError: the file is missing or wrong, or cannot be honoured.
     """
     check_shape(num_policies)
     saved, alpha = read_policies(path)
-    asked = {"ranges": ranges, "order": order, "fill": fill}
-    _check_honoured(path, asked, saved, "alpha" if alpha else "dataset")
+    _check_requested(requested, path, saved, "alpha" if alpha else "dataset")
     given = saved.policies
     if given.num_policies == 1:
         given = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_policies, 0), given)
@@ -267,21 +261,17 @@ def _recorded_params(
     return params
 
 
-def _check_honoured(
-    where: str, asked: dict[str, str], saved: SavedPolicies, fill_name: str
+def _check_requested(
+    requested: Requested, where: str, saved: SavedPolicies, fill_name: str
 ) -> None:
-    """Refuses a config that asks for something other than what was recorded.
-
-    The defaults ask for nothing. A recorded alpha must be asked for.
-    """
-    recorded = {"ranges": saved.ranges, "order": saved.order, "fill": fill_name}
-    for key, value in asked.items():
-        allowed = (AS_RECORDED[key], recorded[key])
-        if recorded[key] == "alpha":
-            allowed = ("alpha", "alpha")
+    """Refuses a config that requests something other than what was recorded."""
+    recorded = Requested(saved.ranges, saved.order, fill_name)
+    for key, wish, default, was in zip(
+        Requested._fields, requested, AS_RECORDED, recorded, strict=True
+    ):
+        right = "alpha" if was == "alpha" else default
         check(
-            value in allowed,
-            f"policies.{key} is {value!r}, but {where} was recorded with "
-            f"{recorded[key]!r}: set policies.{key}={allowed[0]}, which applies it as "
-            "recorded",
+            wish in (right, was),
+            f"policies.{key} is {wish!r}, but {where} was recorded with {was!r}: set "
+            f"policies.{key}={right}, which applies it as recorded",
         )

@@ -74,6 +74,10 @@ def run(tmp_path_factory):
     return str(path), _write_run(path)
 
 
+def _request(**values):
+    return {"requested": replay.Requested(**values)}
+
+
 def _chains(policy):
     """The sub-policies of a policy as names and magnitudes."""
     return [[(name, magnitude) for name, magnitude, _ in chain] for chain in policy]
@@ -196,9 +200,9 @@ NO_LOSSES = r"policies\.jsonl: round 0: .* a list of 8 numbers is needed"
 @pytest.mark.parametrize(
     ("written", "options", "message"),
     [
-        ({}, {"fill": "grey"}, "policies.fill is 'grey', but .* with 'dataset'"),
-        ({}, {"order": "other"}, "policies.order is 'other', but .* 'policy_first'"),
-        ({}, {"ranges": "release"}, "policies.ranges is 'release', but .*'monotone10'"),
+        ({}, _request(fill="grey"), "policies.fill is 'grey', but .* with 'dataset'"),
+        ({}, _request(order="other"), "policies.order is 'other'.*'policy_first'"),
+        ({}, _request(ranges="release"), "policies.ranges is 'release'.*'monotone10'"),
         ({"config": _config(fill="alpha")}, {}, r"with 'alpha': set policies\.fill="),
         ({"config": _config(source="random")}, RESAMPLE, "source is 'random'"),
         ({"config": {"policies": {"source": "x"}}}, {}, r"config\.json does not say"),
@@ -230,7 +234,8 @@ def test_what_only_looks_wrong_is_replayed(tmp_path):
     _write_run(
         tmp_path, config=_config(fill="alpha"), facts=LENGTH | {"total_steps": 20}
     )
-    assert replay.replay_source(str(tmp_path), fill="alpha").fill == (1, 2, 3)
+    source = replay.replay_source(str(tmp_path), **_request(fill="alpha"))
+    assert source.fill == (1, 2, 3)
 
 
 def test_a_directory_without_a_run_or_without_policies_is_named(tmp_path):
@@ -315,7 +320,7 @@ def test_a_file_of_one_policy_is_applied_m_times(tmp_path):
         ({"count": 4}, {"num_policies": 3}, r"has 4 .*set policies\.num_policies=4"),
         ({"version": 2}, {}, r"p\.json cannot be read: .*version 2"),
         ({"policies": []}, {}, "a list that is not empty"),
-        ({}, {"fill": "black"}, "policies.fill is 'black'"),
+        ({}, _request(fill="black"), "policies.fill is 'black'"),
         ({"alpha": True}, {}, "policies.fill is 'dataset', but .* 'alpha'"),
         ({"alpha": "no"}, {}, r"p\.json cannot be read: alpha is 'no': true or false"),
         ({}, {"path": ""}, r"set policies\.file to a JSON file"),
