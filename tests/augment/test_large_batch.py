@@ -39,27 +39,17 @@ def a_batch(some: policies.Policies, size: tuple[int, int], group_size: int):
     return draws, rows, some, policy_of_row
 
 
-def all_settings(ranges: str, size: tuple[int, int]):
-    """Every (op, magnitude, sign) of a table on every picture: arguments, results."""
-    table, images = RANGES[ranges], pictures(*size)
-    partners = np.roll(images, -1, axis=0)
-    arguments, results = [], []
-    for op, name in enumerate(NAMES):
-        for magnitude in range(table.num_magnitudes):
-            for sign in (1, -1):
-                value = table.value(name, magnitude, sign, *size)
-                results.append(expected(*size, name, value, 0))
-                for i in range(len(images)):
-                    arguments.append((op, magnitude, sign, *center_of(i, 0, *size)))
-    columns = jnp.asarray(arguments, jnp.int32).T
-    times = len(results)
-    return (
-        np.tile(images, (times, 1, 1, 1)),
-        columns[0],
-        columns[1],
-        OpDraws(columns[2], columns[3:].T),
-        np.tile(partners, (times, 1, 1, 1)),
-    ), np.concatenate(results)
+def every_setting(ranges: str, size: tuple[int, int]):
+    """Each op, magnitude and sign of a table, int32 [K], and its name and value."""
+    table = RANGES[ranges]
+    grid = np.indices((len(NAMES), table.num_magnitudes, 2)).reshape(3, -1)
+    columns = (grid[0], grid[1], 1 - 2 * grid[2])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    named = [
+        (NAMES[op], table.value(NAMES[op], magnitude, sign, *size))
+        for op, magnitude, sign in rows
+    ]
+    return tuple(jnp.asarray(column, jnp.int32) for column in columns), named
 
 
 @pytest.mark.parametrize(
@@ -70,33 +60,30 @@ def all_settings(ranges: str, size: tuple[int, int]):
     ],
 )
 def test_apply_ops_equals_pillow_for_every_op_magnitude_and_sign(ranges, size) -> None:
-    (images, indices, magnitudes, draws, partners), want = all_settings(ranges, size)
-    run = functools.partial(large_batch.apply_ops, ranges=ranges)
-    got = jax.jit(run)(images, indices, magnitudes, draws, partners=partners)
+    columns, named = every_setting(ranges, size)
+    images = pictures(*size)
+    indices, magnitudes, signs = (jnp.repeat(column, len(images)) for column in columns)
+    centers = jnp.array([center_of(i, 0, *size) for i in range(len(images))], jnp.int32)
+    draws = OpDraws(signs, jnp.tile(centers, (len(named), 1)))
+    times = (len(named), 1, 1, 1)
+    partners = np.tile(np.roll(images, -1, axis=0), times)
+    run = functools.partial(large_batch.apply_ops, ranges=ranges, partners=partners)
+    got = jax.jit(run)(np.tile(images, times), indices, magnitudes, draws)
     assert got.dtype == jnp.uint8
+    want = np.concatenate([expected(*size, *setting, 0) for setting in named])
     wrong = (np.asarray(got) != want).any(axis=(1, 2, 3))
-    cases = np.unique(np.stack([indices[wrong], magnitudes[wrong]]), axis=1)
-    assert not [(NAMES[op], magnitude) for op, magnitude in cases.T.tolist()]
+    assert not {named[i // len(images)] for i in np.flatnonzero(wrong)}
 
 
 @pytest.mark.parametrize("ranges", RANGES)
 @pytest.mark.parametrize("size", [*SIZES, (224, 224)], ids=str)
 def test_every_table_and_size_gives_each_op_its_own_coefficients(ranges, size) -> None:
     """So that the sizes and tables not run above differ from those run in data only."""
-    table = RANGES[ranges]
-    grid = np.meshgrid(
-        range(len(NAMES)), range(table.num_magnitudes), (1, -1), indexing="ij"
-    )
-    indices, magnitudes, signs = (np.ravel(axis).astype(np.int32) for axis in grid)
-    rows = coefficient_rows(indices, magnitudes, signs, ranges, *size)
-    rows = jax.tree.map(np.asarray, rows)
-    for i, (op, magnitude, sign) in enumerate(
-        zip(indices.tolist(), magnitudes.tolist(), signs.tolist(), strict=True)
-    ):
-        value = table.value(NAMES[op], magnitude, sign, *size)
-        wanted = ops.coefficients(NAMES[op], value, *size)
-        for got, want in zip(rows, wanted, strict=True):
-            np.testing.assert_array_equal(got[i], want)
+    columns, named = every_setting(ranges, size)
+    rows = coefficient_rows(*columns, ranges, *size)
+    wanted = [ops.coefficients(*setting, *size) for setting in named]
+    for got, want in zip(rows, zip(*wanted, strict=True), strict=True):
+        np.testing.assert_array_equal(got, np.stack(want))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +110,7 @@ def test_chains_through_apply_policies_replay_with_pillow(
     [
         ((8, 5, 2), (32, 32), False),
         ((2, 9, 3), (2, 7), True),
-        ((1, 17, 1), (28, 28), 0),
+        ((1, 17, 1), (28, 28), False),
     ],
 )
 def test_large_batch_replays_with_pillow(shape, size, per_policy) -> None:

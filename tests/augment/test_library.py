@@ -28,13 +28,14 @@ def wide(some: Policies) -> Policies:
 
 
 def test_numpy_arguments_and_one_group_are_what_needs_nothing_said() -> None:
-    some, rows, of_row = (
-        some_policies((2, 17, 2), probs=(0.7, 1)),
-        pictures(5, 9),
-        np.arange(9) % 2,
-    )
+    some = some_policies((2, 17, 2), probs=(0.7, 1))
+    rows, of_row = pictures(5, 9), np.arange(9) % 2
     size = {"height": 5, "width": 9}
     draws = large_batch.draw(KEY, wide(some), of_row, **size)
+    checked = check_policies(wide(some), "release")
+    jax.tree.map(np.testing.assert_array_equal, checked, some.replace(ranges="release"))
+    dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(checked)]
+    assert dtypes == ["int32", "int32", "float32"]
     narrow = jnp.asarray(of_row, jnp.int32)
     whole = large_batch.draw(KEY, some, narrow, **size, group_size=9)
     jax.tree.map(np.testing.assert_array_equal, draws, whole)
@@ -55,22 +56,17 @@ def test_policies_know_their_range_table_unless_another_is_asked_for(given) -> N
     """RandAugment's magnitude 9 turns by 9 degrees; that of the search by 30."""
     of_source = aaa_jax.randaugment_source(1, num_ops=1).sample(KEY, (), 0.0)
     assert of_source.ranges == "randaugment"
-    turning = of_source.replace(
-        ops=jnp.full((1, 1, 1), ops.op_index("Rotate"), jnp.int32),
-        magnitudes=of_source.magnitudes[:, :1],
-        probs=of_source.probs[:, :1],
-    )
-    images = jnp.asarray(pictures(32, 32))
+    rotate = jnp.full_like(of_source.ops, ops.op_index("Rotate"))
+    turning = of_source.replace(ops=rotate)
+    images = pictures(32, 32)
     draws = large_batch.draw(KEY, turning, jnp.zeros(9, jnp.int32), height=32, width=32)
-    got = jax.jit(large_batch.large_batch, static_argnames="ranges")(
-        KEY, images, turning, ranges=given
-    )
-    degrees = 30 if given else 9
+    run = jax.jit(functools.partial(large_batch.large_batch, ranges=given))
+    degrees = 30.0 if given else 9.0
     want = [
-        pillow_op(image, "Rotate", float(sign) * degrees)
-        for image, sign in zip(pictures(32, 32), draws.sign[:, 0], strict=True)
+        pillow_op(image, "Rotate", sign * degrees)
+        for image, sign in zip(images, draws.sign[:, 0].tolist(), strict=True)
     ]
-    np.testing.assert_array_equal(got[0], want)
+    np.testing.assert_array_equal(run(KEY, images, turning)[0], want)
 
 
 def test_a_second_eager_call_compiles_nothing(compiled) -> None:

@@ -159,18 +159,3 @@ def test_wrong_arrays_are_refused() -> None:
             policies.check_policies(wrong, "monotone")
     # Entries are checked where they are known.
     jax.jit(lambda p: policies.check_policies(p, "monotone"))(wrong_entry)
-
-
-def test_numbers_of_any_width_are_taken() -> None:
-    some = some_policies()
-    wide = Policies(
-        np.asarray(some.ops, np.int64),
-        np.asarray(some.magnitudes, np.uint8),
-        np.asarray(some.probs, np.float64),
-    )
-    checked = policies.check_policies(wide, "release")
-    dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(checked)]
-    assert dtypes == ["int32", "int32", "float32"]
-    jax.tree.map(np.testing.assert_array_equal, checked, some.replace(ranges="release"))
-    sizes = (checked.num_policies, checked.num_sub_policies, checked.chain_length)
-    assert sizes == (3, 5, 2)
