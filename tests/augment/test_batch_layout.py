@@ -31,10 +31,14 @@ def test_a_mixed_group_has_each_image_of_its_block_once_and_rotated_policies():
         np.testing.assert_array_equal(policies[group], (place + np.arange(4)) % 3)
 
 
-def test_a_group_of_one_policy_has_one_policy():
+def test_rows_of_one_policy_stand_together_unless_policies_are_mixed():
     layout = batch_layout.group_layout(12, 3, 4, "per_policy")
-    policies = batch_layout.policy_of_row(layout).reshape(-1, 4)
-    assert all(len(set(row)) == 1 for row in policies.tolist())
+    policies = batch_layout.policy_of_row(layout).reshape(3, 3, 4)
+    np.testing.assert_array_equal(policies, np.indices((3, 3, 4))[1])
+    layout = batch_layout.group_layout(12, 3, 4, "full")
+    policies, images = np.indices((3, 12)).reshape(2, -1)
+    np.testing.assert_array_equal(batch_layout.policy_of_row(layout), policies)
+    np.testing.assert_array_equal(batch_layout.image_of_row(layout), images)
 
 
 def test_shares_that_do_not_divide_are_refused_with_what_would_do():

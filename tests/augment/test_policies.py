@@ -83,6 +83,7 @@ WRONG_RECORDS = [
     (key_becomes("fill", [1, 2]), r"\[1, 2\]: three integers from 0 to 255"),
     (key_becomes("fill", [1, 2, 256]), r"256\]: three integers from 0 to 255"),
     (key_becomes("fill", [1, 2, 0.5]), r"0.5\]: three integers from 0 to 255"),
+    (key_becomes("fill", [1, 2, True]), r"True\]: three integers from 0 to 255"),
     (key_becomes("fill", None), r"fill None: three integers from 0 to 255"),
     (key_becomes("policies", []), r"policies is \[\]: a list that is not empty"),
     (key_becomes("policies", "x"), r"policies is 'x': a list that is not empty"),
