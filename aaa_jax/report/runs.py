@@ -191,7 +191,6 @@ def _read(path: pathlib.Path, name: str) -> Run:
     lines = run_directory.read_lines(path, "metrics")
     facts = complete_facts(path, snapshots.load_facts(path), settings, lines)
     timing = run_directory.read_lines(path, "timing")
-    errors = ("errors", "mean_error", "clean_error")
     return Run(
         path=path,
         name=name,
@@ -200,12 +199,12 @@ def _read(path: pathlib.Path, name: str) -> Run:
         metrics=lines,
         rounds=_read_rounds(path, facts["steps_per_epoch"]),
         cost=run_cost(timing, settings["policies"]["source"], facts.get("device", "")),
-        probe=_read_extra(path / "probe.json", ("ops", "accuracy", "clean_accuracy")),
-        corruption=_read_extra(path / "corruption.json", errors),
+        probe=_read_extra(path / "probe.json"),
+        corruption=_read_extra(path / "corruption.json"),
     )
 
 
-def _read_extra(path: pathlib.Path, keys: Sequence[str]) -> dict[str, Any] | None:
+def _read_extra(path: pathlib.Path) -> dict[str, Any] | None:
     """A JSON object of version 1 beside the run's own files, if there is one."""
     if not path.is_file():
         return None
@@ -213,10 +212,6 @@ def _read_extra(path: pathlib.Path, keys: Sequence[str]) -> dict[str, Any] | Non
         record = json.loads(path.read_text())
     except ValueError as error:
         raise ReportError(f"{path} is not JSON ({error}): write it again") from error
-    wanted = ("version", "step", "num_images", *keys)
-    missing = [key for key in wanted if key not in record]
-    if missing:
-        raise ReportError(f"{path} lacks {', '.join(missing)}: write it again")
     if record["version"] != 1:
         raise ReportError(
             f"{path} has version {record['version']!r}, and this program reads version "

@@ -102,6 +102,10 @@ def test_every_table_lists_its_cells(name, capsys, tmp_path):
 
 
 def test_a_line_has_the_papers_number_and_the_overrides(capsys):
+    assert _launch("--config=configs/table5.py", "--list") == 0
+    [_, autoaugment, ours] = capsys.readouterr().out.splitlines()
+    assert "paper 15000 + 160 device h  not run" in autoaugment
+    assert "paper 0 + 1280 device h" in ours
     given = ["--config=configs/table3.py:resnet50/ours", "--list"]
     assert _launch(*given, "--config.seeds=1", "--config.cell.data.dir=/x y") == 0
     [_, line] = capsys.readouterr().out.splitlines()
@@ -109,13 +113,6 @@ def test_a_line_has_the_papers_number_and_the_overrides(capsys):
     command = shlex.split(line[line.index("python") :])
     assert command[3] == "--workdir=runs/table3"
     assert command[4:] == ["--config.seeds=1", "--config.cell.data.dir=/x y"]
-
-
-def test_the_costs_of_table_5_are_listed(capsys):
-    assert _launch("--config=configs/table5.py", "--list") == 0
-    [_, autoaugment, ours] = capsys.readouterr().out.splitlines()
-    assert "paper 15000 + 160 device h  not run" in autoaugment
-    assert "paper 0 + 1280 device h" in ours
 
 
 def test_a_list_that_nobody_reads_to_its_end_is_no_error():
@@ -170,31 +167,25 @@ def test_an_unknown_cell_gets_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("name", "given", "message"),
     [
-        (["--config.seeds=0"], "seeds is 0; it must be at least 1"),
-        (["--config.scale=2"], "scale is 2.0; it must be above 0 and at most 1"),
-        (["--config.cell.epoch=2"], 'Did you mean "epochs"'),
-        (["--config.cell.seed=2"], "no such key as in --config.cell.seed"),
-        (["--config.cell.batch_size=-1"], "batch_size is -1"),
-        (["--config.cell.batch_norm.group_size=7"], "does not divide"),
+        ("table1", "--config.seeds=0", "seeds is 0; it must be at least 1"),
+        ("table1", "--config.scale=2", "scale is 2.0; it must be above 0 and at most"),
+        ("table1", "--config.cell.epoch=2", 'Did you mean "epochs"'),
+        ("table1", "--config.cell.seed=2", "no such key as in --config.cell.seed"),
+        ("table1", "--config.cell.batch_size=-1", "batch_size is -1"),
+        ("table1", "--config.cell.batch_norm.group_size=7", "does not divide"),
+        ("table6", "--config.seeds=1", "give --config.transfer_from=RUN"),
+        ("digits", "--list", "--list is for tables"),
     ],
 )
-def test_a_wrong_value_is_named_before_anything_runs(given, message, capsys, tmp_path):
+def test_a_wrong_value_is_named_before_anything_runs(
+    name, given, message, capsys, tmp_path
+):
     workdir = tmp_path / "runs"
-    assert _launch("--config=configs/table1.py", f"--workdir={workdir}", *given) == 2
+    assert _launch(f"--config=configs/{name}.py", f"--workdir={workdir}", given) == 2
     assert message in capsys.readouterr().err
     assert not workdir.exists()
-
-
-def test_only_tables_have_lists(capsys):
-    assert _launch("--config=configs/digits.py", "--list") == 2
-    assert "--list is for tables" in capsys.readouterr().err
-
-
-def test_transfer_needs_a_run(capsys, tmp_path):
-    assert _launch("--config=configs/table6.py", f"--workdir={tmp_path}") == 2
-    assert "give --config.transfer_from=RUN" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -536,6 +527,7 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     origin = snapshots.load_facts(run)["origin"]
     assert origin["table"] == name
     assert f"{origin['row']}/{origin['column']}/" in cell
+    assert "batch_size" in origin["overrides"]
     assert origin["preset"] == TABLES[name].presets[origin["row"]]
     assert origin["argument"] == TABLES[name].arguments[origin["column"]]
     config = run_directory.read_config(run)

@@ -9,6 +9,7 @@ from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
 from aaa_jax.report.measures import TEST_ERROR
+from aaa_jax.report.series import Curves
 
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
 
@@ -28,7 +29,6 @@ def loss_and_error(family: Family) -> Picture | None:
             for group, look in zip(groups, chosen, strict=True):
                 _draw_group(axis, group, look, name)
             axis.set(title=title, xlabel="epochs done", ylabel=unit)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             _make_logarithmic(axis)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(
@@ -62,6 +62,13 @@ def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> None:
     running = series.metric_curves(group.unfinished, name)
     label = f"{group.label} ({seeds_in_words(group.finished)}"
     label += f", {len(group.unfinished)} unfinished)" if group.unfinished else ")"
+    draw_runs(axis, finished, running, look, label)
+
+
+def draw_runs(
+    axis: Axes, finished: Curves, running: Curves, look: Look, label: str
+) -> None:
+    """Runs thin, the mean of the finished ones thick, unfinished runs dotted."""
     for x, y in finished.each:
         axis.plot(x, y, color=look.color, linewidth=0.6, alpha=0.45)
     for x, y in running.each:
@@ -76,6 +83,7 @@ def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> None:
         marker=look.marker if len(finished.x) == 1 else "",
         label=label,
     )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _make_logarithmic(axis: Axes) -> None:

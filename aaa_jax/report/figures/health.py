@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from aaa_jax.report import series
 from aaa_jax.report.figures import style
-from aaa_jax.report.figures.style import BLUE, ORANGE, Picture
+from aaa_jax.report.figures.curves import draw_runs
+from aaa_jax.report.figures.style import BLUE, ORANGE, Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
 from aaa_jax.report.runs import Run
 from aaa_jax.search import collapse
@@ -145,18 +146,10 @@ def _draw(
     *,
     label: str = "",
 ) -> None:
-    """A number of the rounds: runs thin, their mean thick, unfinished runs dotted."""
-    finished = [run for run in runs if run.is_finished]
-    others = [run for run in runs if not run.is_finished]
-    found = series.round_curves(finished, name)
-    for x, y in found.each if len(finished) > 1 else ():
-        axis.plot(x, y, color=color, linewidth=0.5, alpha=0.4)
-    for x, y in series.round_curves(others, name).each:
-        axis.plot(x, y, color=color, linewidth=0.9, linestyle=":")
-    axis.plot(
-        found.x, found.mean, color=color, linewidth=1.7, linestyle=line, label=label
-    )
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    """A number of the rounds over the updates."""
+    finished = series.round_curves([run for run in runs if run.is_finished], name)
+    running = series.round_curves([run for run in runs if not run.is_finished], name)
+    draw_runs(axis, finished, running, Look(color, line, "."), label)
 
 
 def _spans(states: Sequence[str], wanted: str) -> list[tuple[float, float]]:

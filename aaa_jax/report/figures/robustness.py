@@ -9,7 +9,7 @@ from aaa_jax.augment import magnitudes, ops
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
-from aaa_jax.report.runs import ReportError, Run
+from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import estimate, show_estimate
 
 SEVERITIES = 5
@@ -46,7 +46,7 @@ def comparable_corruptions(family: Family) -> ComparableCorruptions | None:
     runs, notes = _measured_alike(finished, "corruption")
     if not runs:
         return None
-    found = [_corruption(run) for run in runs]
+    found = [run.corruption or {} for run in runs]
     sides = [record.get("side", {}) for record in found]
     some = dict.fromkeys(name for record in found for name in record["errors"])
     names = tuple(
@@ -74,7 +74,7 @@ def corruption_errors(family: Family, group: Group) -> dict[int, float]:
     if found is None:
         return {}
     return {
-        run.seed: float(np.mean([_corruption(run)["errors"][n] for n in found.names]))
+        run.seed: float(np.mean([_errors(run)[name] for name in found.names]))
         for run in found.runs_of(group)
     }
 
@@ -88,7 +88,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
     probes = [run.probe for run in runs if run.probe is not None]
     if not probes:
         return None
-    accuracy = 100 * np.mean([_probe_table(run) for run in runs], axis=0)
+    accuracy = 100 * np.mean([_probe_table(probe) for probe in probes], axis=0)
     clean = 100 * float(np.mean([probe["clean_accuracy"] for probe in probes]))
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
     with style.new_figure(1, 1, width=7.5, height=6.4) as (figure, axes):
@@ -142,7 +142,7 @@ def corruption_bars(family: Family) -> Picture | None:
     with style.new_figure(1, 1, width=8, height=height) as (figure, axes):
         axis = axes[0, 0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
-            records = [_corruption(run)["errors"] for run in found.runs_of(group)]
+            records = [_errors(run) for run in found.runs_of(group)]
             axis.barh(
                 np.arange(len(names)) + (place - (len(groups) - 1) / 2) * bar,
                 [np.mean([errors[name] for errors in records]) for name in names],
@@ -207,27 +207,13 @@ def _images(record: Mapping[str, Any]) -> tuple[int, str]:
     return int(record["num_images"]), record.get("published", "")
 
 
-def _corruption(run: Run) -> Mapping[str, Any]:
-    """A run's corruption.json, five severities each."""
-    record: Mapping[str, Any] = run.corruption or {}
-    for name, values in record["errors"].items():
-        if len(values) != SEVERITIES:
-            raise ReportError(
-                f"{run.path / 'corruption.json'} has {len(values)} severities of "
-                f"{name}, not {SEVERITIES}: write it again"
-            )
-    return record
+def _errors(run: Run) -> dict[str, list[float]]:
+    """Corruption -> errors in percent at the five severities."""
+    return dict((run.corruption or {})["errors"])
 
 
-def _probe_table(run: Run) -> np.ndarray:
+def _probe_table(probe: Mapping[str, Any]) -> np.ndarray:
     """Accuracy [16, 10] in 0..1, in the order of `ops.OPS`."""
-    probe: Mapping[str, Any] = run.probe or {}
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
-    table = np.asarray(probe["accuracy"], np.float64)
-    shape = (len(names), magnitudes.NUM_MAGNITUDES)
-    if table.shape != shape or sorted(probe["ops"]) != sorted(names):
-        raise ReportError(
-            f"{run.path / 'probe.json'} has {len(probe['ops'])} ops and a table of "
-            f"{table.shape}: the 16 ops and {shape} are needed; write it again"
-        )
-    return table[[probe["ops"].index(name) for name in names]]
+    order = [probe["ops"].index(name) for name in names]
+    return np.asarray(probe["accuracy"], np.float64)[order]
