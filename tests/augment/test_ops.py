@@ -194,7 +194,7 @@ def test_a_quarter_turn_is_exact() -> None:
     for degrees in (90.0, 180.0, 270.0, -90.0, 360.0):
         row = ops.coefficients("Rotate", degrees, 32, 32)
         got = ops.affine(jnp.asarray(image), jnp.asarray(row.matrix), FILL_ARRAY)
-        np.testing.assert_array_equal(got, np.rot90(image, degrees // 90))
+        np.testing.assert_array_equal(got, np.rot90(image, int(degrees) // 90))
 
 
 def test_the_table_lists_the_papers_ops_in_order() -> None:
