@@ -7,7 +7,7 @@ a table, such as configs/table1.py, it runs every cell, each in a process of its
 Flags and one call; Algorithm 1 is `aaa_jax.train.loop.train_and_evaluate`. Exit codes:
 0 the run is finished; 2 the command cannot work, and one line says why; 1 the run
 failed, and says why; 128 + n the run was saved on signal n, and the same command
-resumes it, or there was nothing to save yet.
+resumes it, or there was nothing to save yet; 134 another process of the run died.
 
 On a pod the same command is started in every process (docs/pods.md).
 """

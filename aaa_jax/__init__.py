@@ -1,7 +1,7 @@
 """Adversarial AutoAugment (Zhang et al., ICLR 2020) in JAX.
 
-The names below serve in a training loop of your own; `train.train_and_evaluate` is the
-whole of Algorithm 1, and `launch.py` its command line.
+The names below serve in a training loop of your own. `train.loop.train_and_evaluate` is
+the whole of Algorithm 1, and `launch.py` its command line.
 """
 
 from aaa_jax.augment.large_batch import apply_ops, apply_policies, draw, large_batch

@@ -3,7 +3,8 @@
 Everything here is float32, whatever the target network's dtype. Nothing here knows
 what an image, a policy or a controller is; `[M]` is one number per policy. Gradients
 are taken by the caller: the training rule (Eqs. 4, 6) is the gradient of
-`large_batch_loss`, the controller's (Eqs. 8, 9) that of `policy_gradient_loss`.
+`large_batch_loss`, which `train/step` takes as a sum over rows; the controller's
+(Eqs. 8, 9) is that of `policy_gradient_loss`.
 """
 
 import chex

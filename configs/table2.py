@@ -5,6 +5,7 @@
 27 cells of five seeds: three networks under the paper's columns and four beyond it.
 Meant for a cluster of GPUs, see `table.py`; `--config.scale=0.01` for a quick look.
 Here: not run.
+Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 """
 
 from ml_collections import ConfigDict

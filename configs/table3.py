@@ -4,6 +4,7 @@
 
 21 cells of five seeds: three networks under the paper's columns and four beyond it.
 Meant for a cluster of GPUs, see `table.py`. Here: not run.
+Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,7 @@
 
 4 cells of five seeds. Scaled down to a CPU: `table4_digits.py`. Meant for a cluster of
 GPUs, see `table.py`. Here: not run.
+Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,7 @@ r"""Table 6: policies that ResNet-50 learned on ImageNet, used by other networks
 4 cells of five seeds. The source run must be finished; any run that recorded policies
 will do. `--config.cell.policies.replay_selection=resample` draws from its controllers
 instead of taking the five hardest policies of each epoch. Here: not run.
+Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 """
 
 from ml_collections import ConfigDict

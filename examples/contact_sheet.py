@@ -3,7 +3,7 @@
     python -m examples.contact_sheet FOLDER --out=sheet.png
 
 The pictures may be of any size: a square is cut from the middle of each and reduced.
-The policies are random ones, or those saved in a JSON file (`policies.to_json`).
+The policies are random ones, or those of a JSON file (`python -m aaa_jax policies`).
 """
 
 import argparse

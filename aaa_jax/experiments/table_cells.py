@@ -16,7 +16,7 @@ from etils import epath
 from aaa_jax.experiments import shrink, sizes
 from aaa_jax.experiments.build import changeable_keys, check_config
 from aaa_jax.experiments.paper_tables import TABLES, Table
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 
 ANY = "*"
 
@@ -234,7 +234,7 @@ def read_state(
         return State("not run")
     try:
         return _read_state(path, config)
-    except (run_directory.RunDirectoryError, snapshots.SnapshotError) as error:
+    except (run_directory.RunDirectoryError, run_facts.RunFactsError) as error:
         return State("unreadable", detail=str(error))
 
 
@@ -247,7 +247,7 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
         for key, (old, new) in differences.items():
             if key not in may_change and (key, old) not in automatic:
                 return State("another config", detail=f"{key} is {old}, not {new}")
-    total = snapshots.load_facts(path).get("total_steps")
+    total = run_facts.load_facts(path).get("total_steps")
     steps = run_directory.steps_in(path / run_directory.CHECKPOINTS)
     step = max(steps, default=0)
     if _is_locked(path / "lock"):

@@ -18,7 +18,7 @@ from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.report.costs import RunCost, run_cost
 from aaa_jax.report.earlier_runs import complete_facts
 from aaa_jax.search import collapse
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 
 DEEPEST = 3  # levels below a folder at which runs are looked for: ROW/COLUMN/seedS
 NUMBERS = (
@@ -153,7 +153,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     names = _names(list(places))
     try:
         runs = [_read(place, names[place]) for place in places]
-    except (run_directory.RunDirectoryError, snapshots.SnapshotError) as error:
+    except (run_directory.RunDirectoryError, run_facts.RunFactsError) as error:
         raise ReportError(str(error)) from error
     return sorted(runs, key=lambda run: _natural(run.name))
 
@@ -189,7 +189,7 @@ def _read(path: pathlib.Path, name: str) -> Run:
             "lacks seed or epochs"
         )
     lines = run_directory.read_lines(path, "metrics")
-    facts = complete_facts(path, snapshots.load_facts(path), settings, lines)
+    facts = complete_facts(path, run_facts.load_facts(path), settings, lines)
     timing = run_directory.read_lines(path, "timing")
     return Run(
         path=path,

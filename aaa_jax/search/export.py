@@ -20,7 +20,7 @@ import numpy as np
 from aaa_jax.augment import policy_json
 from aaa_jax.search import recorded_run, replay
 from aaa_jax.search.policy_source import check
-from aaa_jax.workdir import snapshots
+from aaa_jax.workdir import run_facts
 
 SELECTIONS = ("policies", "best5", "all")
 
@@ -81,7 +81,7 @@ def _find_round(
         no_round = f"{run} has no round {number}: it has rounds 0 to {last}"
         check(0 <= number <= last, no_round)
         return number
-    steps_per_epoch = snapshots.load_facts(run).get("steps_per_epoch")
+    steps_per_epoch = run_facts.load_facts(run).get("steps_per_epoch")
     if steps_per_epoch is None:
         raise ValueError(f"{run} has no run.json with steps_per_epoch: give --round")
     epochs = (recording.steps - 1) // steps_per_epoch + 1  # in which the rounds ended

@@ -14,7 +14,7 @@ import numpy as np
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.search.policy_source import check
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 
 _MOST_STEPS = 2**31 - 1  # int32, as counted on the devices
 
@@ -86,7 +86,7 @@ def read_recording(run: str, *, finished: bool = True) -> Recording:
 
 def _check_finished(run: str, num_rounds: int) -> None:
     """Refuses a run that has rounds to go, if it says how long it is."""
-    facts = snapshots.load_facts(run)
+    facts = run_facts.load_facts(run)
     if {"total_steps", "round_steps"} <= facts.keys():
         planned = facts["total_steps"] // facts["round_steps"]
         check(

@@ -1,4 +1,4 @@
-"""What a run is fed: its splits, the data of each step, the sums of each test batch.
+"""What a run is fed: the data of each step, the sums of each test batch.
 
 A split that fits lives on the devices, and every step gets all of it with the epoch's
 order; a larger one is streamed, and a step gets its rows. The loop does not know which.

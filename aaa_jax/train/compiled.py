@@ -11,7 +11,7 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment.policies import Policies
-from aaa_jax.experiments import sizes
+from aaa_jax.experiments import memory
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import devices
 from aaa_jax.train import evaluate, step
@@ -151,7 +151,7 @@ def choose_passes(
     image_shape: tuple[int, ...],
     resident_images: int,
 ) -> int:
-    """Passes of accumulation for these devices, see `sizes.fewest_passes`.
+    """Passes of accumulation for these devices, see `memory.fewest_passes`.
 
     Args:
         experiment: what the config stands for.
@@ -174,7 +174,7 @@ def choose_passes(
             ),
             jax.random.key(0),
         )
-        return sizes.step_bytes(
+        return memory.step_bytes(
             experiment.model,
             state,
             (height, width, channels),
@@ -183,7 +183,7 @@ def choose_passes(
             layout.num_rows // num_devices,
         )
 
-    return sizes.fewest_passes(
+    return memory.fewest_passes(
         layout, run_devices[0], num_devices, lambda rows: estimate()(rows)
     )
 

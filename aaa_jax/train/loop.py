@@ -18,7 +18,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax.experiments import sizes
+from aaa_jax.experiments import memory
 from aaa_jax.experiments.build import (
     ConfigError,
     Experiment,
@@ -44,7 +44,7 @@ from aaa_jax.train.compiled import (
     init_run_state,
 )
 from aaa_jax.train.errors import GO_ON, NonFiniteLoss, RunFailed, failing_in_mid_run
-from aaa_jax.train.step import Data, controller_step, train_step
+from aaa_jax.train.step import Data
 from aaa_jax.workdir import run_directory
 from aaa_jax.workdir.checkpoints import Checkpoints
 
@@ -54,10 +54,8 @@ __all__ = [
     "RunFailed",
     "RunInterrupted",
     "RunState",
-    "controller_step",
     "train_and_evaluate",
     "train_epoch",
-    "train_step",
 ]
 
 HANG_HINT = "Saved steps are untouched: the same command goes on from the newest."
@@ -222,7 +220,7 @@ def _in_more_passes(
             cannot be more, or it is about something else.
     """
     passes = experiment.recipe.num_passes
-    more = sizes.more_passes(experiment.recipe.layout, num_devices, passes)
+    more = memory.more_passes(experiment.recipe.layout, num_devices, passes)
     is_ours = "RESOURCE_EXHAUSTED" in str(error) and config.num_passes == 0
     if not is_ours or more is None or processes.count() > 1:
         raise error
@@ -406,8 +404,8 @@ def _write_epoch(
 ) -> dict[str, Any]:
     """Evaluates where it is due, writes the epoch's lines and returns that of metrics.
 
-    A signal during the evaluation ends it: nothing is written or returned, and the run
-    that goes on begins with it.
+    A signal during the evaluation ends it: no line of the epoch is written, an empty
+    one is returned, and the run that goes on begins with the evaluation.
     """
     _write_rounds(run, state, rounds)
     step = int(state.train.step)

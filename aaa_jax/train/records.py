@@ -26,7 +26,7 @@ from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import processes
 from aaa_jax.search import collapse
 from aaa_jax.train.compiled import Program, Round, RunState
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts, snapshots
 
 FEWEST_UPDATES = 100  # before which the paper's controller has not moved
 MOST_CHAINS = 100  # of a policy in policies.jsonl
@@ -161,7 +161,7 @@ def write_facts(
     if not processes.is_first():
         return
     recipe = experiment.recipe
-    recorded = snapshots.load_facts(path)
+    recorded = run_facts.load_facts(path)
     facts = {
         "total_steps": experiment.total_steps,
         "steps_per_epoch": recipe.steps_per_epoch,
@@ -175,7 +175,7 @@ def write_facts(
         DATA: dict(fingerprint),
     }
     with run_directory.clear_errors("write in", path):
-        snapshots.save_facts(path, facts)
+        run_facts.save_facts(path, facts)
 
 
 def search_seconds(

@@ -22,7 +22,7 @@ from aaa_jax.experiments.build import Experiment, Splits, require_steps_left
 from aaa_jax.runtime import processes
 from aaa_jax.train import records
 from aaa_jax.train.compiled import RunState
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts, snapshots
 from aaa_jax.workdir.checkpoints import Checkpoints
 
 _SECONDS = 20.0  # that a network's file system may take to show a new file
@@ -237,8 +237,8 @@ def is_stale(
 def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
     """Refuses other data; a directory without a checkpoint or record lets all pass."""
     try:
-        recorded = snapshots.load_facts(path).get(records.DATA)
-    except snapshots.SnapshotError as error:
+        recorded = run_facts.load_facts(path).get(records.DATA)
+    except run_facts.RunFactsError as error:
         raise run_directory.RunDirectoryError(str(error)) from error
     saved = run_directory.steps_in(path / run_directory.CHECKPOINTS)
     if recorded is None or not saved:
@@ -252,7 +252,7 @@ def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
     if differing:
         raise run_directory.RunDirectoryError(
             f"{path} holds a run on other data under the same name: by their checksums "
-            f"in {snapshots.FACTS}, {'; '.join(differing)} differ. Point "
+            f"in {run_facts.FACTS}, {'; '.join(differing)} differ. Point "
             "--config.data.dir to the data that the run began with, or train on these "
             "in another --workdir"
         )

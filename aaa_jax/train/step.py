@@ -137,7 +137,7 @@ def train_step(
     axis_name: str | None,
     num_devices: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One mini-batch of Algorithm 1: lines 5 to 7, Eqs. 4 and 5.
+    """One mini-batch of Algorithm 1: lines 5 to 7, Eqs. 4 to 6.
 
     Args:
         state: before the step; may be donated.

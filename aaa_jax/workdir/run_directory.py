@@ -1,6 +1,7 @@
 """The run directory: what a run writes for reports, for transfer and to go on itself.
 
     config.json      the configuration; a second run there must have the same
+    run.json         what the run is: length, devices, versions, origin (`run_facts`)
     metrics.jsonl    results; nothing in it depends on time: equal runs, equal bytes
     timing.jsonl     seconds and images/s
     policies.jsonl   the policies of every round

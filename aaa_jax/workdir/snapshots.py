@@ -1,15 +1,13 @@
-"""Snapshots of a learned policy source, and the facts of a run, in its directory.
+"""Snapshots of a learned policy source in a run's directory.
 
     controller/STEP.npz   the source's arrays after STEP steps, by name; no pickle
-    run.json              how long the run is, what it runs on and with which data
 
 Equal arrays give equal bytes. A snapshot of a step must be written before the
-checkpoint of that step: `truncate_after` relies on it, as in `metrics`. Any NumPy reads
-a snapshot with `numpy.load(path)`.
+checkpoint of that step: `truncate_after` relies on it, as in `run_directory`. Any NumPy
+reads a snapshot with `numpy.load(path)`.
 """
 
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +18,10 @@ from flax import traverse_util
 from aaa_jax.workdir import atomic_files, run_directory
 
 FOLDER = "controller"
-FACTS = "run.json"
-LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
 
 
 class SnapshotError(ValueError):
-    """A snapshot or the facts cannot be read; the message names the file."""
+    """A snapshot cannot be read; the message names the file."""
 
 
 def save_snapshot(
@@ -81,35 +77,3 @@ def truncate_after(workdir: epath.PathLike, step: int | None) -> None:
         return
     for number in later:
         (folder / f"{number}.npz").unlink(missing_ok=True)
-
-
-def save_facts(workdir: epath.PathLike, facts: Mapping[str, Any]) -> None:
-    """Writes `run.json`: numbers and strings that say what run this is."""
-    text = json.dumps(dict(facts), indent=2, sort_keys=True, allow_nan=False)
-    atomic_files.write_whole(epath.Path(workdir) / FACTS, text.encode() + b"\n")
-
-
-def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
-    """What `save_facts` wrote; empty where a run wrote none.
-
-    Raises:
-        SnapshotError: it is damaged.
-    """
-    path = epath.Path(workdir) / FACTS
-    if not path.exists():
-        return {}
-    try:
-        facts = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise SnapshotError(f"{path} is not JSON ({error}): remove it") from error
-    except OSError as error:
-        raise SnapshotError(f"cannot read {path}: {error.strerror}") from error
-    if not isinstance(facts, dict):
-        raise SnapshotError(f"{path} holds no JSON object: remove it")
-    for name in LENGTHS:
-        if name in facts and not (type(facts[name]) is int and facts[name] > 0):
-            raise SnapshotError(
-                f"{path} has {name} {str(facts[name])[:40]!r}, where a whole number "
-                "above 0 is needed: remove the file, or put the right one back"
-            )
-    return facts

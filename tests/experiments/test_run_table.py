@@ -18,7 +18,7 @@ from aaa_jax.augment import batch_layout
 from aaa_jax.experiments import build, run_table, sizes, table_cells
 from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import loop
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 from configs import cifar10_wrn28x10, imagenet_r50, table
 from tests.support import small_runs
 from tests.support.small_runs import ROOT
@@ -312,7 +312,7 @@ def _write_run(path, *, step, total, with_line=True, **changes):
     with run_directory.RunDirectory(path, config.to_dict()) as directory:
         if with_line:
             directory.write_metrics(step, {"epoch": 1, "test_error": 50.0})
-    snapshots.save_facts(path, {"total_steps": total})
+    run_facts.save_facts(path, {"total_steps": total})
     (path / "checkpoints" / str(step)).mkdir(parents=True)
     (path / "checkpoints" / "99.orbax-checkpoint-tmp-1").mkdir(exist_ok=True)
     return config
@@ -524,7 +524,7 @@ def test_a_cell_of_every_table_runs_for_a_few_steps(name, source_run, tmp_path, 
     run = tmp_path / cell
     assert run_directory.read_lines(run, "metrics")[-1]["step"] == 2
     assert table_cells.read_state(run).text == "finished at step 2 of 2"
-    origin = snapshots.load_facts(run)["origin"]
+    origin = run_facts.load_facts(run)["origin"]
     assert origin["table"] == name
     assert f"{origin['row']}/{origin['column']}/" in cell
     assert "batch_size" in origin["overrides"]

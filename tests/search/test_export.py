@@ -8,7 +8,7 @@ import pytest
 
 from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.search import export
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "policies.schema.json").read_text())
@@ -34,7 +34,7 @@ def run(tmp_path):
             record |= {"ranges": "monotone", "order": "policy_first", "fill": [1, 2, 3]}
             record["policies"] = _entries(number)
             directory.write_policies(4 * (number + 1), record)
-    snapshots.save_facts(
+    run_facts.save_facts(
         tmp_path, {"steps_per_epoch": 8, "total_steps": 80, "round_steps": 4}
     )
     return tmp_path

@@ -13,7 +13,7 @@ import pytest
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import collapse, controller, replay
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts, snapshots
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -64,7 +64,7 @@ def _write_run(path, *, rounds=ROUNDS, config=None, facts=None, **line):
             record = {"round": number, "version": 1} | APPLIED | recorded | line
             directory.write_policies((number + 1) * ROUND_STEPS, record)
     if facts:
-        snapshots.save_facts(path, facts)
+        run_facts.save_facts(path, facts)
     return written
 
 

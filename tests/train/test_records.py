@@ -12,7 +12,7 @@ from aaa_jax.experiments.build import Experiment
 from aaa_jax.search import collapse
 from aaa_jax.train import records
 from aaa_jax.train.compiled import Round
-from aaa_jax.workdir import snapshots
+from aaa_jax.workdir import run_facts
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_search_is_timed_without_what_the_first_call_compiles():
 def test_a_run_keeps_the_origin_it_began_with(tmp_path):
     for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
         records.write_facts(tmp_path, _experiment(), jax.devices(), {"x": 1}, origin)
-    facts = snapshots.load_facts(tmp_path)
+    facts = run_facts.load_facts(tmp_path)
     assert facts["origin"] == {"argument": "ours"}
     assert (facts["total_steps"], facts["data"]) == (20, {"x": 1})
     assert facts["versions"]["numpy"] == np.__version__

@@ -7,7 +7,7 @@ import pytest
 
 from aaa_jax.experiments.build import Experiment
 from aaa_jax.train import resume
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts, snapshots
 from aaa_jax.workdir.run_directory import RunDirectoryError
 
 
@@ -69,18 +69,18 @@ def test_files_that_are_gone_are_named_with_what_they_should_have(tmp_path):
 def test_other_data_are_refused_where_a_checkpoint_is_of_the_first(tmp_path):
     here = {"the images of the train split": 1, "the images of the test split": 2}
     resume._compare_data(tmp_path, here)
-    snapshots.save_facts(tmp_path, {"data": here | {"the images of the test split": 3}})
+    run_facts.save_facts(tmp_path, {"data": here | {"the images of the test split": 3}})
     resume._compare_data(tmp_path, here)  # nothing was learned from them
     (tmp_path / "checkpoints" / "7").mkdir(parents=True)
     message = r"other data .* the images of the test split \(3 then, 2 now\) differ"
     with pytest.raises(RunDirectoryError, match=message) as caught:
         resume._compare_data(tmp_path, here)
     assert "train split" not in str(caught.value)
-    snapshots.save_facts(tmp_path, {"data": here})
+    run_facts.save_facts(tmp_path, {"data": here})
     resume._compare_data(tmp_path, here)
     with pytest.raises(RunDirectoryError, match=r"train split \(1 then, nothing now\)"):
         resume._compare_data(tmp_path, {"the images of the test split": 2})
-    snapshots.save_facts(tmp_path, {"device": "cpu"})  # by an older version
+    run_facts.save_facts(tmp_path, {"device": "cpu"})  # by an older version
     resume._compare_data(tmp_path, here)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunDirectoryError, match=r"run\.json is not JSON"):

@@ -6,7 +6,7 @@ import pytest
 
 import launch
 from aaa_jax.report.__main__ import main
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts
 from tests.support.run_folders import unpack_earlier_run
 
 pytestmark = pytest.mark.usefixtures("digits_here")
@@ -48,6 +48,6 @@ def test_a_run_of_an_earlier_version_goes_on_and_is_reported(tmp_path, capsys):
     assert (line.pop("state"), expected.pop("state")) == ("uniform", "ok")
     # Equal on the machine that wrote it; elsewhere XLA rounds differently.
     assert line == pytest.approx(expected, rel=1e-3, abs=1e-6)
-    assert snapshots.load_facts(path)["origin"]["row"] == "digits"
+    assert run_facts.load_facts(path)["origin"]["row"] == "digits"
     assert main([str(table)]) == 0
     assert "Shortened" not in (table / "report" / "results.md").read_text()

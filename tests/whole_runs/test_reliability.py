@@ -21,7 +21,12 @@ import launch
 from aaa_jax import data
 from aaa_jax.runtime import progress
 from aaa_jax.train import errors, loop
-from aaa_jax.workdir import atomic_files, checkpoints, run_directory, snapshots
+from aaa_jax.workdir import (
+    atomic_files,
+    checkpoints,
+    run_directory,
+    run_facts,
+)
 from configs import digits
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
@@ -415,12 +420,12 @@ def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     with pytest.raises(run_directory.RunDirectoryError, match=message):
         loop.train_and_evaluate(_config(), workdir)
     (workdir / "policies.jsonl").write_bytes(before)
-    facts = snapshots.load_facts(workdir)
+    facts = run_facts.load_facts(workdir)
     assert all(
         f"the images of the {s} split" in facts["data"] for s in ("train", "test")
     )
     others = facts["data"] | {"the images of the test split": 5}
-    snapshots.save_facts(workdir, facts | {"data": others})
+    run_facts.save_facts(workdir, facts | {"data": others})
     message = r"other data .*the images of the test split \(5 then, [0-9]+ now\) differ"
     with pytest.raises(run_directory.RunDirectoryError, match=message):
         loop.train_and_evaluate(_config(), workdir)
@@ -434,7 +439,7 @@ def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     assert "no checkpoint (4 of metrics.jsonl, 4 of timing.jsonl, 6 of policies" in (
         capsys.readouterr().out
     )
-    assert snapshots.load_facts(workdir) == facts
+    assert run_facts.load_facts(workdir) == facts
 
 
 # --- Another number of devices.

@@ -10,7 +10,7 @@ import pytest
 from aaa_jax.experiments import build
 from aaa_jax.report.runs import read_runs
 from aaa_jax.train import loop
-from aaa_jax.workdir import run_directory, snapshots
+from aaa_jax.workdir import run_directory, run_facts, snapshots
 from configs import cifar10_wrn28x10, digits, imagenet_r50
 from tests.support.small_runs import small_config
 
@@ -46,7 +46,7 @@ def test_a_learned_run_keeps_its_controller_at_every_epochs_end(source_run):
     assert all(kernel.shape == (100, 16) for kernel in kernels)
     changed = [(a != b).any() for a, b in itertools.pairwise(kernels)]
     assert all(changed)
-    facts = snapshots.load_facts(source_run)
+    facts = run_facts.load_facts(source_run)
     assert (facts["total_steps"], facts["round_steps"]) == (20, 5)
     assert facts["device"] == jax.devices()[0].device_kind
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from aaa_jax.workdir import snapshots
+from aaa_jax.workdir import run_facts, snapshots
 
 ARRAYS = {
     "params": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)},
@@ -52,7 +52,7 @@ def test_what_returned_is_on_disk(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_size))
     path = snapshots.save_snapshot(tmp_path, 7, ARRAYS)
-    snapshots.save_facts(tmp_path, {"total_steps": 20})
+    run_facts.save_facts(tmp_path, {"total_steps": 20})
     sizes = [os.stat(p).st_size for p in (path, tmp_path / "run.json")]
     assert synced == sizes
 
@@ -64,14 +64,3 @@ def test_a_damaged_or_missing_snapshot_is_named(damage, tmp_path):
         path.write_bytes(damage)
     with pytest.raises(snapshots.SnapshotError, match=r"5\.npz cannot be read"):
         snapshots.load_snapshot(tmp_path, 5)
-
-
-def test_facts_come_back_and_are_empty_where_there_are_none(tmp_path):
-    assert snapshots.load_facts(tmp_path) == {}
-    snapshots.save_facts(tmp_path, {"total_steps": 20, "device": "cpu"})
-    assert snapshots.load_facts(tmp_path) == {"total_steps": 20, "device": "cpu"}
-    wrong = ('{"round_steps": 0}', '{"total_steps": "9"}')
-    for damage in ("{", "[]", "[" * 10**5, *wrong):
-        (tmp_path / "run.json").write_text(damage)
-        with pytest.raises(snapshots.SnapshotError, match=r"run\.json"):
-            snapshots.load_facts(tmp_path)
