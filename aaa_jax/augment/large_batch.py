@@ -266,6 +266,7 @@ def apply_ops(
 _apply_calls = jax.jit(batched_ops.apply_chains, static_argnames="driver")
 
 
+@functools.partial(jax.jit, static_argnames="group_size")
 def _op_calls(
     draws: Draws,
     rows: jax.Array,
