@@ -10,11 +10,12 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
 _BAR_INTERVAL = 0.25
+_PLAIN = "{desc}  {rate_fmt}  {remaining} left{postfix}"
 _DROPPED = (OSError, ValueError)  # what printing raises: a full disk, a closed file
 
 
@@ -47,24 +48,17 @@ class Progress:
         quiet: bool = False,
     ) -> None:
         self._quiet = quiet
+        self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
-        self._num_epochs = math.ceil(total_steps / steps_per_epoch)
+        self._images_per_step = images_per_step
         self._lines = sys.stdout if lines is None else lines
-        file = sys.stderr if bar is None else bar
-        is_terminal = file.isatty()
+        self._values: dict[str, float] = {}
         self._bar = _Bar(
-            images_per_step,
-            is_terminal,
-            file=file,
-            total=total_steps,
-            mininterval=_BAR_INTERVAL if is_terminal else interval,
-            miniters=1,
-            delay=math.inf,  # nothing is shown before the first step
-            leave=False,
-            dynamic_ncols=True,
+            file=sys.stderr if bar is None else bar,
+            interval=interval,
+            total=total_steps * images_per_step,
         )
         self._bar.disable = quiet
-        self._bar.last_print_t = -math.inf
 
     def due(self) -> bool:
         """Whether `update` would show something now."""
@@ -81,18 +75,19 @@ class Progress:
         """
         if self._quiet:
             return
-        bar = self._bar
-        bar.numbers |= {k: float(v) for k, v in values.items() if v is not None}
-        running = min(step // self._steps_per_epoch + 1, self._num_epochs)
-        bar.desc = f"epoch {running}/{self._num_epochs}"
+        bar, epochs = self._bar, math.ceil(self._total_steps / self._steps_per_epoch)
+        epoch = min(step // self._steps_per_epoch + 1, epochs)
+        bar.desc = f"epoch {epoch}/{epochs}  step {step}/{self._total_steps}"
+        self._values |= {k: float(v) for k, v in values.items() if v is not None}
+        bar.postfix = ", ".join(f"{k} {v:.3f}" for k, v in self._values.items())
+        images = step * self._images_per_step
         with contextlib.suppress(*_DROPPED):
-            if bar.delay:
-                bar.delay = 0
-                bar.initial = bar.n = bar.last_print_n = step
+            if bar.last_print_t == -math.inf:
+                bar.initial = bar.n = bar.last_print_n = images
                 bar.start_t = bar.last_print_t = time.time()
                 bar.refresh()
             else:
-                bar.update(step - bar.n)
+                bar.update(images - bar.n)
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
@@ -127,30 +122,25 @@ class Progress:
 
 
 class _Bar(tqdm):
-    """tqdm's bar, with images per second; without a terminal, a line for each state."""
+    """tqdm's bar; where its file is no terminal, a line for each state."""
 
     monitor_interval = 0  # no thread of its own
 
-    def __init__(self, images_per_step: int, is_terminal: bool, **options: Any) -> None:
-        self.numbers: dict[str, float] = {}
-        self._images_per_step = images_per_step
-        self._is_terminal = is_terminal
+    def __init__(self, file: TextIO, interval: float, total: int) -> None:
+        self._is_terminal = file.isatty()
         self._is_visible = False
-        bar = " |{bar}| " if is_terminal else "  "
-        text = "{desc}" + bar + "step {n_fmt}/{total_fmt}{figures}"
-        super().__init__(bar_format=text, **options)
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        """What the bar's text is made of."""
-        values = super().format_dict
-        figures = [f"{name} {value:.3f}" for name, value in self.numbers.items()]
-        if values["rate"]:
-            images = values["rate"] * self._images_per_step
-            left = tqdm.format_interval((self.total - self.n) / values["rate"])
-            speed = f"{images:.{0 if images >= 100 else 1}f} img/s"
-            figures = [speed, f"{left} left", *figures]
-        return values | {"figures": "".join(f"  {figure}" for figure in figures)}
+        super().__init__(
+            file=file,
+            unit="img",
+            unit_scale=True,  # 1.2k rather than 1234
+            mininterval=_BAR_INTERVAL if self._is_terminal else interval,
+            miniters=1,
+            delay=1e-9,  # tqdm shows nothing before the first step
+            bar_format=None if self._is_terminal else _PLAIN,
+            dynamic_ncols=True,
+            total=total,
+        )
+        self.last_print_t = -math.inf
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Shows the present state."""

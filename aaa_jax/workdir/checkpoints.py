@@ -50,6 +50,8 @@ VERSION = 1  # of the manifest
 _KEY = "aaa_jax"
 # Directories made in the background that cannot be made block the exit for minutes.
 _ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+# What coroutines of Orbax say when they are collected after a read that failed.
+_LEFT_BEHIND = ("Event loop is closed", "Encountered error while reading array index")
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 _DRIFTED = "the processes have drifted apart, and what they would save is not equal"
 
@@ -161,7 +163,7 @@ class Checkpoints:
             CheckpointError: the directory or the files cannot be read.
         """
         self.wait()
-        expected = _named_leaves(example, abstract=True)
+        expected = _named_leaves(example)
         for step in reversed(self.steps()):
             with self._clear_errors(f"read step {step}"):
                 leaves = self._read_or_set_aside(self._directory / str(step), expected)
@@ -349,28 +351,19 @@ def _is_no_damage(error: Exception) -> bool:
     return isinstance(error, others) or any(text in str(error) for text in texts)
 
 
-def _named_leaves(state: Any, *, abstract: bool = False) -> dict[str, Any]:
+def _named_leaves(state: Any) -> dict[str, Any]:
     """The leaves of a state by path, in the order of `jax.tree.leaves`."""
     leaves: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
-        name = jax.tree_util.keystr(path, simple=True, separator=".") or "state"
-        is_abstract = abstract and isinstance(leaf, jax.ShapeDtypeStruct)
-        if not (is_abstract or isinstance(leaf, jax.Array | np.ndarray)):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        is_array = isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+        is_key = is_array and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+        if not is_array or is_key or leaf.size == 0:
             raise TypeError(
-                f"state leaf {name} is a {type(leaf).__name__}: only arrays are saved"
+                f"leaf {name} of the state is {leaf!r:.80}: arrays with elements can be"
+                " saved; of a random key, jax.random.key_data(key)"
             )
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
-            raise TypeError(
-                f"state leaf {name} has dtype {leaf.dtype}: save"
-                " jax.random.key_data(key), or derive the key anew"
-            )
-        if leaf.size == 0:
-            raise TypeError(f"state leaf {name} has no elements: shape {leaf.shape}")
-        if name in leaves:
-            raise ValueError(f"two leaves of the state have the name {name}")
         leaves[name] = leaf
-    if not leaves:
-        raise TypeError("the state has no arrays")
     return leaves
 
 
@@ -413,13 +406,13 @@ def _abstract(leaf: Any) -> Any:
 
 @functools.cache
 def _silence_orbax() -> None:
-    """Keeps its threads' tracebacks off the screen: the errors are raised as well."""
+    """Keeps tracebacks of its threads off the screen: the errors are raised as well."""
     for logger in (absl_logging.get_absl_logger(), logging.getLogger("asyncio")):
         logger.addFilter(_is_not_from_orbax)
     report = sys.unraisablehook
 
     def report_others(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if not str(unraisable.exc_value).startswith(_LEFT_BEHIND):
             report(unraisable)
 
     sys.unraisablehook = report_others

@@ -49,30 +49,6 @@ class RunDirectoryError(RuntimeError):
     """The run directory cannot be used; the message names it and says what to do."""
 
 
-class RunInUseError(RunDirectoryError):
-    """Another run writes into the directory at this moment."""
-
-
-class ConfigChangedError(RunDirectoryError):
-    """The directory holds a run with another configuration.
-
-    Attributes:
-        differences: dotted key -> (value in the directory, value now).
-    """
-
-    def __init__(self, workdir: epath.Path, differences: dict[str, tuple]) -> None:
-        self.differences = differences
-        lines = [
-            f"  {key}: {old} in the run directory, {new} now"
-            for key, (old, new) in differences.items()
-        ]
-        super().__init__(
-            f"{workdir} holds a run with another configuration:\n"
-            + "\n".join(lines)
-            + "\nChoose another --workdir, or give the old values to resume that run."
-        )
-
-
 class RunDirectory:
     """A run directory opened for writing. A class because it holds a lock and files.
 
@@ -89,9 +65,8 @@ class RunDirectory:
             configuration that has these instead is the same.
 
     Raises:
-        RunInUseError: another process writes here; a dead one does not count.
-        ConfigChangedError: it holds another run.
-        RunDirectoryError: it cannot be written, or its config.json cannot be read.
+        RunDirectoryError: it holds a run with another configuration, another process
+            writes here, it cannot be written, or its config.json cannot be read.
     """
 
     def __init__(
@@ -280,13 +255,16 @@ def _settle_config(
     path = workdir / "config.json"
     if path.exists():
         differences = config_differences(read_config(workdir), config)
-        refused = {
-            key: (old, new)
+        refused = [
+            f"  {key}: {old} in the run directory, {new} now\n"
             for key, (old, new) in differences.items()
             if key not in may_change and (key, old) not in stands_for.items()
-        }
+        ]
         if refused:
-            raise ConfigChangedError(workdir, refused)
+            raise RunDirectoryError(
+                f"{workdir} holds a run with another configuration:\n{''.join(refused)}"
+                "Choose another --workdir, or give the old values to resume that run."
+            )
         if not differences:
             return
     else:
@@ -297,19 +275,15 @@ def _settle_config(
 
 def _refuse_without_config(workdir: epath.Path) -> None:
     """Refuses what a run left, where nothing says with which config."""
-    left = [f"{name}.jsonl" for name in FILES if _size(workdir / f"{name}.jsonl")]
-    saved = workdir / CHECKPOINTS
-    left += ["checkpoints"] if saved.is_dir() and any(saved.iterdir()) else []
+    left = [f"{name}.jsonl" for name in FILES if (workdir / f"{name}.jsonl").exists()]
+    if any((workdir / CHECKPOINTS).glob("*")):
+        left.append(CHECKPOINTS)
     if left:
         raise RunDirectoryError(
             f"{workdir} has {', '.join(left)} of a run, but its config.json is missing:"
             " whether that run had this configuration cannot be told. Put its"
             " config.json back, or choose another --workdir"
         )
-
-
-def _size(path: epath.Path) -> int:
-    return path.stat().length if path.is_file() else 0
 
 
 def _acquire_lock(path: epath.Path) -> int | None:
@@ -325,7 +299,7 @@ def _acquire_lock(path: epath.Path) -> int | None:
         holder = os.read(lock, 200).decode(errors="replace").strip()
         os.close(lock)
         if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise RunInUseError(
+            raise RunDirectoryError(
                 f"{path.parent} is in use by {holder or 'another process'}: two runs"
                 " would mix their results. Wait for it, or choose another --workdir."
             ) from None

@@ -163,7 +163,7 @@ def test_a_finished_run_says_so_and_changes_nothing(never_stopped, capsys):
 
 def test_another_config_in_the_same_workdir_is_refused(never_stopped):
     changed = _config(**{"optimizer.learning_rate": 0.3, "controller.kl_cap": 0.1})
-    with pytest.raises(run_directory.ConfigChangedError) as caught:
+    with pytest.raises(run_directory.RunDirectoryError) as caught:
         loop.train_and_evaluate(changed, never_stopped[0])
     assert "optimizer.learning_rate: 0.1 in the run directory, 0.3" in str(caught.value)
     assert "controller.kl_cap" in str(caught.value)
@@ -176,7 +176,7 @@ def test_a_run_of_explicit_sizes_goes_on_with_what_stands_for_them(tmp_path):
     automatic = {"batch_norm.group_size": 0, "policies.round_steps": -1}
     automatic |= {"evaluation.resize": 0, "epochs": 1}
     assert loop.train_and_evaluate(_config(**automatic), tmp_path)["step"] == 5
-    with pytest.raises(run_directory.ConfigChangedError, match="group_size: 0 in"):
+    with pytest.raises(run_directory.RunDirectoryError, match="group_size: 0 in"):
         loop.train_and_evaluate(
             _config(**automatic | {"batch_norm.group_size": 4}), tmp_path
         )

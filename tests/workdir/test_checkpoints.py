@@ -178,18 +178,15 @@ def test_another_kind_of_state_is_refused_by_leaf(two_steps, change, message):
 
 
 @pytest.mark.parametrize(
-    ("state", "error", "message"),
+    ("state", "message"),
     [
-        ({"a": jnp.ones(1), "b": 3}, TypeError, "leaf b is a int"),
-        ({"key": jax.random.key(0)}, TypeError, "leaf key .*key_data"),
-        ({"a": jnp.zeros((0, 3))}, TypeError, "leaf a has no elements"),
-        ({"a": [jnp.ones(1)], "a.0": jnp.ones(1)}, ValueError, "name a.0"),
-        ({"a": jax.eval_shape(lambda: jnp.ones(1))}, TypeError, "leaf a is a Shape"),
-        ((), TypeError, "no arrays"),
+        ({"a": jnp.ones(1), "b": 3}, "leaf b of the state is 3"),
+        ({"key": jax.random.key(0)}, "leaf key of the"),
+        ({"a": jnp.zeros((0, 3))}, "leaf a .*arrays with elements"),
     ],
 )
-def test_what_cannot_be_saved_is_named(tmp_path, state, error, message):
-    with pytest.raises(error, match=message):
+def test_what_cannot_be_saved_is_named(tmp_path, state, message):
+    with pytest.raises(TypeError, match=message):
         Checkpoints(tmp_path).save(1, state)
     assert os.listdir(tmp_path) == []
 

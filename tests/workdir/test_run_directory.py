@@ -18,10 +18,8 @@ from tensorboardX.proto import event_pb2
 
 from aaa_jax.runtime import processes
 from aaa_jax.workdir.run_directory import (
-    ConfigChangedError,
     RunDirectory,
     RunDirectoryError,
-    RunInUseError,
     config_differences,
     read_config,
     read_lines,
@@ -103,16 +101,15 @@ def test_the_same_config_is_accepted_and_another_refused_with_both_values(tmp_pa
     RunDirectory(tmp_path, {**CONFIG, "betas": [0.9, 0.999]}).close()
     assert (tmp_path / "config.json").read_bytes() == before
     changed = {"seed": 0, "train": {"lr": 0.2, "momentum": 0.9}, "betas": (0.9, 0.999)}
-    with pytest.raises(ConfigChangedError) as caught:
+    with pytest.raises(RunDirectoryError) as caught:
         RunDirectory(tmp_path, changed)
-    assert caught.value.differences == {
-        "train.epochs": (200, "(absent)"),
-        "train.lr": (0.1, 0.2),
-        "train.momentum": ("(absent)", 0.9),
-    }
-    for part in ("train.lr: 0.1 in", "0.2 now", "train.epochs: 200", str(tmp_path)):
-        assert part in str(caught.value)
-    assert "--workdir" in str(caught.value)
+    assert str(caught.value) == (
+        f"{tmp_path} holds a run with another configuration:\n"
+        "  train.epochs: 200 in the run directory, (absent) now\n"
+        "  train.lr: 0.1 in the run directory, 0.2 now\n"
+        "  train.momentum: (absent) in the run directory, 0.9 now\n"
+        "Choose another --workdir, or give the old values to resume that run."
+    )
     RunDirectory(tmp_path, CONFIG).close()  # the refused one holds no lock
 
 
@@ -121,9 +118,8 @@ def test_keys_that_may_change_are_recorded_anew(tmp_path):
     moved = {"seed": 1, "data": {"dir": "/b"}}
     RunDirectory(tmp_path, moved, may_change=("data.dir",)).close()
     assert read_config(tmp_path) == moved
-    with pytest.raises(ConfigChangedError) as caught:
+    with pytest.raises(RunDirectoryError, match=r"configuration:\n  data\.dir: /b in"):
         RunDirectory(tmp_path, {"seed": 2, "data": {"dir": "/c"}}, may_change=("seed",))
-    assert list(caught.value.differences) == ["data.dir"]
 
 
 def test_differences_see_through_nesting():
@@ -265,10 +261,11 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path):
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "locked\n"
-        with pytest.raises(RunInUseError, match=f"process {process.pid} on ") as caught:
+        holder = f"process {process.pid} on {os.uname().nodename}"
+        with pytest.raises(
+            RunDirectoryError, match=f"{tmp_path} is in use by {holder}"
+        ):
             RunDirectory(tmp_path, {"seed": 0})
-        assert str(tmp_path) in str(caught.value)
-        assert os.uname().nodename in str(caught.value)
     with RunDirectory(tmp_path, {"seed": 0}) as run:
         run.write_metrics(1, {})
         assert f"process {os.getpid()} on" in (tmp_path / "lock").read_text()
