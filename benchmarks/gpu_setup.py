@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
 NO_DATA = "CIFAR-10 cannot be read, which gpu_table4.sh needs"
@@ -53,8 +53,6 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
     devices = jax.devices()
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")
-    for name in ("jax", "jaxlib", "flax"):
-        print(f"{name} {metadata.version(name)}")
     for name, cost in OPTIONAL.items():
         is_here = util.find_spec(name) is not None
         print(f"{name} {'is here' if is_here else f'missing: {cost}'}")

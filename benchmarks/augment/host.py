@@ -1,4 +1,4 @@
-"""Starts a library on the host: in this process, or in a process on each core."""
+"""Starts a library on the host, here or in a process on each core. Imports no JAX."""
 
 import multiprocessing
 import os

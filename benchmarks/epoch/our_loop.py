@@ -25,9 +25,7 @@ def measure_candidates(
     config = make_config(network, options)
     splits = make_splits(options.steps * options.batch_size, options.data_dir)
     rows = []
-    for candidate in options.candidates:
-        if candidate == "torch":
-            continue
+    for candidate in (name for name in options.candidates if name != "torch"):
         config.devices.mapping, _, ahead = candidate.partition(":")
         config.devices.steps_in_flight = int(ahead)
         config.devices.num_devices = int(candidate.startswith("jit"))  # 0: all
@@ -62,6 +60,7 @@ def make_config(network: str, options: argparse.Namespace) -> Any:
     config.num_passes = 1
     config.epochs = config.evaluation.every_epochs = options.epochs + 1
     config.optimizer.milestones = ()
+    config.policies.round_steps = 0  # the controller's update comes once an epoch
     config.data.num_train_images = options.steps * options.batch_size
     if options.quick:
         config.model.options = presets.TINY[config.model.name]

@@ -85,7 +85,7 @@ def measure_loop(
     _timed(lambda: next(batches), waiting)
     alone = _timed(lambda: next(batches), steps)
     training = torch_step.make_training(setting)
-    moments = _moments(work, training.device)
+    moments = _moments(work).to(training.device)
     sums = torch.zeros((), device=training.device)
 
     def step() -> None:
@@ -126,10 +126,9 @@ def _batches(
     return iter(loader)
 
 
-def _moments(work: Work, device: torch.device) -> torch.Tensor:
-    """Mean and deviation of the channels on the device, once: [2, 1, 3, 1, 1]."""
-    values = torch.tensor([work.mean, work.std], dtype=torch.float32)
-    return values.view(2, 1, 3, 1, 1).to(device)
+def _moments(work: Work) -> torch.Tensor:
+    """Mean and deviation of the channels: [2, 1, 3, 1, 1]."""
+    return torch.tensor([work.mean, work.std]).view(2, 1, 3, 1, 1)
 
 
 def _prepare(

@@ -9,21 +9,16 @@ from benchmarks import measure
 GOAL = 375  # distinct images/s on two cores: a GPU at 3000 augmented images/s
 GOAL_CORES = 2
 DEFAULT = data.StreamOptions().resample
-BUSY = (
-    ": other processes ran, which lowers images/s of the wall much, and those of a CPU "
-    "second somewhat"
-)
 
 
 def markdown(record: dict[str, Any]) -> str:
     """The page."""
-    policies, load = record["num_policies"], record["load_average"]
+    policies = record["num_policies"]
     lines = measure.head(
         "Speed of the input pipeline",
         record,
         f"{record['name']}, {record['num_images']} images; M = {policies} crops of "
         f"{record['size']} px",
-        *(["the machine was busy" + BUSY] if load > 1 else []),
     )
     heads = ["loader", "threads", "distinct images/s", "augmented images/s"]
     heads += ["distinct per CPU second", "augmented per CPU second"]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import build_model
 from benchmarks import measure, plans
 from benchmarks.train_step import flops, jax_steps, presets
@@ -127,7 +128,7 @@ def _facts(config: Any, spec: Any) -> dict[str, Any]:
         "dtype": dtype,
         "num_rows": num_rows,
         "side": spec.image_size,
-        "group_size": config.batch_norm.group_size,
+        "group_size": sizes.layout(config).group_size,
         "options": config.model.options.to_dict(),
         "flops_per_row": flops.training_flops(model, spec.image_size),
         "peak_tflops": flops.peak(kind, dtype),

@@ -19,8 +19,6 @@ PEAKS: dict[str, tuple[float, float | None]] = {
     "NVIDIA H100 PCIe": (756.0, 378.0),
     "NVIDIA H100": (989.4, 494.7),
     "NVIDIA A100": (312.0, 156.0),
-    "NVIDIA L40S": (362.0, 183.0),
-    "NVIDIA L4": (121.0, 60.0),
     "TPU v4": (275.0, None),
     "TPU v5 lite": (197.0, None),
     "TPU v5": (459.0, None),

@@ -4,7 +4,7 @@
     python -m benchmarks.train_step.memory_plan imagenet_r50:32:remat --h100
 
 By the compiler's plan. PRESET:PASSES:remat, where passes and remat are as in
-`config.num_passes` and `config.model.options.remat`; without them as the preset has it.
+`config.num_passes` and `config.model.options.remat`; without them one pass, no remat.
 Compiled from shapes at full size for the default device, or with --h100 for one that is
 described (`plans.py`): nothing is run or allocated. Prints rows of `docs/memory.md`.
 """

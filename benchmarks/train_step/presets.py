@@ -84,7 +84,6 @@ def network_config(
     config = get_config(preset, "random")
     config.model.dtype = dtype
     config.batch_size = (rows or usual_rows) // config.policies.num_policies
-    config.batch_norm.group_size = min(config.batch_norm.group_size, config.batch_size)
     config.num_passes = 1
     config.epochs = max(config.epochs, 100)
     spec = describe(config)

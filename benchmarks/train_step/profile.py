@@ -34,10 +34,9 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser = measure.parser(__doc__)
     names = measure.some_of(presets.NETWORKS)
     parser.add_argument("--networks", type=names, default=["wrn28x10"])
-    parser.add_argument("--rows", type=int, default=0, help="N M; 0: per network")
     options = parser.parse_args(command_line)
     record = measure.started("train_step.profile", command_line) | measure.place()
-    rows = 16 if options.quick else options.rows
+    rows = 16 if options.quick else 0
     record["networks"] = [
         profile(name, options.out / "profile" / name, rows, is_quick=options.quick)
         for name in options.networks
@@ -61,17 +60,10 @@ def profile(network: str, folder: Path, rows: int, *, is_quick: bool) -> dict[st
         jax.block_until_ready((state, info))
     newest = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     num_rows = config.batch_size * config.policies.num_policies
-    plan = compiled.memory_analysis()
     return {
         "title": f"{network}, {dtype}, {num_rows} rows of {spec.image_size} px",
         "kernels": kernel_seconds(jax.profiler.ProfileData.from_file(str(newest))),
-        "memory": {
-            "arguments": plan.argument_size_in_bytes,
-            "output": plan.output_size_in_bytes,
-            "of it in the arguments' place": plan.alias_size_in_bytes,
-            "temporaries": plan.temp_size_in_bytes,
-            "code": plan.generated_code_size_in_bytes,
-        },
+        "memory": plans.planned_bytes(compiled),
     }
 
 
@@ -94,9 +86,8 @@ def markdown(record: dict[str, Any]) -> str:
     """The page."""
     lines = measure.head("Where the time of a training step goes", record)
     for made in record["networks"]:
-        sizes = [f"{name} {n / 2**30:.3f}" for name, n in made["memory"].items()]
         lines += ["", f"## {made['title']}", ""]
-        lines += [f"Memory in GiB by XLA's plan: {', '.join(sizes)}.", ""]
+        lines += [f"Memory by XLA's plan: {made['memory'] / 2**30:.3f} GiB.", ""]
         lines += tables(made["kernels"], STEPS)
     return measure.page(lines)
 

@@ -8,17 +8,6 @@ from benchmarks.epoch import our_loop
 from tests.support.benchmark_records import PLACE
 
 
-def test_what_an_epoch_cannot_be_asked_is_refused(capsys):
-    for wrong, message in [
-        ("--networks=r50", "r50: use wrn40x2"),
-        ("--candidates=jit", "such as jit:2"),
-        ("--candidates=vmap:2", "such as jit:2"),
-    ]:
-        with pytest.raises(SystemExit):
-            epoch.main([wrong])
-        assert message in capsys.readouterr().err
-
-
 def test_the_page_of_an_epoch_compares_medians():
     rows = [
         {"name": "jit:2", "devices": 1, "seconds": [0.01, 0.02, 0.01], "first_s": 30.0}
@@ -79,7 +68,7 @@ def test_pytorchs_rows_are_normalised_and_lie_channels_last(torch_loop):
 
     work = our_loop.torch_work(our_loop.make_splits(3, ""))
     instances = np.random.default_rng(0).integers(0, 256, (3, 8, 5, 5, 3), np.uint8)
-    moments = torch_loop._moments(work, torch.device("cpu"))
+    moments = torch_loop._moments(work)
     batch = torch.from_numpy(instances), torch.tensor([7, 2, 5])
     images, labels = torch_loop._prepare(moments, batch)
     assert labels.tolist() == [7] * 8 + [2] * 8 + [5] * 8

@@ -42,6 +42,35 @@ def test_a_page_says_how_it_was_made_and_on_what():
     assert page.endswith("- a fact")
 
 
+@pytest.mark.parametrize(
+    ("module", "word", "message"),
+    [
+        ("augment", "--only=Gimp", "Gimp: use this engine (map)"),
+        ("train_step", "--networks=vgg", "vgg: use wrn40x2, wrn28x10"),
+        ("train_step", "--dtypes=float16", "float16: use bfloat16, float32"),
+        ("train_step", "--rows=24", "a multiple of 16"),
+        ("epoch", "--networks=r50", "r50: use wrn40x2"),
+        ("epoch", "--candidates=jit", "such as jit:2"),
+        ("epoch", "--candidates=vmap:2", "such as jit:2"),
+        *(
+            ("train_step.memory_plan", word, message)
+            for word, message in (
+                ("imagenet_r51", "'imagenet_r51' is no preset: cifar100_"),
+                ("imagenet_r50:many", "PRESET:PASSES or PRESET:PASSES:remat"),
+                ("imagenet_r50:2:remats", "PRESET:PASSES or PRESET:PASSES:remat"),
+                ("imagenet_r200:128", "64 groups of rows do not divide into 128"),
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_what_can(module, word, message, capsys):
+    is_folder = "." not in module
+    name = f"benchmarks.{module}{'.__main__' * is_folder}"
+    with pytest.raises(SystemExit):
+        importlib.import_module(name).main([word])
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 # Imports all benchmarks that can do without the packages that are named.
 WITHOUT = """
 import importlib, pathlib, sys

@@ -18,21 +18,6 @@ def test_a_preset_is_taken_as_it_is_or_with_passes_and_remat():
     assert "| 512 | 32 | yes |" in memory_plan.row("imagenet_r50", config, *PLAN)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("imagenet_r51", "'imagenet_r51' is no preset: cifar100_"),
-        ("imagenet_r50:many", "PRESET:PASSES or PRESET:PASSES:remat"),
-        ("imagenet_r200:128", "64 groups of rows do not divide into 128 passes"),
-        ("imagenet_r50:2:remats", "PRESET:PASSES or PRESET:PASSES:remat"),
-    ],
-)
-def test_what_is_no_preset_is_refused(text, message, capsys):
-    with pytest.raises(SystemExit):
-        memory_plan.main([text])
-    assert message in capsys.readouterr().err
-
-
 def test_without_a_compiler_for_cuda_a_line_says_what_to_install(monkeypatch):
     def refuse(*names, **more):
         raise NotImplementedError("topology not implemented for cuda")
