@@ -40,11 +40,13 @@ from ml_collections import ConfigDict, config_flags
 
 CONFIG_HINT = "--config=configs/NAME.py[:ARGUMENT], such as --config=configs/digits.py"
 NO_PRESETS = ("__init__", "arguments", "default", "table")
-# Name: default, and what --help says; see docs/pods.md for the last six.
+# Name: default, and what --help says.
 FLAGS = {
     "workdir": ("", "the run's directory, or a table's; without: below runs/"),
     "list": (False, "show a table's cells"),
     "deterministic": (False, "bit-equal repeats on GPUs too"),
+}
+POD_FLAGS = {  # arguments of `aaa_jax.runtime.processes.initialize`; see docs/pods.md
     "distributed": ("auto", "on; off; auto: where the environment shows processes"),
     "coordinator": ("", "host:port of process 0, unless the environment tells it"),
     "num_processes": (0, "how many processes the run has"),
@@ -65,7 +67,7 @@ class Command(NamedTuple):
     config: ConfigDict
     workdir: str  # of the run, or of the table
     origin: dict[str, Any]  # what the run is, for its report; see `_origin`
-    processes: dict[str, Any]  # arguments of `aaa_jax.runtime.processes.initialize`
+    pod: dict[str, Any]  # the values of `POD_FLAGS`
     lists: bool  # whether a table's cells are shown, not run
 
 
@@ -100,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     from aaa_jax.runtime import processes
 
     try:
-        processes.initialize(**command.processes)
+        processes.initialize(**command.pod)
     except processes.ProcessError as error:
         return _fail(error)
     code = _train(command)
@@ -118,7 +120,7 @@ def parse(argv: Sequence[str]) -> Command:
     config_flags.DEFINE_config_file(
         "config", None, CONFIG_HINT, flag_values=values, sys_argv=list(argv)
     )
-    for name, (default, text) in FLAGS.items():
+    for name, (default, text) in (FLAGS | POD_FLAGS).items():
         DEFINE[type(default)](name, default, text, flag_values=values)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
     given = [word.split("=")[0].lstrip("-") for word in argv[1:]]
@@ -141,15 +143,8 @@ def parse(argv: Sequence[str]) -> Command:
     workdir = values.workdir or _default_workdir(values, config)
     if values.deterministic:
         (config.cell if is_table else config).deterministic = True
-    joining = {
-        "mode": values.distributed,
-        "coordinator": values.coordinator,
-        "num_processes": values.num_processes,
-        "process_id": values.process_id,
-        "seconds": values.connect_seconds,
-        "heartbeat_seconds": values.heartbeat_seconds,
-    }
-    return Command(config, workdir, _origin(values, argv), joining, values.list)
+    pod = {name: values[name].value for name in POD_FLAGS}
+    return Command(config, workdir, _origin(values, argv), pod, values.list)
 
 
 def _default_workdir(values: flags.FlagValues, config: ConfigDict) -> str:

@@ -45,25 +45,25 @@ class ProcessError(RuntimeError):
 
 
 def initialize(
-    mode: str = "auto",
+    distributed: str = "auto",
     *,
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
-    seconds: float = CONNECT_SECONDS,
+    connect_seconds: float = CONNECT_SECONDS,
     heartbeat_seconds: int = HEARTBEAT_SECONDS,
 ) -> bool:
     """Joins the processes of a run; before JAX touches any device.
 
     Args:
-        mode: ``off``; ``on``; ``auto``: on where the other arguments,
+        distributed: ``off``; ``on``; ``auto``: on where the other arguments,
             JAX_COORDINATOR_ADDRESS, Slurm, Open MPI or a TPU machine show several
             processes.
         coordinator: ``host:port`` of process 0; "": what the environment says.
         num_processes: of the run; 0: what the environment says.
         process_id: of this one, from 0; -1: what the environment says.
-        seconds: to wait for the others; then the process ends with exit code 2, since
-            JAX would abort it.
+        connect_seconds: to wait for the others; then the process ends with exit code 2,
+            since JAX would abort it.
         heartbeat_seconds: after which a process that is not heard of counts as dead.
 
     Returns:
@@ -72,29 +72,29 @@ def initialize(
     Raises:
         ProcessError: the arguments do not make a run.
     """
-    if mode not in MODES:
+    if distributed not in MODES:
         raise ProcessError(
-            f"--distributed is {mode!r}; allowed: {', '.join(MODES)} (auto: when the "
-            "environment or --coordinator says so)"
+            f"--distributed is {distributed!r}; allowed: {', '.join(MODES)} (auto: "
+            "when the environment or --coordinator says so)"
         )
-    if mode == "off":
+    if distributed == "off":
         return False
     given, on_tpu = _given(coordinator, num_processes, process_id), _has_tpu()
-    if mode == "auto" and not (given or on_tpu or _has_tasks()):
+    if distributed == "auto" and not (given or on_tpu or _has_tasks()):
         return False
-    timer = threading.Timer(seconds, _give_up, (given, seconds))
+    timer = threading.Timer(connect_seconds, _give_up, (given, connect_seconds))
     timer.daemon = True
     timer.start()
     try:
         jax.distributed.initialize(
             **given,
-            initialization_timeout=round(seconds) + _MARGIN,
+            initialization_timeout=round(connect_seconds) + _MARGIN,
             heartbeat_timeout_seconds=heartbeat_seconds,
             shutdown_timeout_seconds=END_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         is_alone = on_tpu and not given and isinstance(error, ValueError)
-        if mode == "auto" and is_alone:
+        if distributed == "auto" and is_alone:
             return False
         raise ProcessError(
             f"the processes of the run cannot be joined ({error}): give "

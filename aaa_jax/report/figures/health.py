@@ -51,9 +51,9 @@ def health(family: Family, group: Group) -> Picture | None:
                 f"{note if open_runs else ''}"
                 ". Thick: mean; thin: each run. Collapsed: below 0.3 of the maximal "
                 "entropy; narrowing: below 0.5, or the strongest magnitude has more "
-                "than 70 %, or an op more than 50 %. Where the spread of the losses is "
-                "no larger than their standard error, the controller is rewarded for "
-                "noise."
+                "than 70 %, or an op more than 50 %; uniform: above 0.98. Where the "
+                "spread of the losses is no larger than their standard error, the "
+                "controller is rewarded for noise."
             ),
             alternative="; ".join(_in_words(run) for run in runs),
         )
@@ -165,7 +165,7 @@ def _spans(states: Sequence[str], wanted: str) -> list[tuple[float, float]]:
 def _in_words(run: Run) -> str:
     entropy = run.rounds.numbers["entropy"][-1]
     first = first_update(run, collapse.STATES[2:])
-    since = f", not ok for the first time at update {first}" if first else ""
+    since = f", narrowing or collapsed since update {first}" if first else ""
     return (
         f"seed {run.seed}: after {len(run.rounds.states)} updates entropy "
         f"{entropy:.2f} of the maximum, state {state_at_end(run)}{since}"
