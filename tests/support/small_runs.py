@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from aaa_jax.workdir import run_directory
 from configs import digits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -42,6 +43,14 @@ def small_config(argument: str = "ours", **changes: Any) -> ConfigDict:
     return config
 
 
+def command(workdir: pathlib.Path, values: Mapping[str, Any], *more: str) -> list[str]:
+    """Runs `launch.py` with these values of the digits' config."""
+    overrides = [f"--config.{key}={value}" for key, value in values.items()]
+    words = [sys.executable, "launch.py", "--config=configs/digits.py"]
+    words += [f"--workdir={workdir}", "--config.model.options={}"]
+    return [*words, *overrides, *more]
+
+
 def start(
     workdir: pathlib.Path,
     values: Mapping[str, Any],
@@ -49,11 +58,8 @@ def start(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen:
     """A process of `launch.py` with these values of the digits' config."""
-    overrides = [f"--config.{key}={value}" for key, value in values.items()]
-    command = [sys.executable, "launch.py", "--config=configs/digits.py"]
-    command += [f"--workdir={workdir}", "--config.model.options={}", *overrides, *more]
     return subprocess.Popen(
-        command,
+        command(workdir, values, *more),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
         stdout=subprocess.PIPE,
@@ -64,8 +70,7 @@ def start(
 
 def newest(workdir: pathlib.Path) -> int:
     """The step of the newest complete checkpoint, 0 before the first."""
-    names = [path.name for path in (workdir / "checkpoints").glob("*")]
-    return max([int(name) for name in names if name.isdecimal()], default=0)
+    return max(run_directory.steps_in(workdir / "checkpoints"), default=0)
 
 
 def wait_until_saved(

@@ -27,27 +27,12 @@ from aaa_jax.workdir import (
     run_directory,
     run_facts,
 )
-from configs import digits
+from tests.support import small_runs
+from tests.support.small_runs import ROOT, finish, newest, start, wait_until_saved
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-# N = 8, M = 2 in four groups of 4: up to four devices. 5 steps an epoch and rounds of
-# 3 steps, so that rounds cross epochs; a checkpoint falls everywhere.
-TINY = {
-    "model.name": "tests.support.tiny:factory",
-    "data.num_train_images": 40,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
-    "policies.num_policies": 2,
-    "policies.round_steps": 3,
-    "epochs": 4,
-    "checkpoint.every_steps": 1,
-    "evaluation.batch_size": 100,
-    "evaluation.every_epochs": 2,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
-}
+TINY = small_runs.TINY | {"checkpoint.every_steps": 1, "evaluation.batch_size": 100}
 LINES = ("metrics.jsonl", "policies.jsonl")
 QUICKLY_COMPILED = (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -55,11 +40,7 @@ QUICKLY_COMPILED = (
 
 
 def _config(**changes):
-    config = digits.get_config()
-    with config.unlocked():
-        config.model.options = {}
-        config.update_from_flattened_dict(TINY | changes)
-    return config
+    return small_runs.small_config(**(TINY | changes))
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +53,9 @@ def alone(tmp_path_factory):
 
 def _digest(workdir) -> str:
     """SHA-256 of the newest checkpoint's arrays, with their names."""
-    newest = workdir / "checkpoints" / str(_newest(workdir))
-    state = checkpoints.read(newest)
-    digest = hashlib.sha256(newest.name.encode())
+    step = str(newest(workdir))
+    state = checkpoints.read(workdir / "checkpoints" / step)
+    digest = hashlib.sha256(step.encode())
     for name in sorted(state):
         digest.update(name.encode() + state[name].tobytes())
     return digest.hexdigest()
@@ -110,7 +91,7 @@ def test_two_equal_runs_write_equal_bytes(alone, tmp_path):
 @pytest.mark.slow
 def test_two_equal_deterministic_commands_write_equal_bytes(tmp_path):
     for name in ("one", "other"):
-        printed, code = _finish(_start(tmp_path / name, "--deterministic"))
+        printed, code = finish(_start(tmp_path / name, "--deterministic"))
         assert code == 0, printed
         assert "equals one never stopped bit for bit" in printed
     _assert_equal_runs(tmp_path / "one", tmp_path / "other")
@@ -168,13 +149,13 @@ def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
     monkeypatch.setattr(sys, "argv", [])
     with monkeypatch.context() as patch:
         _at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
-        command = _command(tmp_path, "--config.max_steps=7")
+        command = small_runs.command(tmp_path, TINY, "--config.max_steps=7")
         assert launch.main(command[1:]) == 128 + signal.SIGINT
     assert capsys.readouterr().err.endswith(
         "launch.py: stopped by SIGINT; saved at step 3 of 7. The same command goes on "
         "from there.\n"
     )
-    assert _newest(tmp_path) == 3
+    assert newest(tmp_path) == 3
     line = loop.train_and_evaluate(_config(max_steps=7), tmp_path)
     assert (line["step"], line["epoch"], "test_error" in line) == (7, 2, True)
     loop.train_and_evaluate(_config(), tmp_path)
@@ -211,7 +192,7 @@ def test_a_signal_before_the_loop_ends_the_command_in_one_line(number, given, tm
     with subprocess.Popen(
         [sys.executable, "launch.py", *given, f"--workdir={tmp_path / 'run'}"],
         cwd=ROOT,
-        env=_environment(1) | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | _environment() | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -338,9 +319,7 @@ def test_a_failure_in_mid_run_is_exit_code_1_and_one_at_the_start_2(
 ):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [])
-    values = [f"--config.{key}={value}" for key, value in TINY.items()]
-    command = ["launch.py", "--config=configs/digits.py", "--config.model.options={}"]
-    command += [*values, f"--workdir={tmp_path}"]
+    command = small_runs.command(tmp_path, TINY)[1:]
     with monkeypatch.context() as patch:
         _at_step(patch, 3, lambda: _no_room(patch, tmp_path))
         assert launch.main(command) == 1
@@ -378,19 +357,19 @@ def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
         pytest.skip("no user namespaces here, in which to mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    newest = alone / "checkpoints" / "20"
-    size = sum(path.stat().st_size for path in newest.rglob("*"))
+    saved = alone / "checkpoints" / "20"
+    size = sum(path.stat().st_size for path in saved.rglob("*"))
     script = FULL_DISK.format(
         disk=disk,
         size=round(2.6 * size) + 100_000,
         result=tmp_path / "result",
-        command=shlex.join(_command(disk / "run")),
-        undisturbed=shlex.join(_command(tmp_path / "undisturbed")),
+        command=shlex.join(small_runs.command(disk / "run", TINY)),
+        undisturbed=shlex.join(small_runs.command(tmp_path / "undisturbed", TINY)),
     )
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script],
         cwd=ROOT,
-        env=_environment(1),
+        env=os.environ | _environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=900,
@@ -492,73 +471,38 @@ def _ends(line, step) -> bool:
 # --- Real processes.
 
 
-def _command(workdir, *more):
-    values = [f"--config.{key}={value}" for key, value in TINY.items()]
-    command = [sys.executable, "launch.py", "--config=configs/digits.py"]
-    command += [f"--workdir={workdir}", "--config.model.options={}"]
-    return [*command, *values, *more]
-
-
-def _environment(num_devices, **more):
+def _environment(num_devices=1, **more):
     flags = f"--xla_force_host_platform_device_count={num_devices}{QUICKLY_COMPILED}"
-    return os.environ | {
+    return {
         "XLA_FLAGS": flags,
-        "PYTHONPATH": str(ROOT),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         **more,
     }
 
 
 def _start(workdir, *more, num_devices=1, **environment):
-    return subprocess.Popen(
-        _command(workdir, *more),
-        cwd=ROOT,
-        env=_environment(num_devices, **environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def _finish(process, seconds=600) -> tuple[str, int]:
-    try:
-        printed, _ = process.communicate(timeout=seconds)
-    finally:
-        process.kill()
-    return printed, process.returncode
-
-
-def _newest(workdir) -> int:
-    """The newest complete checkpoint, 0 before the first."""
-    return max(run_directory.steps_in(workdir / "checkpoints"), default=0)
-
-
-def _wait_until_saved(process, workdir, step) -> None:
-    deadline = time.monotonic() + 300
-    while _newest(workdir) < step:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"step {step} is not saved in 5 minutes"
-        time.sleep(0.002)
+    environment = _environment(num_devices, **environment)
+    return start(workdir, TINY, *more, environment=environment)
 
 
 @pytest.mark.slow
 def test_a_run_that_hangs_is_ended_and_one_told_twice_to_stop_leaves(tmp_path):
     hanging = ("--config.model.name=tests.support.hanging:factory",)
     after = "--config.devices.hang_seconds=10"
-    printed, code = _finish(_start(tmp_path, *hanging, after, HANG_AT="4"))
+    printed, code = finish(_start(tmp_path, *hanging, after, HANG_AT="4"))
     assert code == 1, printed
     assert "hang: nothing has moved for 10 s, since" in printed
     assert "tests/support/hanging.py" in printed  # the stacks
-    saved = _newest(tmp_path)
+    saved = newest(tmp_path)
     assert saved >= 2
     never = "--config.devices.hang_seconds=0"
     process = _start(tmp_path, *hanging, never, HANG_AT="4")
-    _wait_until_saved(process, tmp_path, saved + 3)
+    wait_until_saved(process, tmp_path, saved + 3)
     process.send_signal(signal.SIGINT)  # while it waits in C++ for the device
     time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    printed, code = _finish(process, seconds=60)
+    printed, code = finish(process, seconds=60)
     assert code == 128 + signal.SIGINT, printed
     assert "a second signal ends the process" in printed
 
@@ -579,7 +523,7 @@ def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_p
     more += STREAM if loader == "stream" else ()
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     process = _start(alone, *more, *SELDOM, num_devices=num_devices)
-    printed, code = _finish(process, 1800)
+    printed, code = finish(process, 1800)
     assert code == 0, printed
     draw = random.Random(num_devices)
     for number in range(KILLS):
@@ -587,14 +531,14 @@ def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_p
         if number % 5 == 4:  # while it starts: imports, restores, compiles
             time.sleep(draw.uniform(0, 4))
         else:
-            _wait_until_saved(process, killed, _newest(killed) + draw.randrange(1, 5))
+            wait_until_saved(process, killed, newest(killed) + draw.randrange(1, 5))
             time.sleep(draw.uniform(0, 0.1))
         assert process.poll() is None, "it ended before it could be killed"
         process.kill()
         process.communicate()
-    assert _newest(killed) >= KILLS // 2
+    assert newest(killed) >= KILLS // 2
     process = _start(killed, *more, *SELDOM, num_devices=num_devices)
-    printed, code = _finish(process, 1800)
+    printed, code = finish(process, 1800)
     assert code == 0, printed
     assert "going on from the checkpoint" in printed
     _assert_equal_runs(alone, killed)
