@@ -260,14 +260,8 @@ def test_every_cell_fits_the_devices_of_the_machine(name, num_devices):
         assert automatic.num_passes == 0
 
 
-@pytest.mark.parametrize(
-    ("asked", "here"),
-    [
-        (4, (8, 1)),
-        (9, (8, 1)),  # refused when devices are picked
-        (0, (16, 2)),  # several processes use all devices
-    ],
-)
+# 9 are refused when devices are picked; several processes use all devices.
+@pytest.mark.parametrize(("asked", "here"), [(4, (8, 1)), (9, (8, 1)), (0, (16, 2))])
 def test_devices_that_were_asked_for_are_used_as_far_as_groups_divide(asked, here):
     config = _cell_config("table1", "wrn28x10/ours")
     config.devices.num_devices = asked
