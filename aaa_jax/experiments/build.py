@@ -334,6 +334,18 @@ def changeable_keys(
     return [key for key in keys if key in free or not changes_numbers(key)]
 
 
+def require_shares(experiment: Experiment, num_devices: int) -> None:
+    """Refuses groups that the devices and passes cannot share, once the data are known.
+
+    `pick_devices` has only guessed the loader of a dataset outside the table.
+    """
+    recipe = experiment.recipe
+    try:
+        batch_layout.check_shares(recipe.layout, num_devices, recipe.num_passes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
 def require_steps_left(experiment: Experiment, step: int) -> None:
     """Refuses to end a run before the step that it has done already."""
     total = experiment.total_steps

@@ -28,6 +28,7 @@ from aaa_jax.experiments.build import (
     check_config,
     open_splits,
     pick_devices,
+    require_shares,
 )
 from aaa_jax.runtime import devices, processes
 from aaa_jax.runtime.progress import Progress
@@ -121,6 +122,7 @@ def train_and_evaluate(
         resident = 0 if splits.is_streamed else splits.num_images
         passes = choose_passes(experiment, used, splits.image_shape, resident)
         experiment = experiment.in_passes(passes)
+    require_shares(experiment, len(used))
     while True:
         try:
             return _train(

@@ -248,6 +248,18 @@ def test_a_key_that_nobody_reads_is_refused_with_what_is_like_it():
         build.check_config(config)
 
 
+def test_groups_that_only_the_opened_data_tell_are_shared_or_refused():
+    """Two of 192 rows before the data are opened, three of 128 after; under M = 8."""
+    config = default.get_config()
+    config.batch_size, config.data.name = 384, "outside"
+    assert sizes.layout(config).num_groups == 16
+    info = data.describe("cifar10")
+    experiment = build.build(config, info, 3840)
+    build.require_shares(experiment, 8)
+    with pytest.raises(build.ConfigError, match=r"24 groups .* over 16 devices"):
+        build.require_shares(experiment, 16)
+
+
 def test_a_missing_key_and_too_many_steps_are_named():
     config = default.get_config()
     with config.unlocked():
