@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aaa_jax.experiments.paper_tables import TABLES
+from aaa_jax.search import collapse
 
 # The argument of a policy source, where they are not called the same.
 ARGUMENTS = {"published": "autoaugment", "schedule": "pba", "replay": "transfer"}
@@ -44,6 +45,13 @@ def complete_facts(
     }
     origin = facts.get("origin") or _origin(path, settings)
     return lengths | dict(facts) | {"origin": origin}
+
+
+def recorded_state(line: Mapping[str, Any]) -> str:
+    """The state in a line of policies.jsonl; `uniform` was once called `ok`."""
+    state = str(line.get("state", ""))
+    is_uniform = state == "ok" and line["entropy"] > collapse.UNIFORM
+    return "uniform" if is_uniform else state
 
 
 def _origin(path: pathlib.Path, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,11 @@ class Group(NamedTuple):
         return tuple(run for run in self.runs if not run.is_finished)
 
     @property
+    def is_random(self) -> bool:
+        """Whether no controller of the finished runs ever moved from uniform."""
+        return bool(self.finished) and all(run.is_random for run in self.finished)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The config of the first run; all are equal except for the seed."""
         return self.runs[0].settings
@@ -89,8 +94,11 @@ class Family(NamedTuple):
     def reference(self, group: Group) -> Group | None:
         """The `random` group that a group is compared with: the one with its M.
 
-        Where only one `random` group exists, it serves groups of any M.
+        Where only one `random` group exists, it serves groups of any M. A group whose
+        controllers never moved is not compared: it is random itself.
         """
+        if group.is_random:
+            return None
         found = [other for other in self.groups if other.method == REFERENCE]
         alike = [other for other in found if other.num_policies == group.num_policies]
         chosen = alike if len(alike) == 1 else found

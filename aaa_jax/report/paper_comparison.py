@@ -34,7 +34,8 @@ class FilledCell(NamedTuple):
             finished seeds, or None.
         differences: ours less the paper's; None where either is missing, or where the
             runs are not those of the paper.
-        paired: top-1 less that of the column `random` of the row, paired by seed.
+        paired: top-1 less that of the column `random` of the row, paired by seed; None
+            where the controller never moved, and thus drew what `random` draws.
         runs: all of the cell.
     """
 
@@ -87,9 +88,7 @@ def comparison(
             "paper": [cell.paper.text if cell.paper else "" for cell in cells],
             "here": [_show_ours(cell) for cell in cells],
             "here less paper": [_show_differences(cell) for cell in cells],
-            f"here less {REFERENCE}": [
-                statistics.show_difference(cell.paired) for cell in cells
-            ],
+            f"here less {REFERENCE}": [_show_paired(cell) for cell in cells],
             "not finished": [not_finished(cell.runs) for cell in cells],
         }
         for name, texts in lines.items():
@@ -148,10 +147,20 @@ def _fill_cell(
         for own, error in zip(ours, printed, strict=True)
     )
     paired = None
-    if column != REFERENCE:
+    if column != REFERENCE and not _never_moved(finished):
         others = [run for run in members.get((row, REFERENCE), []) if run.is_finished]
         paired = statistics.paired_difference(_errors(finished), _errors(others))
     return FilledCell(row, column, paper, ours, differences, paired, tuple(runs))
+
+
+def _never_moved(finished: Sequence[Run]) -> bool:
+    return bool(finished) and all(run.is_random for run in finished)
+
+
+def _show_paired(cell: FilledCell) -> str:
+    if _never_moved([run for run in cell.runs if run.is_finished]):
+        return f"{cell.column} is random here"
+    return statistics.show_difference(cell.paired)
 
 
 def _errors(runs: Sequence[Run]) -> dict[int, float]:

@@ -24,14 +24,21 @@ def results(family: Family) -> TextTable:
     for group in family.groups:
         means = [measure.mean(family, group) for measure in MEASURES]
         error, corruption, entropy, hours = means
-        differences = [m.difference(family, group) for m in MEASURES if m.is_compared]
+        differences = [
+            f"{group.method} is random here"
+            if group.is_random
+            else show_difference(measure.difference(family, group))
+            for measure in MEASURES
+            if measure.is_compared and measure.mean(family, group) is not None
+        ]
+        differences += [""] * (2 - len(differences))
         states = [state_at_end(run) for run in group.finished if run.is_learned]
         counts = [f"{states.count(name)} {name}" for name in sorted(set(states))]
         rows.append(
             (
                 *(group.label, str(group.num_policies)),
-                *(show_estimate(error), show_difference(differences[0])),
-                *(show_estimate(corruption), show_difference(differences[1])),
+                *(show_estimate(error), differences[0]),
+                *(show_estimate(corruption), differences[1]),
                 *(show_estimate(entropy), ", ".join(counts), _show_hours(hours)),
                 not_finished(group.runs),
             )

@@ -16,7 +16,7 @@ import numpy as np
 
 from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.report.costs import RunCost, run_cost
-from aaa_jax.report.earlier_runs import complete_facts
+from aaa_jax.report.earlier_runs import complete_facts, recorded_state
 from aaa_jax.search import collapse
 from aaa_jax.workdir import run_directory, run_facts
 
@@ -130,6 +130,11 @@ class Run(NamedTuple):
         """Whether its policies came from a controller that learned in this run."""
         return any(self.rounds.states)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether its controller never moved: it drew what `random` draws."""
+        return set(self.rounds.states) == {"uniform"}
+
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     """The runs in run directories and in folders of them, each once, in path order.
@@ -241,7 +246,7 @@ def _read_rounds(path: pathlib.Path, per_epoch: int) -> Rounds:
             for kind in ("sampled", "expected")
             for what, width in widths.items()
         },
-        states=tuple(line.get("state", "") for line in lines),
+        states=tuple(recorded_state(line) for line in lines),
         # NumPy makes NaN of None, which JSON has in its place.
         numbers={name: np.array(values, float) for name, values in numbers.items()},
     )

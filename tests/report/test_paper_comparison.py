@@ -116,3 +116,21 @@ def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
         "final_entropy": "0 1 2",
         "search_and_training_time": "1 2",
     }
+
+
+def test_a_controller_that_never_moved_is_not_compared_with_random(tmp_path):
+    cells = (tmp_path, "table4_digits", "digits")
+    for argument, more in {"random": {}, "ours": {"entropy_falls": 0.0}}.items():
+        run = write_cell(*cells, argument, **more)
+        write_corruption(run, {"fog": [9.0] * 5})
+    found = runs.read_runs([tmp_path])
+    (family,) = grouping.make_families(found)
+    rows = [row for row in result_tables.results(family).rows if row[0] == "ours"]
+    assert rows[0].count("ours is random here") == 2  # of clean, and of corrupted
+    table, filled, remarks = table_of(tmp_path)
+    text = paper_comparison.comparison(table, filled, remarks)
+    assert any("ours is random here" in row for row in text.rows)
+    lines = csv_rows(
+        csv_file.family_lines(family) + csv_file.table_lines(table, filled)
+    )
+    assert not any(line["difference_to_random"] for line in lines)

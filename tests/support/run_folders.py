@@ -8,6 +8,7 @@ import numpy as np
 
 from aaa_jax.augment import ops, policies, policy_json
 from aaa_jax.experiments.paper_tables import TABLES
+from aaa_jax.search import collapse
 from configs import digits
 
 EARLIER_RUN = pathlib.Path(__file__).parent / "earlier_run.tar.xz"
@@ -45,11 +46,12 @@ def write_run(
     override=(),
     cell=None,
     data=None,
+    entropy_falls=0.2,
 ):
     """A run of which an epoch is done for each error; None: it was not tested then.
 
-    Policies are drawn with NumPy from the seed; the controller's entropy falls by 0.2
-    every epoch from 1. An epoch took 36 s on 2 devices.
+    Policies are drawn with NumPy from the seed; the controller's entropy falls from 1
+    by `entropy_falls` every epoch. An epoch took 36 s on 2 devices.
     """
     config = digits.get_config(argument)
     config.seed = seed
@@ -81,7 +83,8 @@ def write_run(
             ends = STEPS_PER_EPOCH // ROUNDS_PER_EPOCH * (number + 1)
             count = config.policies.num_policies
             at = step - STEPS_PER_EPOCH + ends
-            rounds.append(_round(random, at, 1.2 - 0.2 * epoch, count, learned))
+            entropy = 1 - entropy_falls * (epoch - 1)
+            rounds.append(_round(random, at, entropy, count, learned))
     for name, lines in (("metrics", metrics), ("timing", timing), ("policies", rounds)):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (path / f"{name}.jsonl").write_text(text)
@@ -126,8 +129,8 @@ def _round(random, step, entropy, count, learned):
         "loss_log_prob_correlation": 0.5,
         "repeated_ops": 0.1,
     }
-    state = "ok" if entropy >= 0.5 else "narrowing"
-    state = "collapsed" if entropy < 0.3 else state
+    shares = {"top_magnitude_share": 0.1, "top_op_share": 0.1}
+    state = collapse.collapse_state({"entropy": entropy} | shares)
     return (
         {"step": step, "round": 0}
         | policy_json.to_json(drawn, ranges="monotone")
