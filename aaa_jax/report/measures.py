@@ -52,10 +52,18 @@ def _device_hours(family: Family, group: Group) -> dict[int, float]:
     return {run.seed: run.cost.device_hours for run in group.finished if run.cost}
 
 
-TEST_ERROR = Measure(
-    *("test_error", "percent", lambda family, group: group.final("test_error"), True)
-)
+def _final(name: str) -> Callable[[Family, Group], dict[int, float]]:
+    """A number of the last line of metrics.jsonl; runs that lack it are left out."""
+    return lambda family, group: group.final(name)
+
+
+TEST_ERROR = Measure("test_error", "percent", _final("test_error"), True)
+TOP5_ERROR = Measure("test_top5_error", "percent", _final("test_top5_error"))
+TEST_LOSS = Measure("test_loss", "nats", _final("test_loss"), True)
 CORRUPTION_ERROR = Measure("mean_corruption_error", "percent", corruption_errors, True)
 ENTROPY = Measure("final_entropy", "fraction", _final_entropies)
 DEVICE_HOURS = Measure("search_and_training_time", "device hours", _device_hours)
-MEASURES = (TEST_ERROR, CORRUPTION_ERROR, ENTROPY, DEVICE_HOURS)
+MEASURES = (
+    *(TEST_ERROR, TOP5_ERROR, TEST_LOSS),
+    *(CORRUPTION_ERROR, ENTROPY, DEVICE_HOURS),
+)

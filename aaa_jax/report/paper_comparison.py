@@ -14,12 +14,13 @@ from aaa_jax.experiments.config_rules import changes_numbers
 from aaa_jax.experiments.paper_tables import TABLES, Paper, Table
 from aaa_jax.report import statistics
 from aaa_jax.report.grouping import REFERENCE
-from aaa_jax.report.result_tables import not_finished
+from aaa_jax.report.result_tables import LOSS_DIGITS, not_finished
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import Difference, Estimate
 from aaa_jax.report.text_table import TextTable
 
 ERRORS = ("test_error", "test_top5_error")
+LOSS = "test_loss"
 PREFIX = "NOT THE PAPER'S EXPERIMENT"
 
 
@@ -34,6 +35,7 @@ class FilledCell(NamedTuple):
             finished seeds, or None.
         differences: ours less the paper's; None where either is missing, or where the
             runs are not those of the paper.
+        loss: our mean test loss over finished seeds, or None.
         paired: top-1 less that of the column `random` of the row, paired by seed; None
             where the controller never moved, and thus drew what `random` draws.
         runs: all of the cell.
@@ -44,6 +46,7 @@ class FilledCell(NamedTuple):
     paper: Paper | None
     ours: tuple[Estimate | None, ...]
     differences: tuple[float | None, ...]
+    loss: Estimate | None
     paired: Difference | None
     runs: tuple[Run, ...]
 
@@ -87,6 +90,9 @@ def comparison(
         lines = {
             "paper": [cell.paper.text if cell.paper else "" for cell in cells],
             "here": [_show_ours(cell) for cell in cells],
+            "test loss here (nats)": [
+                statistics.show_estimate(cell.loss, LOSS_DIGITS) for cell in cells
+            ],
             "here less paper": [_show_differences(cell) for cell in cells],
             f"here less {REFERENCE}": [_show_paired(cell) for cell in cells],
             "not finished": [not_finished(cell.runs) for cell in cells],
@@ -135,12 +141,7 @@ def _fill_cell(
     paper = table.paper.get((row, column))
     printed = paper.errors if paper else (None,)
     finished = [run for run in runs if run.is_finished]
-    ours = tuple(
-        statistics.estimate(
-            [run.final[name] for run in finished if run.final.get(name) is not None]
-        )
-        for name in ERRORS[: len(printed)]
-    )
+    ours = tuple(_mean(finished, name) for name in ERRORS[: len(printed)])
     is_changed = any(changes(run) for run in finished)
     differences = tuple(
         None if own is None or error is None or is_changed else own.mean - error
@@ -150,7 +151,14 @@ def _fill_cell(
     if column != REFERENCE and not _never_moved(finished):
         others = [run for run in members.get((row, REFERENCE), []) if run.is_finished]
         paired = statistics.paired_difference(_errors(finished), _errors(others))
-    return FilledCell(row, column, paper, ours, differences, paired, tuple(runs))
+    loss = _mean(finished, LOSS)
+    return FilledCell(row, column, paper, ours, differences, loss, paired, tuple(runs))
+
+
+def _mean(runs: Sequence[Run], name: str) -> Estimate | None:
+    """Of a number of the last lines; runs that lack it are left out."""
+    found = [run.final.get(name) for run in runs]
+    return statistics.estimate(value for value in found if value is not None)
 
 
 def _never_moved(finished: Sequence[Run]) -> bool:

@@ -10,41 +10,47 @@ from collections.abc import Sequence
 from aaa_jax.report import statistics
 from aaa_jax.report.figures import robustness
 from aaa_jax.report.figures.health import first_update, state_at_end
-from aaa_jax.report.grouping import REFERENCE, Family
-from aaa_jax.report.measures import MEASURES
+from aaa_jax.report.grouping import REFERENCE, Family, Group
+from aaa_jax.report.measures import (
+    CORRUPTION_ERROR,
+    MEASURES,
+    TEST_ERROR,
+    TEST_LOSS,
+    Measure,
+)
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import show_difference, show_estimate
 from aaa_jax.report.text_table import TextTable
 from aaa_jax.search import collapse
 
+LOSS_DIGITS = 4
+# Of a run's last line: the name, and the digits after the point.
+FINAL_NUMBERS = (("test_error", 2), ("test_top5_error", 2), ("test_loss", LOSS_DIGITS))
+
 
 def results(family: Family) -> TextTable:
-    """A row per group: error, difference to `random`, robustness, state, cost."""
+    """A row per group: errors, loss, differences to `random`, robustness, cost."""
     rows = []
     for group in family.groups:
         means = [measure.mean(family, group) for measure in MEASURES]
-        error, corruption, entropy, hours = means
-        differences = [
-            f"{group.method} is random here"
-            if group.is_random
-            else show_difference(measure.difference(family, group))
-            for measure in MEASURES
-            if measure.is_compared and measure.mean(family, group) is not None
-        ]
-        differences += [""] * (2 - len(differences))
+        error, top5, loss, corruption, entropy, hours = means
         states = [state_at_end(run) for run in group.finished if run.is_learned]
         counts = [f"{states.count(name)} {name}" for name in sorted(set(states))]
         rows.append(
             (
                 *(group.label, str(group.num_policies)),
-                *(show_estimate(error), differences[0]),
-                *(show_estimate(corruption), differences[1]),
+                *(show_estimate(error), _show_less(family, group, TEST_ERROR)),
+                *(show_estimate(top5), show_estimate(loss, LOSS_DIGITS)),
+                _show_less(family, group, TEST_LOSS, LOSS_DIGITS),
+                show_estimate(corruption),
+                _show_less(family, group, CORRUPTION_ERROR),
                 *(show_estimate(entropy), ", ".join(counts), _show_hours(hours)),
                 not_finished(group.runs),
             )
         )
     header = (
         *("policies", "M", "test error (%)", f"less {REFERENCE}'s (95 % interval)"),
+        *("top-5 error (%)", "test loss (nats)", f"its difference to {REFERENCE}"),
         *("mean corruption error (%)", f"its difference to {REFERENCE}"),
         *("entropy at the end", "state at the end", "device hours", "not finished"),
     )
@@ -63,6 +69,10 @@ def _notes(family: Family, header: Sequence[str]) -> list[str]:
             f"Differences to {REFERENCE} (the one with the same M where there are "
             "several) are paired by seed, with the 95 % t interval of their mean; "
             "below 0 is better."
+        )
+    if "test loss (nats)" in header:
+        notes.append(
+            "Test loss: mean cross-entropy of the test images after the last epoch."
         )
     if "entropy at the end" in header:
         notes.append(
@@ -94,14 +104,15 @@ def run_list(runs: Sequence[Run]) -> TextTable:
             done += ", not finished"
         elif run.is_shortened:
             done += f", stopped at max_steps = {settings['max_steps']}"
-        error = f"{run.final['test_error']:.2f}" if run.is_finished else ""
+        final = run.final if run.is_finished else {}
         names = (run.name, run.method, settings["data"]["name"])
         network = settings["model"]["name"]
         devices = run.cost.devices if run.cost else ""
         state = state_at_end(run)
-        rows.append((*names, network, str(run.seed), done, error, state, devices))
+        tested = [_show(final.get(name), digits) for name, digits in FINAL_NUMBERS]
+        rows.append((*names, network, str(run.seed), done, *tested, state, devices))
     header = ("run", "policies", "data", "network", "seed", "epochs")
-    last = ("test error (%)", "state", "device")
+    last = ("test error (%)", "top-5 error (%)", "test loss (nats)", "state", "device")
     table = TextTable("Every run", (*header, *last), tuple(rows))
     return table.without_empty_columns()
 
@@ -143,6 +154,17 @@ def not_finished(runs: Sequence[Run]) -> str:
         for run in runs
         if not run.is_finished
     )
+
+
+def _show_less(family: Family, group: Group, measure: Measure, digits: int = 2) -> str:
+    """The difference to `random`; of a controller that never moved, that it is."""
+    if group.is_random and measure.mean(family, group) is not None:
+        return f"{group.method} is random here"
+    return show_difference(measure.difference(family, group), digits)
+
+
+def _show(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _show_hours(value: statistics.Estimate | None) -> str:

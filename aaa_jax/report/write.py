@@ -110,6 +110,7 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
     parts: list[TextTable | Picture | None] = [
         curves.loss_and_error(family),
         comparisons.error_by_policies(family),
+        comparisons.loss_by_policies(family),
         *comparisons.error_against_m(family),
         efficiency.relative_to_autoaugment(family),
         result_tables.controllers(family),

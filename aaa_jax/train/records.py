@@ -119,6 +119,7 @@ def epoch_message(line: Mapping[str, Any], experiment: Experiment) -> str:
     ]
     for name, text in (
         ("test_error", "test error {:.2f} %"),
+        ("test_loss", "test loss {:.4f}"),
         ("op_entropy", "op entropy {:.3f}"),
         ("magnitude_entropy", "magnitude entropy {:.3f}"),
         ("state", "controller {}"),

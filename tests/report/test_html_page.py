@@ -90,7 +90,7 @@ def test_the_page_is_whole_and_needs_nothing_outside_it(page):
 
 def test_every_picture_has_words_for_those_who_cannot_see_it(page):
     images = page.attributes("img")
-    assert len(images) == 8
+    assert len(images) == 9
     assert all(len(attributes["alt"]) > 40 for attributes in images)
     assert all(int(attributes["width"]) <= 1100 for attributes in images)
     alternatives = " ".join(attributes["alt"] for attributes in images)
@@ -111,6 +111,7 @@ def test_figures_are_pictures_without_a_date(output):
         *("shares-by-seed-ours.svg", "policies-ours.png", "probe-ours.png"),
         *("probe-ours.svg", "corruptions.png", "corruptions.svg"),
         *("error-by-policies.png", "error-by-policies.svg"),
+        *("loss-by-policies.png", "loss-by-policies.svg"),
     }
     for path in (output / "figures").iterdir():
         content = path.read_bytes()

@@ -8,7 +8,14 @@ import statistics
 import pytest
 
 from aaa_jax.experiments import paper_tables
-from aaa_jax.report import csv_file, grouping, paper_comparison, result_tables, runs
+from aaa_jax.report import (
+    csv_file,
+    grouping,
+    paper_comparison,
+    result_tables,
+    runs,
+    write_report,
+)
 from tests.support.run_folders import write_cell, write_corruption, write_run
 
 
@@ -39,6 +46,9 @@ def test_a_table_compares_with_the_paper_and_leaves_empty_what_did_not_run(tmp_p
     text = paper_comparison.comparison(table, filled, remarks)
     paper, here = (dict(zip(text.header, row, strict=True)) for row in text.rows[:2])
     assert (here["Ours"], here["Cutout"]) == ("2.20 ± 0.28 (n = 2)", "")
+    loss = dict(zip(text.header, text.rows[2], strict=True))
+    assert loss[""] == "test loss here (nats)"
+    assert (loss["Ours"], loss["Cutout"]) == ("0.0688 ± 0.0088 (n = 2)", "")
     assert paper["Ours"] == "1.90 ± 0.15"
     assert not any(paper_comparison.PREFIX in note for note in text.notes)
     [row] = csv_rows(csv_file.table_lines(table, [other]))
@@ -84,6 +94,23 @@ def test_the_table_of_results_has_paired_differences_and_names_what_is_open(
     assert rows["random"][difference] == ""
     assert rows["ours"]["not finished"] == "seed 3 (epoch 2 of 4)"
     assert "mean corruption error (%)" not in table.header  # nobody measured it
+    losses = [error / 32 for error in final_errors["ours"]]  # as `write_run` writes it
+    shown = f"{statistics.mean(losses):.4f} ± {statistics.stdev(losses):.4f} (n = 3)"
+    assert rows["ours"]["test loss (nats)"] == shown
+    place = table.header.index("test loss (nats)") + 1
+    assert f"{mean / 32:+.4f} [" in table.rows[-1][place]
+
+
+def test_runs_that_recorded_no_test_loss_report_as_before(tmp_path):
+    for argument in ("random", "ours"):
+        write_run(tmp_path / argument, argument, has_loss=False)
+    page = write_report([tmp_path], tmp_path / "out").read_text()
+    assert "test error (%)" in page
+    assert "test loss" not in page.lower()
+    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert "error-by-policies.png" in figures
+    assert "loss-by-policies.png" not in figures
+    assert "test_loss" not in (tmp_path / "out" / "results.csv").read_text()
 
 
 def test_the_csv_has_the_numbers_of_every_group(family, final_errors):
@@ -112,6 +139,8 @@ def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
     }
     assert seeds == {
         "test_error": "0 1 2",
+        "test_top5_error": "0 1 2",
+        "test_loss": "0 1 2",
         "mean_corruption_error": "0 2",
         "final_entropy": "0 1 2",
         "search_and_training_time": "1 2",

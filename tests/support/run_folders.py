@@ -47,6 +47,7 @@ def write_run(
     cell=None,
     data=None,
     entropy_falls=0.2,
+    has_loss=True,
 ):
     """A run of which an epoch is done for each error; None: it was not tested then.
 
@@ -75,6 +76,7 @@ def write_run(
         line = {"step": step, "epoch": epoch, "train_loss": 2.0 / epoch}
         if error is not None:
             line |= {"test_error": error, "test_top5_error": error / 4}
+            line |= {"test_loss": error / 32} if has_loss else {}
         metrics.append(line)
         spent = {"train_seconds": 36.0, "evaluation_seconds": 5.0}
         of_epoch = {"step": step, "epoch": epoch, "steps": STEPS_PER_EPOCH}

@@ -82,10 +82,10 @@ def _experiment() -> types.SimpleNamespace:
 
 def test_an_epochs_message_has_loss_error_entropies_and_what_was_left_out():
     line = {"epoch": 3, "train_loss": 1.23456, "test_error": 2.65, "state": "narrowing"}
-    line |= {"op_entropy": 0.7726, "magnitude_entropy": 0.3026}
+    line |= {"op_entropy": 0.7726, "magnitude_entropy": 0.3026, "test_loss": 0.07151}
     assert records.epoch_message(line, _experiment()) == (
-        "epoch 3/4  train loss 1.2346  test error 2.65 %  op entropy 0.773"
-        "  magnitude entropy 0.303  controller narrowing"
+        "epoch 3/4  train loss 1.2346  test error 2.65 %  test loss 0.0715  "
+        "op entropy 0.773  magnitude entropy 0.303  controller narrowing"
     )
     line = {"epoch": 4, "train_loss": None, "skipped_steps": 12}
     said = records.epoch_message(line, _experiment())

@@ -1,6 +1,6 @@
-"""Final errors side by side: by policies (Table 4), and against M (Figure 5)."""
+"""Final errors and losses by policies (Table 4), and errors against M (Figure 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import REFERENCE, Family, Group, seeds_in_words, slug
-from aaa_jax.report.measures import TEST_ERROR
+from aaa_jax.report.measures import TEST_ERROR, TEST_LOSS, Measure
 from aaa_jax.report.statistics import (
     Difference,
     estimate,
@@ -19,41 +19,60 @@ from aaa_jax.report.statistics import (
 
 def error_by_policies(family: Family) -> Picture | None:
     """Final errors of all groups, and their paired differences to `random`."""
-    groups = [group for group in family.groups if group.final("test_error")]
+    return _by_policies(family, TEST_ERROR, "error", "%", "percentage points", 2)
+
+
+def loss_by_policies(family: Family) -> Picture | None:
+    """The same of the test loss, which tells methods apart where few images err."""
+    return _by_policies(family, TEST_LOSS, "loss", "nats", "nats", 4)
+
+
+def _by_policies(
+    family: Family,
+    measure: Measure,
+    what: str,
+    unit: str,
+    of_difference: str,
+    digits: int,
+) -> Picture | None:
+    """A measure of all groups that have it; None where fewer than two have."""
+    groups = [group for group in family.groups if measure.values(family, group)]
     if len(groups) < 2:
         return None
     chosen = style.looks([group.method for group in groups])
-    differences = [TEST_ERROR.difference(family, group) for group in groups]
-    names = [f"{group.label}\n(n = {len(group.finished)})" for group in groups]
+    differences = [measure.difference(family, group) for group in groups]
+    names = [
+        f"{group.label}\n(n = {len(measure.values(family, group))})" for group in groups
+    ]
     height = 1.3 + 0.5 * len(groups)
     with style.new_figure(1, 2, width=10, height=height, sharey=True) as (figure, axes):
         left, right = axes[0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
-            _draw_errors(left, place, group, look)
+            _draw_values(left, place, measure.values(family, group), look)
             _draw_difference(right, place, differences[place], look)
         left.set_yticks(range(len(groups)), names)
         left.set_ylim(len(groups) - 0.5, -0.5)
         left.set_xlim(left=0)
         right.axvline(0, color=style.INK, linewidth=1)
-        left.set(title="Final test error", xlabel="test error (%)")
+        left.set(title=f"Final test {what}", xlabel=f"test {what} ({unit})")
         right.set(
             title=f"Less that of {REFERENCE}, paired by seed",
-            xlabel="difference (percentage points; left: better)",
+            xlabel=f"difference ({of_difference}; left: better)",
         )
         seeds = "; ".join(f"{g.label}: {seeds_in_words(g.finished)}" for g in groups)
         return style.finish(
             figure,
-            name=f"{family.prefix}error-by-policies",
-            title="Test error by policies",
+            name=f"{family.prefix}{what}-by-policies",
+            title=f"Test {what} by policies",
             caption=(
                 "Left: each run (open), mean ± standard deviation. Right: the mean of "
                 "the differences between runs of the same seed, and its 95 % t "
                 f"interval where two seeds or more pair. {seeds}."
             ),
-            alternative="Final test error in percent, and the difference to random: "
+            alternative=f"Final test {what} in {unit}, and the difference to random: "
             + "; ".join(
-                f"{group.label} {show_estimate(TEST_ERROR.mean(family, group))}"
-                f"{f', {show_difference(found)}' if found else ''}"
+                f"{group.label} {show_estimate(measure.mean(family, group), digits)}"
+                f"{f', {show_difference(found, digits)}' if found else ''}"
                 for group, found in zip(groups, differences, strict=True)
             ),
         )
@@ -76,11 +95,13 @@ def error_against_m(family: Family) -> list[Picture]:
     return pictures
 
 
-def _draw_errors(axis: Axes, place: int, group: Group, look: Look) -> None:
+def _draw_values(
+    axis: Axes, place: int, values: Mapping[int, float], look: Look
+) -> None:
     """Each run as an open mark, and their mean with its spread a little above."""
-    errors = list(group.final("test_error").values())
-    axis.plot(errors, [place + 0.2] * len(errors), **style.open_marks(look, 5))
-    found = estimate(errors)
+    each = list(values.values())
+    axis.plot(each, [place + 0.2] * len(each), **style.open_marks(look, 5))
+    found = estimate(each)
     if found is not None:
         spread = found.std or 0
         axis.errorbar(found.mean, place - 0.12, xerr=spread, **style.mean_mark(look))

@@ -15,16 +15,20 @@ LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
 
 
 def loss_and_error(family: Family) -> Picture | None:
-    """Training loss and test error of every group of a family; None without lines."""
+    """Losses and test error of every group of a family; None without lines."""
     groups = [g for g in family.groups if any(run.metrics for run in g.runs)]
     if not groups:
         return None
     chosen = style.looks([group.method for group in groups])
-    panels = (
+    panels = [
         ("train_loss", "Training loss", "mean cross-entropy (nats)"),
         ("test_error", "Test error", "test error (%)"),
-    )
-    with style.new_figure(1, 2, width=10, height=4.6) as (figure, axes):
+    ]
+    runs = [run for group in groups for run in group.runs]
+    if any(line.get("test_loss") is not None for run in runs for line in run.metrics):
+        panels.append(("test_loss", "Test loss", "mean cross-entropy (nats)"))
+    shown = ", ".join(title.lower() for _, title, _ in panels)
+    with style.new_figure(1, len(panels), width=10, height=4.6) as (figure, axes):
         for axis, (name, title, unit) in zip(axes[0], panels, strict=True):
             for group, look in zip(groups, chosen, strict=True):
                 _draw_group(axis, group, look, name)
@@ -42,16 +46,17 @@ def loss_and_error(family: Family) -> Picture | None:
         return style.finish(
             figure,
             name=f"{family.prefix}curves",
-            title="Training loss and test error",
+            title=f"Over the epochs: {shown}",
             caption=(
                 "Thick: the mean of the finished runs; thin: each run. A run that is "
-                "not finished is dotted and not in the mean. The loss is that of the "
-                "augmented training images, all M instances of them: it is larger "
-                "where the policies are harder, and not comparable between methods."
+                "not finished is dotted and not in the mean. The training loss is that "
+                "of the augmented training images, all M instances of them: it is "
+                "larger where the policies are harder, and not comparable between "
+                "methods."
             ),
             alternative=(
-                "Two line charts over epochs: training loss in nats and test error in "
-                f"percent. Final test error in percent: {finals or 'none yet'}."
+                f"Line charts over epochs: {shown}; losses in nats. Final test error "
+                f"in percent: {finals or 'none yet'}."
             ),
         )
 
