@@ -100,8 +100,16 @@ def normalize(
         images: uint8 [..., C]; or [..., C + 1] with the pixels' validity, where pixels
             that are not valid become 0, the dataset's mean.
         mean: of each channel, of values from 0 to 1.
-        std: of each channel, of values from 0 to 1.
+        std: of each channel, of values from 0 to 1; of a channel that is constant, 1.
+
+    Raises:
+        ValueError: a std is not above 0.
     """
+    if not all(value > 0 for value in std):
+        raise ValueError(
+            f"std is {tuple(std)}: each must be above 0; give 1 for a channel that is "
+            "constant, which becomes 0"
+        )
     chex.assert_type(images, jnp.uint8)
     channels = len(mean)
     chex.assert_axis_dimension_lteq(images, -1, channels + 1)

@@ -18,6 +18,8 @@ ATTEMPTS = 10  # boxes tried before the fallback
 # its area with sinc(f s): near each other while f s <= 1, and f is at most 1/2.
 MOST_SUPERSAMPLED = 2
 RESAMPLINGS = ("area", "supersample", "bilinear")
+# Long side over short side: more of a longer picture is cut away before it is resized.
+LONGEST = 4
 # Uniform numbers of a row: area and aspect of each attempt, row, column, flip.
 NUMBERS_PER_ROW = 2 * ATTEMPTS + 3
 
@@ -161,6 +163,7 @@ def resize_and_crop(
         resample: see `resize`.
     """
     short = min(pixels.shape[:2])
+    pixels = _middle(pixels, LONGEST * short)  # a long picture would become a huge one
     height, width = (
         max(short_side, round(side * short_side / short)) for side in pixels.shape[:2]
     )
@@ -168,3 +171,9 @@ def resize_and_crop(
         pixels = resize(pixels, height, width, resample=resample)
     top, left = (height - out.shape[0]) // 2, (width - out.shape[1]) // 2
     out[...] = pixels[top : top + out.shape[0], left : left + out.shape[1]]
+
+
+def _middle(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """What lies at most `longest` pixels, or one more, round the middle of an image."""
+    top, left = (max(0, side - longest) // 2 for side in pixels.shape[:2])
+    return pixels[top : len(pixels) - top, left : pixels.shape[1] - left]

@@ -4,30 +4,44 @@ Grey images get three equal channels, CMYK becomes RGB, an alpha channel is drop
 16 bits become 8, and EXIF orientation is ignored, as TFDS does.
 """
 
+import io
+import re
 import zlib
 
 import cv2
 import numpy as np
+from PIL import JpegImagePlugin
 
 from aaa_jax.data.errors import BadRecord
 from aaa_jax.data.examples import Record
 
 READ_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# A mark of a JPEG, except those that stand among the data of a scan.
+JPEG_MARK = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 PNG_START = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC are other things.
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+HUFFMAN = (0xC0, 0xC1, 0xC2)  # frames whose scans end where their data do
+LUMA = np.array([0.299, 0.587, 0.114])
+# What no scan goes on with: any bytes, without marks.
+FILLING = np.random.RandomState(0).bytes(512).replace(b"\xff", b"")
 
 
-def decode_rgb(encoded: bytes) -> np.ndarray:
+def decode_rgb(encoded: bytes, *, thorough: bool = False) -> np.ndarray:
     """The pixels of an encoded image, uint8 [H, W, 3].
+
+    Args:
+        encoded: a file's bytes; what lies behind the end of a JPEG or PNG is ignored.
+        thorough: every JPEG is searched for missing data, which takes two more
+            decodings, not only one that ends in grey.
 
     Raises:
         ValueError: the bytes are not a whole image; the message says what is wrong.
     """
     if not encoded:
         raise ValueError("it has no bytes")
-    _check_whole(encoded)
+    end = _check_whole(encoded)
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), READ_FLAGS)
     except cv2.error as error:
@@ -37,6 +51,10 @@ def decode_rgb(encoded: bytes) -> np.ndarray:
             f"its {len(encoded)} bytes, which begin {encoded[:8]!r}, are not an image "
             "that OpenCV can decode"
         )
+    coding, channels = jpeg_frame(encoded) if encoded.startswith(JPEG_START) else (0, 0)
+    is_grey = abs(pixels[-1, -1] @ LUMA - 128) <= 2 or channels == 4
+    if coding in HUFFMAN and (thorough or is_grey) and _lacks_data(encoded[:end]):
+        raise ValueError("its JPEG data stop early: the end mark stands too soon")
     return pixels
 
 
@@ -52,24 +70,24 @@ def decode_record(record: Record) -> np.ndarray:
         raise BadRecord(f"{record.place}: {error}") from error
 
 
-def jpeg_channels(encoded: bytes) -> int:
-    """How many channels a JPEG has; 0 if no frame is found."""
+def jpeg_frame(encoded: bytes) -> tuple[int, int]:
+    """How a JPEG is coded (the mark of its frame) and its channels; 0, 0: no frame."""
     at = 2
     while at + 9 < len(encoded) and encoded[at] == 0xFF:
         marker = encoded[at + 1]
         if marker in FRAMES:
-            return encoded[at + 9]
+            return marker, encoded[at + 9]
         if marker == 0xFF:  # a fill byte
             at += 1
         else:
             at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
-    return 0
+    return 0, 0
 
 
 def is_plain(encoded: bytes) -> bool:
     """Whether all readers agree on it: a JPEG or PNG of 8 bits, RGB or grey."""
     if encoded.startswith(JPEG_START):
-        return jpeg_channels(encoded) in (1, 3)
+        return jpeg_frame(encoded)[1] in (1, 3)
     # The header of a PNG ends in bits per channel, colour type (0: grey, 2: RGB), ...
     return (
         encoded.startswith(PNG_START)
@@ -78,14 +96,57 @@ def is_plain(encoded: bytes) -> bool:
     )
 
 
-def _check_whole(encoded: bytes) -> None:
-    """Raises if the bytes stop early; some OpenCV versions fill in grey instead."""
+def _check_whole(encoded: bytes) -> int:
+    """Where the image's data end; some OpenCV versions fill in grey what is missing.
+
+    Raises:
+        ValueError: the bytes stop early.
+    """
     if encoded.startswith(JPEG_START):
-        # Within a scan 0xff is followed by 0x00, so both marks are real ones.
-        if encoded.rfind(JPEG_END) <= encoded.rfind(JPEG_SCAN):
-            raise ValueError(f"its JPEG data stop early, after {len(encoded)} bytes")
-    elif encoded.startswith(PNG_START):
+        return _end_of_jpeg(encoded)
+    if encoded.startswith(PNG_START):
         _check_png(encoded)
+    return len(encoded)
+
+
+def _end_of_jpeg(encoded: bytes) -> int:
+    """Where the end mark of the first picture lies.
+
+    Its segments are followed: marks within them (of a thumbnail), or behind the end (of
+    a film, of another picture) are none of its own.
+    """
+    at, num_scans = len(JPEG_START) - 1, 0
+    while found := JPEG_MARK.search(encoded, at):
+        mark, at = found[1], found.end()
+        if mark == b"\xd8" or (mark == JPEG_END[1:] and not num_scans):
+            break  # another picture begins, or this one ends before its pixels
+        if mark == JPEG_END[1:]:
+            return found.start()
+        num_scans += mark == b"\xda"
+        at += int.from_bytes(encoded[at : at + 2], "big")
+    raise ValueError(f"its JPEG data stop early, after {len(encoded)} bytes")
+
+
+def _lacks_data(encoded: bytes) -> bool:
+    """Whether a JPEG without its end mark would take up more data than it has.
+
+    A decoder makes grey of what is missing. It makes something else of bytes that are
+    put there, and nothing of bytes behind a whole picture. Pillow decodes, because it
+    does not complain of them on the screen.
+    """
+    data = encoded.rstrip(b"\xff")
+    try:
+        pictures = [
+            JpegImagePlugin.JpegImageFile(io.BytesIO(content + JPEG_END))
+            for content in (data, data + FILLING)
+        ]
+    except (SyntaxError, OSError):  # OpenCV takes headers that Pillow does not
+        return False
+    try:
+        as_it_is, with_more = (picture.tobytes() for picture in pictures)
+    except OSError:
+        return True
+    return as_it_is != with_more
 
 
 def _check_png(encoded: bytes) -> None:

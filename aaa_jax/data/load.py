@@ -149,6 +149,11 @@ def _describe_unlisted(
             "(--config.data.loader=stream)"
         )
     mean, std = channel_statistics(train.images)
+    if (train.images == train.images[0, 0, 0]).all():
+        raise DatasetError(
+            f"all training images of {name} have one colour, RGB "
+            f"{tuple(train.images[0, 0, 0].tolist())}: there is nothing to learn"
+        )
     return spec._replace(
         image_size=height,
         mean=mean,
@@ -166,14 +171,18 @@ def _mean_colour(mean: tuple[float, float, float]) -> tuple[int, int, int]:
 def channel_statistics(
     images: np.ndarray,
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel of uint8 [n, H, W, 3], in 0..1."""
+    """Mean and standard deviation of each channel of uint8 [n, H, W, 3], in 0..1.
+
+    Silent: the deviation of a channel that is constant is 1, so that it becomes 0.
+    """
     values = np.arange(256) / 255
     means, stds = [], []
     for channel in range(3):
         counts = np.bincount(images[..., channel].ravel(), minlength=256)
         mean = np.average(values, weights=counts)
         means.append(float(mean))
-        stds.append(float(np.average((values - mean) ** 2, weights=counts) ** 0.5))
+        std = float(np.average((values - mean) ** 2, weights=counts) ** 0.5)
+        stds.append(std if np.count_nonzero(counts) > 1 else 1.0)
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 

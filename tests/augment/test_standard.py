@@ -71,6 +71,12 @@ def test_normalize_has_mean_zero_and_unit_variance() -> None:
     np.testing.assert_allclose(got.reshape(-1, 3).std(0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("wrong", [0.0, -0.2, float("nan")])
+def test_a_deviation_that_is_not_above_zero_is_refused(wrong) -> None:
+    with pytest.raises(ValueError, match="each must be above 0; give 1 for"):
+        standard.normalize(jnp.asarray(pictures(5, 9)), (0.5,) * 3, (0.2, wrong, 0.2))
+
+
 def test_invalid_pixels_become_the_mean() -> None:
     images = with_validity(pictures(5, 9))
     got = standard.normalize(images, (0.5,) * 3, (0.2,) * 3)

@@ -250,7 +250,7 @@ def test_the_release_of_2012_is_that_of_tfds():
 
 def test_channels_are_counted_in_real_jpeg_files():
     grey = cv2.imencode(".jpg", RGB[0][..., 0])[1].tobytes()
-    assert [decode.jpeg_channels(x) for x in (grey, PLAIN[0], cmyk(RGB[0]))] == [
+    assert [decode.jpeg_frame(x)[1] for x in (grey, PLAIN[0], cmyk(RGB[0]))] == [
         1,
         3,
         4,

@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aaa_jax import data
+from aaa_jax.augment import standard
 from aaa_jax.data.load import channel_statistics
 from aaa_jax.data.prepare.preparers import PREPARERS
 from aaa_jax.data.tfds_folder import data_folder
@@ -103,6 +104,17 @@ def test_channel_statistics_equal_numpy():
     pixels = images.reshape(-1, 3) / 255
     np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-12)
     np.testing.assert_allclose(std, pixels.std(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0, 1, 100, 255])
+def test_a_constant_channel_is_normalised_to_zero(value):
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), np.uint8)
+    images[..., 1] = value
+    mean, std = channel_statistics(images)
+    assert (mean[1], std[1]) == (pytest.approx(value / 255), 1)
+    found = standard.normalize(jnp.asarray(images), mean, std)
+    np.testing.assert_allclose(found[..., 1], 0, atol=1e-6)  # of float32
+    np.testing.assert_allclose(found[..., (0, 2)].std((0, 1, 2)), 1, rtol=1e-5)
 
 
 def ids_of(name, split, folder):

@@ -62,6 +62,13 @@ def test_a_dataset_outside_the_table_is_described_from_its_train_split(tmp_path)
     assert (spec.flip, spec.test_split) == (True, "validation")
 
 
+def test_a_dataset_of_one_colour_is_refused(tmp_path):
+    record = example(png(np.full((8, 8, 3), (7, 0, 9), np.uint8)), 0, "n00")
+    write_dataset(tmp_path, {"train": [[record] * 3], "test": [[record]]})
+    with pytest.raises(data.DatasetError, match=r"have one colour, RGB \(7, 0, 9\)"):
+        data.describe("tiny", data_dir=tmp_path)
+
+
 def test_images_of_another_kind_become_rgb():
     grey = RGB[0, ..., 0]
     bgr = RGB[0][..., ::-1]

@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -303,6 +304,37 @@ def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
         for part in range(3):
             both = np.concatenate([left[part], right[part]])
             np.testing.assert_array_equal(whole[part], both)
+
+
+def viewed(pixels, side=SIDE, short_side=20):
+    out = np.empty((side, side, 3), np.uint8)
+    crops.resize_and_crop(pixels, out, short_side=short_side, resample="area")
+    return out
+
+
+@pytest.mark.parametrize("size", [(1, 40000), (40000, 1), (3, 100_001)])
+def test_of_a_very_long_picture_only_the_middle_is_resized(size, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    areas, resize = [], crops.resize
+    monkeypatch.setattr(
+        crops, "resize", lambda *a, **k: areas.append(a[1] * a[2]) or resize(*a, **k)
+    )
+    viewed(pixels, side=224, short_side=256)
+    assert sum(areas) <= 6 * 256**2
+
+
+@pytest.mark.parametrize("size", [(30, 240), (31, 300), (300, 31), (40, 161)])
+def test_the_middle_of_a_long_picture_is_that_of_the_whole(size):
+    """Within the rounding of a long side that is resized to whole pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    pixels = cv2.GaussianBlur(noise, (9, 9), 0)
+    height, width = (max(20, round(20 * side / min(size))) for side in size)
+    whole = resized(pixels, height, width)
+    top, left = (height - SIDE) // 2, (width - SIDE) // 2
+    middle = whole[top : top + SIDE, left : left + SIDE]
+    assert np.abs(viewed(pixels) - middle).mean() <= 3
+    elsewhere = np.roll(whole, 20, np.argmax(size))[top : top + SIDE, left:][:, :SIDE]
+    assert np.abs(viewed(pixels) - elsewhere).mean() > 9
 
 
 def evaluated(stream, options, **arguments):

@@ -153,7 +153,7 @@ def _encoded(item: Item) -> bytes:
         encoded = item.source.read_bytes()
     except OSError as error:
         raise ValueError(f"it cannot be read ({error.strerror})") from error
-    pixels = decode_rgb(encoded)
+    pixels = decode_rgb(encoded, thorough=True)
     if is_plain(encoded):
         return encoded
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()

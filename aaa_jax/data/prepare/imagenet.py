@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 import cv2
 from tqdm import tqdm
 
-from aaa_jax.data.decode import JPEG_START, PNG_START, decode_rgb, jpeg_channels
+from aaa_jax.data.decode import JPEG_START, PNG_START, decode_rgb, jpeg_frame
 from aaa_jax.data.errors import DatasetError, DatasetNotPrepared
 from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
 
@@ -115,7 +115,7 @@ def mend(encoded: bytes) -> bytes:
         ValueError: it is neither JPEG nor PNG, or it must be changed and is damaged.
     """
     if encoded.startswith(JPEG_START):
-        if jpeg_channels(encoded) != 4:
+        if jpeg_frame(encoded)[1] != 4:
             return encoded
     elif not encoded.startswith(PNG_START):
         raise ValueError(f"it begins {encoded[:8]!r}, as neither JPEG nor PNG does")
