@@ -155,7 +155,7 @@ def test_a_controller_that_never_moved_is_not_compared_with_random(tmp_path):
     found = runs.read_runs([tmp_path])
     (family,) = grouping.make_families(found)
     rows = [row for row in result_tables.results(family).rows if row[0] == "ours"]
-    assert rows[0].count("ours is random here") == 2  # of clean, and of corrupted
+    assert rows[0].count("ours is random here") == 3  # error, loss, corruption
     table, filled, remarks = table_of(tmp_path)
     text = paper_comparison.comparison(table, filled, remarks)
     assert any("ours is random here" in row for row in text.rows)
