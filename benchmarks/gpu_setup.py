@@ -1,9 +1,9 @@
-"""What is here to measure on, and what is missing: the first part of the GPU scripts.
+"""What is here to measure on, and what is missing: the beginning of `gpu_quarter.sh`.
 
     python -m benchmarks.gpu_setup                  device and packages, a line each
     python -m benchmarks.gpu_setup --require-gpu    exit code 2 where there is no GPU
 
-Installs nothing.
+Installs nothing. A package that is missing stops only the parts that need it.
 """
 
 import argparse
@@ -11,16 +11,26 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import util
-from pathlib import Path
 
-NO_DATA = "CIFAR-10 cannot be read, which gpu_table4.sh needs"
+NOTHING = "nothing can be measured"
+NO_RUN = "no run can be trained: the parts table, epoch, dispatch"
+NO_DATA = "CIFAR-10 cannot be read, which the part table needs"
 NO_CORRUPTION = "no error under corruption"
 NO_ROW = "its row of the augmentation's table is left out"
-OPTIONAL = {  # package -> what it costs to be without
+NEEDED = {  # package -> what it costs to be without
+    **dict.fromkeys(("flax", "optax", "chex", "dm_pix", "absl", "etils"), NOTHING),
+    "cv2": NOTHING,
+    "ml_collections": "only the parts parity, memory, augment and input run",
+    "PIL": "the parts parity and augment cannot compare",
+    **dict.fromkeys(("orbax", "tqdm"), NO_RUN),
+}
+OPTIONAL = {  # the same; every benchmark starts without
+    "tensorboardX": NO_RUN,
     "tensorflow_datasets": NO_DATA,
     "array_record": NO_DATA,
+    "google_crc32c": "TFRECORD files cannot be read; CIFAR-10 in array_record can",
+    "safetensors": "networks cannot be exported",
     "sklearn": "the digits cannot be prepared, which --tiny needs",
-    "tensorboardX": "no run can be trained: the parts epoch, dispatch; gpu_table4.sh",
     "scipy": "no report, no error under corruption",
     "matplotlib": "no report",
     "skimage": NO_CORRUPTION,
@@ -29,10 +39,6 @@ OPTIONAL = {  # package -> what it costs to be without
     "kornia": NO_ROW,
     "albumentations": NO_ROW,
 }
-NEEDED = (
-    *("jax", "flax", "optax", "chex", "dm_pix", "ml_collections", "orbax", "absl"),
-    *("etils", "cv2", "PIL", "tqdm"),
-)
 HINT = (
     "python3 -m venv .venv && .venv/bin/pip install -e '.[cuda13]' "
     "(or '.[cuda12]'), then give PYTHON=.venv/bin/python"
@@ -40,22 +46,22 @@ HINT = (
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
-    """Print; 2 where a package or, if asked for, a GPU is missing."""
+    """Print; 2 where JAX or, if asked for, a GPU is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--require-gpu", action="store_true")
-    parser.add_argument("--out", type=Path, help="unused; every part is given it")
     options = parser.parse_args(command_line)
-    missing = [name for name in NEEDED if util.find_spec(name) is None]
-    if missing:
-        print(f"missing packages: {', '.join(missing)}; {HINT}", file=sys.stderr)
+    if util.find_spec("jax") is None:
+        print(f"jax is missing: {NOTHING}; {HINT}", file=sys.stderr)
         return 2
     import jax
 
     devices = jax.devices()
     print(f"devices: {len(devices)} x {devices[0].device_kind}; {os.cpu_count()} cores")
-    for name, cost in OPTIONAL.items():
-        is_here = util.find_spec(name) is not None
-        print(f"{name} {'is here' if is_here else f'missing: {cost}'}")
+    costs = NEEDED | OPTIONAL
+    missing = [name for name in costs if util.find_spec(name) is None]
+    print("here:", ", ".join(name for name in costs if name not in missing))
+    for name in missing:
+        print(f"{name} missing: {costs[name]}")
     if options.require_gpu and devices[0].platform != "gpu":
         print(
             f"no GPU: JAX found {devices[0].platform} devices only. On a GPU machine: "

@@ -1,10 +1,10 @@
-"""Table 4 scaled down to one GPU: CIFAR-10, Wide-ResNet-40-2, 30 epochs.
+"""Table 4 scaled down to one GPU: 5,000 images of CIFAR-10, Wide-ResNet-16-4.
 
     python launch.py --config=configs/table4_cifar10.py
 
-8 cells of five seeds, `cifar10_short.py` each. `benchmarks/gpu_table4.sh` runs them in
-the order of what they tell, in parts of some minutes. Seeds are paired: a seed means
-the same initialisation and order of images in each column. Here: not run.
+8 cells of five seeds, `cifar10_5000.py` each. `benchmarks/gpu_quarter.sh table` runs
+some of the columns, side by side. Seeds are paired: a seed means the same images,
+initialisation and order of images in each column. Here: not run.
 """
 
 from ml_collections import ConfigDict

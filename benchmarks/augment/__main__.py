@@ -4,11 +4,12 @@
     python -m benchmarks.augment --quick    a second of everything: does it run?
 
 The work (`work.py`): M = 8 policies, Q = 5 sub-policies of 2 ops; random numbers drawn,
-ops applied, output normalised to float32; 1024 rows of 32 px and 128 of 224 px.
-Candidates take turns; a number is the median of the rounds. Each core setting is a
-process of its own, pinned before Python starts and with glibc told to keep memory (a
-page fault costs more than an op). On one core CPU seconds are counted, which other
-processes on the machine do not lengthen; on all cores, seconds of the clock.
+ops applied, output normalised to float32; 1024 rows of 32 px, 128 of 224 px and, with
+--sides=32,224,256, 512 of 256 px. Candidates take turns; a number is the median of the
+rounds. Each core setting is a process of its own, pinned before Python starts and with
+glibc told to keep memory (a page fault costs more than an op). On one core CPU seconds
+are counted, which other processes on the machine do not lengthen; on all cores, seconds
+of the clock. On a GPU, libraries that take many images in a call run there too.
 Writes JSON and a Markdown table to benchmarks/results/.
 """
 
@@ -35,6 +36,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cores", type=measure.some_of(settings), default=settings)
     parser.add_argument("--only", type=measure.some_of(names), default=names)
+    sides = measure.some_of(map(str, candidates.ROWS))
+    parser.add_argument("--sides", type=sides, default=["32", "224"], help="pixels")
     options = parser.parse_args(command_line)
     if options.quick:
         options.rounds = 1
@@ -69,7 +72,7 @@ def markdown(record: dict[str, Any]) -> str:
     settings = record["settings"]
     facts = [
         f'"{name}": {s["cores"]} core(s), {s["devices"]} XLA device(s), counted in '
-        f"{s['clock']}"
+        f"{s['clock']}; libraries called in batches run on {s['torch']}"
         for name, s in settings.items()
     ]
     lines = measure.head("Speed of the augmentation", record, *facts)

@@ -13,14 +13,15 @@ from typing import Any
 import jax
 
 from benchmarks import measure
-from benchmarks.augment import engine, host, libraries
+from benchmarks.augment import engine, host, libraries, torch_libraries
 from benchmarks.augment.work import Candidate, Work, draw
 
 DRIVERS = {"this engine (map)": "map", "this engine (vmap)": "vmap"}
 NAIVE = "vmap of lax.switch"
 CANDIDATES = (*DRIVERS, NAIVE, *host.MAKERS)
 LACKING = {"augmax": "lacks 9 of the 16 ops"}  # 0.4.1; see README.md
-SIZES, QUICK_SIZES = ((32, 1024), (224, 128)), ((8, 16),)  # side, rows
+ROWS = {32: 1024, 224: 128, 256: 512}  # side -> rows
+QUICK_ROWS = {8: 16}
 
 
 def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, Any]:
@@ -32,7 +33,10 @@ def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, 
     is_pinned = cores == 1 and jax.default_backend() == "cpu"
     clock = time.process_time if is_pinned else time.perf_counter
     measured = {}
-    for side, num_rows in QUICK_SIZES if options.quick else SIZES:
+    sizes = (
+        QUICK_ROWS if options.quick else {int(s): ROWS[int(s)] for s in options.sides}
+    )
+    for side, num_rows in sizes.items():
         work = engine.make_work(side, num_rows)
         candidates, absent = _candidates(work, options.only, is_spread=is_spread)
         runs = {name: candidate.run for name, candidate in candidates.items()}
@@ -55,6 +59,7 @@ def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, 
         "cores": cores,
         "devices": jax.local_device_count(),
         "clock": "CPU seconds" if is_pinned else "seconds",
+        "torch": torch_libraries.device_name(),
         "sizes": measured,
     }
 
@@ -71,8 +76,12 @@ def _candidates(
         if name in host.MAKERS:
             try:
                 found[name] = host.start(name, work, is_spread=is_spread)
+                found[name].run(0)
             except ImportError:
                 absent[name] = "not installed"
+            except Exception as error:  # of a library's, on a device of its own
+                found.pop(name, None)
+                absent[name] = f"{type(error).__name__}: {str(error)[:100]}"
         elif backend != "cpu" and DRIVERS.get(name) == "map":
             absent[name] = f"not made for a {backend}"
         else:

@@ -1,4 +1,4 @@
-"""Starts a library on the host, here or in a process on each core. Imports no JAX."""
+"""Starts a library, here or in a process on each core. Imports no JAX."""
 
 import multiprocessing
 import os
@@ -16,9 +16,11 @@ MAKERS: dict[str, Callable[[Work], Library]] = {
     "OpenCV": libraries.opencv,
     "albumentations": libraries.albumentations,
     "torchvision v2": torch_libraries.torchvision,
+    "torchvision v2 in batches": torch_libraries.torchvision_batches,
     "kornia": torch_libraries.kornia,
 }
-THREADED = {"kornia"}  # uses all cores by itself
+# Use all cores by themselves, or the GPU.
+THREADED = {"torchvision v2 in batches", "kornia"}
 
 
 def start(name: str, work: Work, *, is_spread: bool) -> Candidate:

@@ -5,14 +5,16 @@
 
 Every op at every magnitude and sign of every range table, through `apply_ops` with each
 driver and through the functions of `ops.py`, all jitted on the default backend; chains
-of two ops through `apply_policies`. Compared with what Pillow makes on the host. Prints
-a table, writes it with JSON to benchmarks/results/, and exits with 1 if a single value
-differs.
+of two ops through `apply_policies`. Compared with what Pillow makes on the host. The
+programs compile at the same time, as many as there are cores. Prints a table, writes it
+with JSON to benchmarks/results/, and exits with 1 if a single value differs.
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -68,43 +70,62 @@ def main(command_line: Sequence[str] | None = None) -> int:
     return int(any(set(r.equal.values()) != {r.num_rows} for r in results))
 
 
+class Comparison(NamedTuple):
+    """A line of the table to be: images uint8 [B, H, W, 3], made when called."""
+
+    what: str
+    expected: Callable[[], np.ndarray]
+    made: dict[str, Callable[[], Any]]  # by path
+
+
 def compare(*, is_quick: bool) -> Iterator[Result]:
     """All lines of the table, one after the other."""
-    yield from op_results(QUICK_SIZES if is_quick else SIZES)
-    yield from chain_results([(8, 16)] if is_quick else [(32, 1024), (224, 64)])
+    comparisons = [
+        *op_comparisons(QUICK_SIZES if is_quick else SIZES),
+        *chain_comparisons([(8, 16)] if is_quick else [(32, 1024), (224, 64)]),
+    ]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        begun = [
+            {path: pool.submit(make) for path, make in comparison.made.items()}
+            for comparison in comparisons
+        ]
+        for comparison, made in zip(comparisons, begun, strict=True):
+            expected = comparison.expected()
+            equal = {path: _count(m.result(), expected) for path, m in made.items()}
+            yield Result(comparison.what, len(expected), equal)
 
 
-def op_results(sizes: Mapping[tuple[int, int], Any]) -> Iterator[Result]:
+def op_comparisons(sizes: Mapping[tuple[int, int], Any]) -> Iterator[Comparison]:
     """Every op alone, on images of several kinds and sizes."""
     for (height, width), (num_images, tables) in sizes.items():
         images = pictures(num_images, height, width)
         for table in tables:
             case = every_op(images, table)
-            expected = by_pillow(case, table)
-            equal = {
-                path: _count(np.asarray(_jitted(path, table)(*case)), expected)
-                for path in PATHS
+            made = {
+                path: functools.partial(_jitted(path, table), *case) for path in PATHS
             }
-            yield Result(f"{table}, {height} x {width}", len(expected), equal)
+            expected = functools.partial(by_pillow, case, table)
+            yield Comparison(f"{table}, {height} x {width}", expected, made)
 
 
-def chain_results(sizes: Sequence[tuple[int, int]]) -> Iterator[Result]:
+def chain_comparisons(sizes: Sequence[tuple[int, int]]) -> Iterator[Comparison]:
     """Two ops per image, drawn; `sizes`: (side, rows)."""
     for side, num_rows in sizes:
         batch = engine.make_work(side, num_rows)
         draws = work.draw(1, batch)
-        expected = libraries.pillow(batch).augment(draws, range(num_rows))
+        pillow = libraries.pillow(batch).augment
         paths = {d: functools.partial(engine.by_driver, d) for d in DRIVERS}
-        equal = {
-            path: _count(engine.replay(batch, apply, draws), expected)
+        made = {
+            path: functools.partial(engine.replay, batch, apply, draws)
             for path, apply in (paths | {FUNCTIONS: engine.naive}).items()
         }
-        yield Result(f"chains of two, {side} x {side}", num_rows, equal)
+        expected = functools.partial(pillow, draws, range(num_rows))
+        yield Comparison(f"chains of two, {side} x {side}", expected, made)
 
 
-def _count(images: np.ndarray, expected: np.ndarray) -> int:
+def _count(images: Any, expected: np.ndarray) -> int:
     """How many images are equal in every value."""
-    return int((images == expected).all(axis=(1, 2, 3)).sum())
+    return int((np.asarray(images) == expected).all(axis=(1, 2, 3)).sum())
 
 
 def pictures(num_images: int, height: int, width: int) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""torchvision v2 and kornia as candidates, on the host.
+"""torchvision v2 and kornia as candidates, on the host or on a GPU.
 
 A maker raises ImportError where its library is not installed.
 """
 
 import functools
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +14,15 @@ import numpy as np
 
 from benchmarks.augment import work
 from benchmarks.augment.libraries import GEOMETRIC
+
+
+def device_name() -> str:
+    """Where what is called in batches runs: a GPU, the CPU, or nowhere."""
+    if importlib.util.find_spec("torch") is None:
+        return "nothing: PyTorch is not installed"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 
 
 def torchvision(task: work.Work) -> work.Library:
@@ -26,6 +36,101 @@ def torchvision(task: work.Work) -> work.Library:
         lambda image: torch.from_numpy(image).permute(2, 0, 1).contiguous(),
         lambda image: image.permute(1, 2, 0).numpy(),
     )
+
+
+def torchvision_batches(task: work.Work) -> work.Library:
+    """The same functions on uint8 tensors, all images of an op and a value in one call.
+
+    On a GPU where there is one: quicker there than a call for each image.
+    """
+    ops = torchvision_ops(_import_torchvision())
+    batched = {
+        name: _by_value(apply, task.fill, has_center=name == "Cutout")
+        for name, apply in ops.items()
+    }
+    return _in_batches(task, batched, scale=1)
+
+
+def kornia(task: work.Work) -> work.Library:
+    """Kornia's functions on float tensors, all images of an op in one call.
+
+    On a GPU where there is one.
+    """
+    return _in_batches(task, kornia_ops(task.fill), scale=255)
+
+
+# An op on many images: (images [B, 3, H, W], values, centers, partners).
+Batched = Callable[[Any, np.ndarray, np.ndarray, Any], Any]
+
+
+def _by_value(
+    apply: work.Apply, fill: tuple[int, int, int], *, has_center: bool
+) -> Batched:
+    """A function that takes one value (and centre), on images with one each."""
+
+    def batched(
+        images: Any, values: np.ndarray, centers: np.ndarray, partners: Any
+    ) -> Any:
+        kinds: dict[tuple, list[int]] = {}
+        for place, (value, center) in enumerate(
+            zip(values.tolist(), centers.tolist(), strict=True)
+        ):
+            kind = (value, *center) if has_center else (value,)
+            kinds.setdefault(kind, []).append(place)
+        for (value, *center), chosen in kinds.items():
+            inputs = work.Inputs(center, partners[chosen], fill)
+            images[chosen] = apply(images[chosen], value, inputs)
+        return images
+
+    return batched
+
+
+def _in_batches(
+    task: work.Work, ops: dict[str, Batched], *, scale: int
+) -> work.Library:
+    """All images of an op in one call, on the GPU where there is one.
+
+    Draws and the choice of images are the host's. The pixels are uint8, or floats if
+    `scale`, by which they are divided, is not 1.
+    """
+    import torch
+
+    is_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if is_gpu else "cpu")
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    mean, std = (
+        torch.tensor(value, dtype=torch.float32, device=device)[None, :, None, None]
+        for value in (task.mean, task.std)
+    )
+
+    resident = torch.from_numpy(task.images).to(device).permute(0, 3, 1, 2).contiguous()
+
+    def augment(draws: work.Draws, rows: Sequence[int]) -> Any:
+        images = resident if scale == 1 else resident.float() / scale
+        out = images[[row % len(images) for row in rows]]
+        chains = [work.steps_of_row(task, draws, row) for row in rows]
+        for steps in zip(*chains, strict=True):
+            places: dict[str, list[int]] = {}
+            for place, (name, *_) in enumerate(steps):
+                places.setdefault(name, []).append(place)
+            for name, chosen in places.items():
+                columns = zip(*(steps[place][1:] for place in chosen), strict=True)
+                values, centers, partners = map(np.array, columns)
+                batch = (out[chosen], values, centers, images[partners.tolist()])
+                out[chosen] = ops[name](*batch)
+        return out
+
+    def finish(rows: Any) -> Any:
+        done = (rows.float() * (scale / 255) - mean) / std
+        if is_gpu:
+            torch.cuda.synchronize()
+        return done
+
+    def pixels(rows: Any) -> np.ndarray:
+        whole = (rows * scale).round().byte() if scale > 1 else rows
+        return whole.permute(0, 2, 3, 1).cpu().numpy()
+
+    return work.Library(augment, finish, pixels)
 
 
 def _import_torchvision() -> Any:
@@ -63,10 +168,12 @@ def torchvision_ops(F: Any) -> dict[str, work.Apply]:
         return F.rotate(image, value, fill=list(inputs.fill))
 
     def cutout(image: Any, value: float, inputs: work.Inputs) -> Any:
-        rows, columns = work.patch(value, inputs.center, *image.shape[1:])
-        color = torch.tensor(inputs.fill, dtype=torch.uint8)[:, None, None]
+        rows, columns = work.patch(value, inputs.center, *image.shape[-2:])
+        color = torch.tensor(inputs.fill, dtype=torch.uint8, device=image.device)
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        return F.erase(image, rows.start, columns.start, height, width, color)
+        return F.erase(
+            image, rows.start, columns.start, height, width, color[:, None, None]
+        )
 
     def pair(image: Any, value: float, inputs: work.Inputs) -> Any:
         mixed = torch.lerp(image.float(), inputs.partner.float(), value)
@@ -92,43 +199,6 @@ def torchvision_ops(F: Any) -> dict[str, work.Apply]:
     }
 
 
-# One of kornia's ops on many images: (images [B, 3, H, W], values, centers, partners).
-Batched = Callable[[Any, np.ndarray, np.ndarray, Any], Any]
-
-
-def kornia(task: work.Work) -> work.Library:
-    """Kornia's functions on float tensors, all images of an op in one call."""
-    import torch
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    ops = kornia_ops(task.fill)
-    mean, std = (
-        torch.tensor(value, dtype=torch.float32)[None, :, None, None]
-        for value in (task.mean, task.std)
-    )
-
-    def augment(draws: work.Draws, rows: Sequence[int]) -> Any:
-        images = torch.from_numpy(task.images).permute(0, 3, 1, 2).float() / 255
-        out = images[[row % len(images) for row in rows]]
-        chains = [work.steps_of_row(task, draws, row) for row in rows]
-        for steps in zip(*chains, strict=True):
-            places: dict[str, list[int]] = {}
-            for place, (name, *_) in enumerate(steps):
-                places.setdefault(name, []).append(place)
-            for name, chosen in places.items():
-                columns = zip(*(steps[place][1:] for place in chosen), strict=True)
-                values, centers, partners = map(np.array, columns)
-                pool = images[partners]
-                batch = (out[chosen], values.astype(np.float32), centers, pool)
-                out[chosen] = ops[name](*batch)
-        return out
-
-    def pixels(rows: Any) -> np.ndarray:
-        return (rows * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-    return work.Library(augment, lambda rows: (rows - mean) / std, pixels)
-
-
 def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
     """The ops on float tensors [B, 3, H, W] from 0 to 1."""
     import kornia.enhance as enhance
@@ -137,33 +207,35 @@ def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
 
     color = torch.tensor(fill, dtype=torch.float32) / 255
 
+    def tensor(values: np.ndarray, like: Any) -> Any:
+        return torch.from_numpy(values.astype(np.float32)).to(like.device)
+
     def affine(name: str, images: Any, values: np.ndarray, *_: Any) -> Any:
         size = tuple(images.shape[2:])
+        matrices = np.broadcast_arrays(*work.affine_matrix(name, values, *size))
         maps = np.tile(np.eye(3), (len(values), 1, 1))
-        for i, value in enumerate(values.tolist()):
-            maps[i, :2] = work.middle_coordinates(
-                work.affine_matrix(name, value, *size)
-            )
-        forward = torch.from_numpy(np.linalg.inv(maps)[:, :2].astype(np.float32))
-        options = {"mode": "nearest", "padding_mode": "fill", "fill_value": color}
+        maps[:, :2] = np.moveaxis(work.middle_coordinates(matrices), -1, 0)
+        forward = tensor(np.linalg.inv(maps)[:, :2], images)
+        fill_value = color.to(images.device)
+        options = {"mode": "nearest", "padding_mode": "fill", "fill_value": fill_value}
         return warp_affine(images, forward, size, **options)
 
     def with_values(function: Callable, scale: float = 1.0) -> Batched:
         return lambda images, values, *_: function(
-            images, torch.from_numpy(values * np.float32(scale))
+            images, tensor(values * scale, images)
         )
 
     def cutout(images: Any, values: np.ndarray, centers: np.ndarray, _: Any) -> Any:
         for image, value, center in zip(images, values, centers, strict=True):
             rows, columns = work.patch(value, center, *images.shape[2:])
-            image[:, rows, columns] = color[:, None, None]
+            image[:, rows, columns] = color[:, None, None].to(image.device)
         return images
 
     def posterize(images: Any, values: np.ndarray, *_: Any) -> Any:
-        return enhance.posterize(images, torch.from_numpy(values.astype(np.int32)))
+        return enhance.posterize(images, tensor(values, images).int())
 
     def pair(images: Any, values: np.ndarray, _: Any, partners: Any) -> Any:
-        weights = torch.from_numpy(values)[:, None, None, None]
+        weights = tensor(values, images)[:, None, None, None]
         return torch.lerp(images, partners, weights)
 
     return {

@@ -153,10 +153,11 @@ def image_by_image(
     return Library(augment, finish, lambda rows: rows)
 
 
-def affine_matrix(name: str, value: float, height: int, width: int) -> Matrix:
+def affine_matrix(name: str, value: Any, height: int, width: int) -> Matrix:
     """(a, b, c, d, e, f): output (x, y) comes from (a x + b y + c, d x + e y + f).
 
-    In Pillow's coordinates, in which the first pixel's middle is (1/2, 1/2).
+    In Pillow's coordinates, in which the first pixel's middle is (1/2, 1/2). Values may
+    be an array; what depends on them then is one.
     """
     if name == "Rotate":
         cos, sin = np.cos(np.radians(-value)), np.sin(np.radians(-value))
@@ -171,8 +172,8 @@ def affine_matrix(name: str, value: float, height: int, width: int) -> Matrix:
     }[name]
 
 
-def middle_coordinates(matrix: Matrix) -> np.ndarray:
-    """The same map [2, 3] where the first pixel's middle is (0, 0)."""
+def middle_coordinates(matrix: Sequence[Any]) -> np.ndarray:
+    """The same map [2, 3, ...] where the first pixel's middle is (0, 0)."""
     a, b, c, d, e, f = matrix
     return np.array(
         [[a, b, c + (a + b - 1) / 2], [d, e, f + (d + e - 1) / 2]], np.float64

@@ -8,7 +8,15 @@ from PIL import Image
 
 from aaa_jax.augment.ops import coefficients
 from benchmarks.augment import __main__ as augment
-from benchmarks.augment import candidates, engine, libraries, memory, parity, work
+from benchmarks.augment import (
+    candidates,
+    engine,
+    libraries,
+    memory,
+    parity,
+    torch_libraries,
+    work,
+)
 from tests.support.benchmark_records import PLACE
 
 INSTALLED = ("Pillow", "OpenCV")
@@ -58,7 +66,8 @@ def test_ratios_are_to_pillow_in_the_same_setting():
             {"name": "gone", "why": "not installed"},
         ],
     }
-    setting = {"cores": 1, "devices": 1, "clock": "seconds", "sizes": {"32": size}}
+    setting = {"cores": 1, "devices": 1, "clock": "seconds", "torch": "CPU"}
+    setting["sizes"] = {"32": size}
     lines = augment.markdown(PLACE | {"settings": {"one": setting}}).splitlines()
     assert "| fast | 3,000 | 2.00 | 50.0 % |" in lines
     assert "| Pillow | 1,500 | 1.00 | 100.0 % |" in lines
@@ -103,6 +112,28 @@ def test_opencv_is_close_to_pillow_where_it_claims_to_do_the_same():
         inputs = inputs._replace(partner=Image.fromarray(partner))
         theirs = np.asarray(pillow[name](Image.fromarray(image), value, inputs))
         assert (np.abs(ours - theirs) > 3).mean() < 0.02, name
+
+
+def test_torchvision_in_batches_is_torchvision(small):
+    pytest.importorskip("torchvision")
+    makers = torch_libraries.torchvision, torch_libraries.torchvision_batches
+    one_by_one, batches = (maker(small) for maker in makers)
+    draws, rows = work.draw(2, small), range(small.num_rows)
+    expected = one_by_one.pixels(one_by_one.augment(draws, rows))
+    np.testing.assert_array_equal(
+        batches.pixels(batches.augment(draws, rows)), expected
+    )
+
+
+def test_a_library_that_fails_has_a_row_that_says_why(small, monkeypatch):
+    def fails(task):
+        raise ValueError("no such kernel")
+
+    monkeypatch.setitem(candidates.host.MAKERS, "OpenCV", fails)
+    names = ["Pillow", "OpenCV"]
+    found, absent = candidates._candidates(small, names, is_spread=False)
+    assert list(found) == ["Pillow"]
+    assert absent["OpenCV"] == "ValueError: no such kernel"
 
 
 def test_affine_matrices_are_those_of_the_engine():

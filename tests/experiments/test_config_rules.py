@@ -12,11 +12,11 @@ from aaa_jax.experiments import build, config_rules, sizes
 from aaa_jax.experiments.paper_tables import TABLES
 from configs import (
     arguments,
+    cifar10_5000,
     cifar10_pyramidnet,
     cifar10_shake26_2x32d,
     cifar10_shake26_2x96d,
     cifar10_shake26_2x112d,
-    cifar10_short,
     cifar10_wrn28x10,
     cifar10_wrn40x2,
     cifar100_pyramidnet,
@@ -43,7 +43,7 @@ PRESETS = {
     "imagenet_r50": imagenet_r50,
     "imagenet_r50d": imagenet_r50d,
     "imagenet_r200": imagenet_r200,
-    "cifar10_short": cifar10_short,
+    "cifar10_5000": cifar10_5000,
     "digits": digits,
 }
 WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}

@@ -492,7 +492,7 @@ ONE_OF_EACH = {
     "table6": "cifar10_wrn28x10/transfer/seed0",
     "figure5": "wrn28x10/m2/seed4",
     "table4_digits": "digits/baseline/seed2",
-    "table4_cifar10": "wrn40x2/baseline/seed1",
+    "table4_cifar10": "wrn16x4/baseline/seed1",
 }
 
 
