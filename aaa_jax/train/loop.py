@@ -7,6 +7,7 @@
 import collections
 import contextlib
 import functools
+import os
 import signal
 import time
 import traceback
@@ -111,6 +112,7 @@ def train_and_evaluate(
         RunInterrupted: after a signal, when the run was saved.
     """
     check_config(config)
+    workdir = os.fspath(run_directory.resolve(workdir))
     if config.compilation_cache:
         devices.keep_compiled_programs()
     used, mapping = pick_devices(config)

@@ -61,7 +61,7 @@ def require_shared_directory(
     """
     if processes.count() == 1:
         return
-    written = epath.Path(workdir).expanduser() / "config.json"
+    written = epath.Path(workdir) / "config.json"
     deadline = time.monotonic() + seconds
     while not written.exists() and time.monotonic() < deadline:
         time.sleep(0.1)

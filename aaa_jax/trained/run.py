@@ -86,7 +86,7 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         RunDirectoryError: a file of the run cannot be read.
         DatasetError: the dataset is needed for its facts, and cannot be read.
     """
-    path = epath.Path(workdir).expanduser()
+    path = run_directory.resolve(workdir)
     config = _read_config(path)
     data_dir = data_dir or config.data.dir or None
     spec = data.describe(

@@ -52,7 +52,7 @@ _KEY = "aaa_jax"
 _ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
 # What coroutines of Orbax say when they are collected after a read that failed.
 _LEFT_BEHIND = ("Event loop is closed", "Encountered error while reading array index")
-_UNFINISHED = "*.orbax-checkpoint-tmp*"
+_UNFINISHED = ".orbax-checkpoint-tmp"
 _DRIFTED = "the processes have drifted apart, and what they would save is not equal"
 
 
@@ -81,10 +81,11 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
         _silence_orbax()
-        path = epath.Path(directory).expanduser()
+        path = run_directory.resolve(directory)
         is_bucket = "://" in os.fspath(path)
         self._directory = path if is_bucket else epath.Path(os.path.abspath(path))
         self._keep = keep
+        self._is_proven = False  # whether what is saved here was ever read
         self._saving: tuple[int, Any] | None = None
         with self._clear_errors("open the checkpoints"):
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,8 @@ class Checkpoints:
     def save(self, step: int, state: Any, *, wait: bool = False) -> bool:
         """Starts to save a state, after the save before it has ended.
 
-        The arrays are copied before this returns: they may be donated at once.
+        The arrays are copied before this returns: they may be donated at once. Where
+        nothing was read yet, the first save is waited for and read back.
 
         Args:
             step: the name of the checkpoint; a step that is there with the same
@@ -123,7 +125,7 @@ class Checkpoints:
                 return False
             response = ocp.save_async(path, leaves, custom_metadata={_KEY: manifest})
         self._saving = step, response
-        if wait:
+        if wait or not self._is_proven:
             self.wait()
         return True
 
@@ -144,6 +146,8 @@ class Checkpoints:
                 with contextlib.suppress(OSError):
                     self._remove_unfinished()
                 raise
+            if not self._is_proven:
+                self._prove(step)
             processes.from_first(self._remove_old)
 
     def restore_latest(self, example: Any) -> tuple[int, Any] | None:
@@ -159,7 +163,7 @@ class Checkpoints:
 
         Raises:
             StateMismatchError: the newest sound checkpoint is of another kind of state.
-            DamagedCheckpointError: there were checkpoints, but none is sound.
+            DamagedCheckpointError: there were checkpoints, but none can be read.
             CheckpointError: the directory or the files cannot be read.
         """
         self.wait()
@@ -169,16 +173,15 @@ class Checkpoints:
                 leaves = self._read_or_set_aside(self._directory / str(step), expected)
             if leaves is None:
                 continue
+            self._is_proven = True
             return step, jax.tree.unflatten(
                 jax.tree.structure(example), [leaves[name] for name in expected]
             )
-        damaged = processes.from_first(
-            lambda: sorted(path.name for path in self._directory.glob("*.damaged-*"))
-        )
-        if damaged:
+        left = processes.from_first(self._set_aside_before)
+        if left:
             raise DamagedCheckpointError(
-                f"no sound checkpoint is left in {self._directory}; damaged:"
-                f" {', '.join(damaged)}. To start again from the beginning, remove them"
+                f"no sound checkpoint is left in {self._directory}; there are:"
+                f" {', '.join(left)}. To start again from the beginning, remove them"
                 " or choose another run directory."
             )
         return None
@@ -216,9 +219,35 @@ class Checkpoints:
         for old in self.steps()[: -self._keep]:
             (self._directory / str(old)).rmtree()
 
+    def _set_aside_before(self) -> list[str]:
+        """The names of steps that are there, and no step any more."""
+        names = sorted(path.name for path in self._directory.iterdir())
+        return [name for name in names if name.partition(".")[0].isdecimal()]
+
     def _remove_unfinished(self) -> None:
-        for path in self._directory.glob(_UNFINISHED):
-            path.rmtree()
+        for path in list(self._directory.iterdir()):
+            if _UNFINISHED in path.name:
+                path.rmtree()
+
+    def _prove(self, step: int) -> None:
+        """Reads a step back, verified; one that cannot be read is no checkpoint.
+
+        Raises:
+            DamagedCheckpointError: it cannot be read.
+        """
+        path = self._directory / str(step)
+        why = ""
+        try:
+            _read_leaves(path, None)
+        except DamagedCheckpointError as error:
+            why = str(error)
+        if processes.anywhere(bool(why)):
+            raise DamagedCheckpointError(
+                "the first checkpoint cannot be read back, though it was just saved"
+                f" ({why or 'another process says so'}): a run could not go on from"
+                " such ones. Look at the disk, or choose another --workdir"
+            )
+        self._is_proven = True
 
     def _read_or_set_aside(
         self, path: epath.Path, expected: Mapping[str, Any]

@@ -42,6 +42,9 @@ CHECKPOINTS = "checkpoints"
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
+# Orbax takes the first three for a pattern, TensorStore a backslash for a slash, and
+# etils `gs:/` for a bucket.
+_NOT_IN_PATHS = re.compile(r"[*?[\\]|\b(gs|s3|az|hf):/(?!/)")
 _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -77,7 +80,7 @@ class RunDirectory:
         may_change: Collection[str] = (),
         stands_for: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self.path = epath.Path(workdir).expanduser()
+        self.path = resolve(workdir)
         self._writes = processes.is_first()
         self._lock: int | None = None
         self._events = Events(self.path / "tensorboard")
@@ -174,6 +177,36 @@ class RunDirectory:
         if name != "policies":
             with clear_errors("write events in", self.path / "tensorboard"):
                 self._events.write(step, {name: record} if name == "timing" else record)
+
+
+def resolve(workdir: epath.PathLike) -> epath.Path:
+    """The run directory that a person means, with `~` spelled out.
+
+    Raises:
+        RunDirectoryError: nothing can be written there, or not be read back.
+    """
+    path = os.path.expanduser(os.fspath(workdir))
+    is_bucket = "://" in path
+    whole = path if is_bucket else os.path.abspath(path)
+    wrong = ""
+    try:
+        os.fsencode(whole.encode().decode())
+        if path.startswith("~"):
+            wrong = "there is no such home directory"
+        elif found := _NOT_IN_PATHS.search(whole):
+            wrong = f"checkpoints below {found[0]!r} could not be read back"
+        elif is_bucket:
+            epath.Path(path).exists()
+    except UnicodeEncodeError as error:
+        wrong = f"{error.encoding} cannot spell it; PYTHONUTF8=1 in the environment can"
+    except Exception as error:  # each kind of bucket has its own
+        lines = str(error).splitlines() or [""]
+        wrong = f"the bucket cannot be reached ({type(error).__name__}: {lines[0]})"
+    if wrong:
+        raise RunDirectoryError(
+            f"{whole!a} cannot be a run directory: {wrong}. Choose another path"
+        )
+    return epath.Path(path)
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
@@ -276,7 +309,8 @@ def _settle_config(
 def _refuse_without_config(workdir: epath.Path) -> None:
     """Refuses what a run left, where nothing says with which config."""
     left = [f"{name}.jsonl" for name in FILES if (workdir / f"{name}.jsonl").exists()]
-    if any((workdir / CHECKPOINTS).glob("*")):
+    checkpoints = workdir / CHECKPOINTS
+    if checkpoints.is_dir() and any(checkpoints.iterdir()):
         left.append(CHECKPOINTS)
     if left:
         raise RunDirectoryError(

@@ -274,6 +274,39 @@ def test_when_no_step_is_sound_the_run_stops_and_stays_stopped(copy_of_two_steps
         Checkpoints(copy_of_two_steps).restore_latest(_state(0))
 
 
+def test_the_first_save_is_read_back_before_it_is_relied_on(tmp_path, monkeypatch):
+    """A step whose files Orbax has not merged, as it does below `run[1]`."""
+    from orbax.checkpoint._src.serialization import ocdbt_utils
+
+    async def leave_out(*_, **__):
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocdbt_utils, "merge_ocdbt_per_process_files", leave_out)
+        with pytest.raises(
+            DamagedCheckpointError, match=r"cannot be read back.*NOT_FO"
+        ):
+            Checkpoints(tmp_path).save(1, _state(1))
+        with (
+            pytest.warns(UserWarning, match="damaged"),
+            pytest.raises(DamagedCheckpointError),
+        ):
+            Checkpoints(tmp_path).restore_latest(_state(0))
+    shutil.rmtree(tmp_path / "1.damaged-1")
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, _state(1))
+        monkeypatch.setattr(Checkpoints, "_prove", None)  # one that works is enough
+        checkpoints.save(2, _state(2))
+    assert checkpoints.steps() == [1, 2]
+
+
+def test_a_step_that_was_set_aside_is_no_silent_new_start(tmp_path):
+    for name in (".DS_Store", "notes", "7.replaced-1"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DamagedCheckpointError, match=r"there are: 7\.replaced-1\."):
+        Checkpoints(tmp_path).restore_latest(_state(0))
+
+
 def test_lack_of_memory_or_permission_is_no_damage(copy_of_two_steps, monkeypatch):
     from orbax.checkpoint import v1 as ocp
 
@@ -335,6 +368,11 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_checkpoint(copy_of_two_steps)
     assert checkpoints.steps() == [2, 3]
 
 
+def _save_in_the_background(checkpoints: Checkpoints, step: int, size: int) -> None:
+    checkpoints.save(step - 1, _state(step - 1, size=1))  # the first is waited for
+    checkpoints.save(step, _state(step, size))
+
+
 def test_a_failed_save_shows_when_the_run_ends_with_an_error(tmp_path):
     with (
         _files_at_most(64 * 1024),
@@ -342,7 +380,7 @@ def test_a_failed_save_shows_when_the_run_ends_with_an_error(tmp_path):
         Checkpoints(tmp_path) as checkpoints,
         _raise_at_the_end(KeyError("what happened first")),
     ):
-        checkpoints.save(3, _state(3, size=100_000))
+        _save_in_the_background(checkpoints, 3, size=100_000)
     assert "cannot save step 3" in caught.value.__notes__[0]
 
 

@@ -23,6 +23,7 @@ from aaa_jax.workdir.run_directory import (
     config_differences,
     read_config,
     read_lines,
+    resolve,
     steps_in,
 )
 
@@ -75,6 +76,40 @@ def test_lines_hold_the_step_and_plain_numbers(tmp_path):
     assert read_lines(one, "policies")[0]["policies"] == [[["Invert", 3]]]
     assert read_lines(tmp_path, "metrics") == []
     assert read_config(one) == json.loads(json.dumps(CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("run[1]", r"below '\[' could not be read back"),
+        ("run*/a", r"below '\*' could"),
+        ("what?", r"below '\?' could"),
+        ("a\\b", r"below '\\\\' could"),
+        ("gs:/bucket/run", r"below 'gs:/' could"),
+        ("~nobody_is_called_so/run", "no such home directory"),
+        ("r\udcfcn", "utf-8 cannot spell it; PYTHONUTF8=1 in the"),
+        ("gs://bucket/run", "bucket cannot be reached .ImportError: .*install gcsfs"),
+        ("file:///run", r"bucket cannot be reached .KeyError: 'file://'"),
+    ],
+)
+def test_a_path_that_could_not_be_read_back_is_refused(
+    name, why, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunDirectoryError, match=why):
+        RunDirectory(name, CONFIG)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_folder_that_one_is_in_counts_and_a_home_is_spelled_out(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "[old]").mkdir()
+    monkeypatch.chdir(tmp_path / "[old]")
+    with pytest.raises(RunDirectoryError, match=r"/\[old\]/run' cannot be a run dir"):
+        resolve("run")
+    monkeypatch.setenv("HOME", "/h")
+    assert os.fspath(resolve("~/dé f{1}~#%")) == "/h/dé f{1}~#%"
 
 
 def test_what_is_not_a_plain_value_is_refused(tmp_path):
