@@ -12,6 +12,7 @@ from aaa_jax.augment.standard import normalize, standard_augment
 from aaa_jax.objective import normalize_losses, per_policy_losses
 from aaa_jax.search.sources import (
     PolicySource,
+    RoundOutcome,
     adversarial_source,
     file_source,
     fixed_source,
@@ -30,6 +31,7 @@ __all__ = [
     "RANGES",
     "Policies",
     "PolicySource",
+    "RoundOutcome",
     "adversarial_source",
     "apply_ops",
     "apply_policies",

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 NORMALIZATIONS = ("standardize", "center")
+CLIP = 0.2  # of the ratio of probabilities, as in PPO
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -99,10 +100,10 @@ class LossAverage:
     Every field is a plain sum, so those of several devices may be added.
 
     Attributes:
-        total: float32 [M], weighted sum of the losses.
-        square_total: float32 [M], weighted sum of the mean squared losses of images.
-        weight: float32 [], sum of the weights.
-        variance_weight: float32 [], sum of weight² / images, for the standard error.
+        total: float32 [M], weighted sum of the losses; of sub-policies [M, Q].
+        square_total: as `total`, of the mean squared losses of images.
+        weight: float32 [], sum of the weights; of sub-policies [M, Q].
+        variance_weight: as `weight`, sum of weight² / images, for the standard error.
     """
 
     total: jax.Array
@@ -111,14 +112,18 @@ class LossAverage:
     variance_weight: jax.Array
 
 
-def init_average(num_policies: int) -> LossAverage:
-    """The empty average of M policies (Alg. 1, line 2)."""
+def init_average(num_policies: int, num_sub_policies: int = 0) -> LossAverage:
+    """The empty average of M policies (Alg. 1, line 2), or of their sub-policies."""
+    shape: tuple[int, ...] = (num_policies,)
+    weights: tuple[int, ...] = ()
+    if num_sub_policies:
+        shape = weights = (num_policies, num_sub_policies)
     # A buffer each: a donated argument must not hold the same buffer twice.
     return LossAverage(
-        total=jnp.zeros(num_policies, jnp.float32),
-        square_total=jnp.zeros(num_policies, jnp.float32),
-        weight=jnp.zeros((), jnp.float32),
-        variance_weight=jnp.zeros((), jnp.float32),
+        total=jnp.zeros(shape, jnp.float32),
+        square_total=jnp.zeros(shape, jnp.float32),
+        weight=jnp.zeros(weights, jnp.float32),
+        variance_weight=jnp.zeros(weights, jnp.float32),
     )
 
 
@@ -138,9 +143,10 @@ def update_average(
 
     Args:
         average: the sums so far.
-        losses: float32 [M], L_m of this step.
-        square_means: float32 [M], mean over the same images of their squared loss.
-        count: images behind each of `losses`, > 0.
+        losses: float32 [M], L_m of this step, or [M, Q] of the sub-policies.
+        square_means: as `losses`, mean over the same images of their squared loss.
+        count: images behind each of `losses`, > 0; [M, Q] of sub-policies, and where it
+            is 0 the average stays.
         decay: None, or the exponential average's decay per step, in (0, 1).
 
     Returns:
@@ -151,18 +157,19 @@ def update_average(
         raise ValueError(f"decay must be None or lie in (0, 1), not {decay}")
     keep = 1.0 if decay is None else decay
     images = jnp.asarray(count, jnp.float32)
-    weight = images if decay is None else jnp.float32(1.0 - decay)
+    weight = images if decay is None else jnp.float32(1.0 - decay) * (images > 0)
     return LossAverage(
         total=keep * average.total + weight * losses.astype(jnp.float32),
         square_total=keep * average.square_total
         + weight * square_means.astype(jnp.float32),
         weight=keep * average.weight + weight,
-        variance_weight=keep**2 * average.variance_weight + weight**2 / images,
+        variance_weight=keep**2 * average.variance_weight
+        + weight**2 / jnp.maximum(images, 1.0),
     )
 
 
 def average_losses(average: LossAverage) -> jax.Array:
-    """The moving average of L_m, L̂_m (Alg. 1, lines 7-8): float32 [M]; 0 if empty."""
+    """The moving average of L_m, L̂_m (Alg. 1, lines 7-8): as `total`; 0 if empty."""
     return average.total / _at_least_tiny(average.weight)
 
 
@@ -177,7 +184,7 @@ def standard_errors(average: LossAverage) -> jax.Array:
         average: the sums of a round.
 
     Returns:
-        float32 [M]; 0 if empty.
+        float32, as `total`; 0 if empty.
     """
     weight = _at_least_tiny(average.weight)
     mean = average.total / weight
@@ -211,6 +218,26 @@ def normalize_losses(
     return centered if mode == "center" else centered / (jnp.std(shifted) + eps)
 
 
+def less_image_means(row_losses: jax.Array, rows_of_image: jax.Array) -> jax.Array:
+    """Each row's loss less the mean over the M rows of its image: a baseline.
+
+    It takes away how hard the image is, which no policy is to be praised for. The own
+    row is in the mean: all differences are (M - 1)/M of those to the other rows' mean,
+    which normalisation takes out.
+
+    Args:
+        row_losses: float32 [B], cross-entropies.
+        rows_of_image: int [N, M], the rows that show each image, each row once.
+
+    Returns:
+        float32 [B].
+    """
+    chex.assert_rank([row_losses, rows_of_image], [1, 2])
+    of_image = row_losses[rows_of_image]
+    centered = of_image - jnp.mean(of_image, axis=1, keepdims=True)
+    return jnp.zeros_like(row_losses).at[rows_of_image].set(centered)
+
+
 def policy_gradient_loss(log_probs: jax.Array, rewards: jax.Array) -> jax.Array:
     """Minus the REINFORCE surrogate of J(θ) (Eqs. 7-9), for a minimiser.
 
@@ -218,15 +245,42 @@ def policy_gradient_loss(log_probs: jax.Array, rewards: jax.Array) -> jax.Array:
     rewards L_m it estimates -∇J (Eq. 8), without bias.
 
     Args:
-        log_probs: float32 [M], log p_m, in nats, a function of θ.
-        rewards: float32 [M], L_m or L̃_m; no gradient flows through them.
+        log_probs: float32 [M], log p_m, in nats, a function of θ; or [M, Q], of the
+            four decisions of each sub-policy given those before.
+        rewards: as `log_probs`, L_m or L̃_m; no gradient flows through them.
 
     Returns:
         float32 [].
     """
-    chex.assert_rank([log_probs, rewards], 1)
     chex.assert_equal_shape([log_probs, rewards])
-    return -jnp.mean(jax.lax.stop_gradient(rewards) * log_probs)
+    products = jax.lax.stop_gradient(rewards) * log_probs
+    return -jnp.mean(products.reshape(len(products), -1).sum(axis=1))
+
+
+def clipped_policy_gradient_loss(
+    log_probs: jax.Array, drawn_log_probs: jax.Array, rewards: jax.Array
+) -> jax.Array:
+    """PPO's objective for further steps on policies that an earlier θ drew.
+
+    Silent: the paper's one update a round is one step. Where θ has not moved the
+    gradient is that of `policy_gradient_loss`; a probability that has moved by more
+    than CLIP in its reward's direction gets none. Source: "Proximal Policy Optimization
+    Algorithms", Schulman et al., https://arxiv.org/abs/1707.06347, Eq. 7.
+
+    Args:
+        log_probs: float32 [M] or [M, Q], see `policy_gradient_loss`.
+        drawn_log_probs: the same under the θ that drew the policies.
+        rewards: the same shape.
+
+    Returns:
+        float32 [].
+    """
+    chex.assert_equal_shape([log_probs, drawn_log_probs, rewards])
+    ratio = jnp.exp(log_probs - jax.lax.stop_gradient(drawn_log_probs))
+    rewards = jax.lax.stop_gradient(rewards)
+    clipped = jnp.clip(ratio, 1 - CLIP, 1 + CLIP)
+    products = jnp.minimum(ratio * rewards, clipped * rewards)
+    return -jnp.mean(products.reshape(len(products), -1).sum(axis=1))
 
 
 def _at_least_tiny(weight: jax.Array) -> jax.Array:

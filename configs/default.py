@@ -99,6 +99,12 @@ def get_config() -> ConfigDict:
     c.controller.average_decay = 0.0
     # Silent: "standardize": (L - mean) / (std + 1e-5) over M; "center": L - mean.
     c.controller.normalization = "standardize"
+    # Departures: what is rewarded. "policy": its 20 decisions by L_m (Eq. 9);
+    # "sub_policy": its own four decisions by the loss of its own rows;
+    # "sub_policy_less_image_mean": by that loss less the mean over the rows' images.
+    c.controller.credit = "policy"
+    # Silent: steps of Adam on a round's policies; above 1 with PPO's clipped ratio.
+    c.controller.steps_per_round = 1
     # Departures, off by default: restraints against collapse.
     c.controller.tanh_constant = 0.0  # logits = c tanh(logits); 0: none
     c.controller.temperature = 1.0  # logits / temperature

@@ -62,7 +62,7 @@ def main(command_line=None):
             params, of_policies = train_step(params, step_key, policies, *batch)
             losses.append(of_policies)
         mean = jnp.stack(losses).mean(axis=0)
-        state, info = update(state, policies, mean)
+        state, info = update(state, policies, aaa_jax.RoundOutcome(mean))
         shown = f"loss {mean.mean():.3f}, entropy of the ops {info['op_entropy']:.3f}"
         print(f"epoch {epoch}: {shown}")
     wrong = logits_of(params, test.images).argmax(-1) != test.labels

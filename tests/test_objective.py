@@ -173,6 +173,44 @@ def test_partial_sums_of_two_devices_add_up_to_the_average_of_all(rng):
         np.testing.assert_allclose(part, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("decay", [None, 0.8])
+def test_each_sub_policy_is_averaged_over_the_steps_that_drew_it(rng, decay):
+    steps = [(rng.gamma(2.0, size=(M, 2)), rng.integers(0, 3, (M, 2))) for _ in "abcd"]
+    average = objective.init_average(M, 2)
+    for losses, counts in steps:
+        counts[0, 0] = 0
+        losses = np.where(counts > 0, losses, 0).astype(np.float32)
+        average = objective.update_average(
+            average, losses, losses**2, jnp.asarray(counts), decay=decay
+        )
+    weights = np.stack([counts for _, counts in steps]).astype(float)
+    images = weights.sum(0)
+    if decay is not None:
+        kept = decay ** np.arange(len(steps))[::-1, None, None] * (weights > 0)
+        shares = np.sum(kept**2 / np.maximum(weights, 1), axis=0)
+        images = kept.sum(0) ** 2 / np.maximum(shares, 1e-9)
+        weights = kept
+    some = np.maximum(weights.sum(0), 1e-9)
+    mean = sum(w * x for w, (x, _) in zip(weights, steps, strict=True)) / some
+    square = sum(w * x**2 for w, (x, _) in zip(weights, steps, strict=True)) / some
+    np.testing.assert_allclose(objective.average_losses(average), mean, rtol=1e-5)
+    errors = np.sqrt((square - mean**2)[1:] / images[1:])
+    found = objective.standard_errors(average)
+    np.testing.assert_allclose(found[1:], errors, atol=1e-3)  # of a difference
+    assert (average.weight[0, 0], found[0, 0]) == (0, 0)
+
+
+def test_losses_less_the_mean_of_their_image_sum_to_zero_for_each_image(rng):
+    image = rng.permutation(np.repeat(np.arange(N), M))
+    losses = rng.gamma(2.0, size=N * M).astype(np.float32)
+    rows_of_image = np.argsort(image, kind="stable").reshape(N, M)
+    found = objective.less_image_means(jnp.asarray(losses), jnp.asarray(rows_of_image))
+    expected = [
+        losses[row] - losses[image == image[row]].mean() for row in range(N * M)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_an_empty_average_is_zero():
     average = objective.init_average(M)
     np.testing.assert_array_equal(objective.average_losses(average), np.zeros(M))
@@ -241,3 +279,30 @@ def test_policy_gradient_loss_is_the_mean_and_lets_no_gradient_into_rewards(rng)
     np.testing.assert_allclose(loss, -np.mean(rewards * log_probs), rtol=1e-6)
     np.testing.assert_allclose(gradients[0], -rewards / M, rtol=1e-6)
     np.testing.assert_array_equal(gradients[1], np.zeros(M))
+
+
+def test_the_loss_of_sub_policies_sums_over_them(rng):
+    log_probs, rewards = rng.normal(size=(2, M, 3)).astype(np.float32)
+    loss = objective.policy_gradient_loss(log_probs, rewards)
+    expected = -np.sum(rewards * log_probs) / M
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(M,), (M, 3)])
+def test_the_clipped_loss_is_ppos(shape, rng):
+    old, new, rewards = rng.normal(size=(3, *shape)).astype(np.float32) / 3
+    clipped = objective.clipped_policy_gradient_loss
+    ratio = np.exp(new - old)
+    least = np.minimum(ratio * rewards, np.clip(ratio, 0.8, 1.2) * rewards)
+    loss, gradients = jax.value_and_grad(clipped, argnums=(0, 1, 2))(new, old, rewards)
+    np.testing.assert_allclose(loss, -np.sum(least) / M, rtol=1e-5)
+    is_free = np.where(rewards > 0, ratio < 1.2, ratio > 0.8)
+    assert 0 < is_free.sum() < is_free.size
+    expected = -rewards * ratio * is_free / M
+    np.testing.assert_allclose(gradients[0], expected, rtol=1e-5)
+    assert not np.any(gradients[1])
+    assert not np.any(gradients[2])
+    # Where nothing has moved it is REINFORCE.
+    gradient = jax.grad(clipped)(old, old, rewards)
+    plain = jax.grad(objective.policy_gradient_loss)(old, rewards)
+    np.testing.assert_allclose(gradient, plain, rtol=1e-6)

@@ -127,6 +127,12 @@ def policy_of_row(layout: GroupLayout) -> np.ndarray:
     return policy.astype(np.int32)
 
 
+def rows_of_image(layout: GroupLayout) -> np.ndarray:
+    """The M rows that show each image, int32 [N, M]: `image_of_row`, inverted."""
+    in_order = np.argsort(image_of_row(layout), kind="stable").astype(np.int32)
+    return in_order.reshape(layout.num_images, layout.num_policies)
+
+
 def _block_policy_image(layout: GroupLayout) -> tuple[np.ndarray, ...]:
     """The block of each row, its policy before any mixing, its image in the block."""
     size = layout.images_per_block

@@ -84,6 +84,8 @@ class StepRecipe(NamedTuple):
         average_decay: of the average of L_m; None: running mean.
         skip_nonfinite: leave out an update whose loss is not finite and go on.
         unroll: unroll the passes (convolution gradients in loops are slow on CPUs).
+        num_sub_policies: Q, where sub-policies are rewarded; else 0.
+        less_image_means: reward them by losses less the mean of their image.
     """
 
     rows: RowRecipe
@@ -93,6 +95,8 @@ class StepRecipe(NamedTuple):
     average_decay: float | None
     skip_nonfinite: bool
     unroll: bool
+    num_sub_policies: int = 0
+    less_image_means: bool = False
 
     @property
     def layout(self) -> batch_layout.GroupLayout:
@@ -391,6 +395,8 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
             "temperature": c.temperature,
             "entropy_target": c.entropy_target or None,
             "kl_cap": c.kl_cap or None,
+            "credit": c.credit,
+            "steps_per_round": c.steps_per_round,
         },
         "random": shape,
         "fixed": {"num_policies": p.num_policies},
@@ -437,6 +443,10 @@ def _recipe(
         average_decay=config.controller.average_decay or None,
         skip_nonfinite=config.on_nonfinite_loss == "skip",
         unroll=jax.default_backend() == "cpu",
+        num_sub_policies=0
+        if source.credit == "policy"
+        else config.policies.num_sub_policies,
+        less_image_means=source.credit == "sub_policy_less_image_mean",
     )
 
 

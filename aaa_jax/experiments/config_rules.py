@@ -13,7 +13,7 @@ from aaa_jax import models, objective
 from aaa_jax.augment import batch_layout, magnitudes, policy_json
 from aaa_jax.experiments import optimizer
 from aaa_jax.runtime import devices
-from aaa_jax.search import published, replay, sources
+from aaa_jax.search import policy_source, published, replay, sources
 
 FILLS = {
     "black": (0, 0, 0),
@@ -211,6 +211,8 @@ RULES: dict[str, Rule] = {
     "controller.temperature": _NUMBER,
     "controller.entropy_target": _NUMBER,
     "controller.kl_cap": _NUMBER,
+    "controller.credit": _one_of(policy_source.CREDITS),
+    "controller.steps_per_round": _WHOLE,
     "optimizer.learning_rate": _NUMBER,
     "optimizer.momentum": _NUMBER,
     "optimizer.nesterov": _FLAG,

@@ -24,6 +24,7 @@ from aaa_jax.augment.policies import Policies
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
 MOST_UNITS = 4096  # of the LSTM and the embeddings
+MOST_STEPS = 32  # on a round's policies; each is compiled
 # Of an entropy target: what the entropy weight grows by for the missing fraction of the
 # maximal entropy. The first adds up over the updates, the second is for one update.
 DUAL_RATE, DAMPING = 0.1, 5.0
@@ -112,12 +113,15 @@ class PolicyProbs(NamedTuple):
 
     Attributes:
         log_prob: float32 [M], log p_m, the sum over the 4Q decisions, in nats.
+        sub_policy_log_prob: float32 [M, Q], its part in the four decisions of each
+            sub-policy, given those before.
         entropy: float32 [M], the summed entropies of the decisions along policy m.
         op_log_probs: float32 [M, Q, 2, num_ops], of all choices in each decision.
         magnitude_log_probs: float32 [M, Q, 2, num_magnitudes].
     """
 
     log_prob: jax.Array
+    sub_policy_log_prob: jax.Array
     entropy: jax.Array
     op_log_probs: jax.Array
     magnitude_log_probs: jax.Array
@@ -204,6 +208,7 @@ def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyP
     entropies = _entropy(chosen.op_log_probs) + _entropy(chosen.magnitude_log_probs)
     return PolicyProbs(
         log_prob=jnp.sum(log_prob, axis=(1, 2)),
+        sub_policy_log_prob=jnp.sum(log_prob, axis=2),
         entropy=jnp.sum(entropies, axis=(1, 2)),
         op_log_probs=chosen.op_log_probs,
         magnitude_log_probs=chosen.magnitude_log_probs,
@@ -220,13 +225,20 @@ def update(
     normalization: str = "standardize",
     entropy_target: float | None = None,
     kl_cap: float | None = None,
+    steps: int = 1,
 ) -> tuple[ControllerState, dict[str, jax.Array]]:
-    """One REINFORCE step on θ (Eq. 9; Alg. 1, lines 9-10).
+    """REINFORCE on θ: one step, the paper's (Eq. 9; Alg. 1, lines 9-10), or several.
 
     Maximises (1/M) Σ L̃_m log p_m + weight · entropy, the entropy summed over the 4Q
     decisions and averaged over the M policies.
 
     Silent: the entropy's gradient is taken with the sampled prefixes held fixed.
+    Departure: losses [M, Q] reward each sub-policy's own four decisions, instead of the
+    policy's mean all twenty. That is unbiased where the LSTM's state is reset per
+    sub-policy. Where it is carried, what a decision does to the later sub-policies goes
+    unrewarded: the gradient is the exact one with the sampled prefixes held fixed.
+    Silent: one step on a round's policies; with more, their ratios of probabilities
+    are clipped as PPO does.
     Departure: `entropy_target` makes the entropy weight the dual variable of
     "entropy ≥ target", plus a term in the present shortfall (an augmented Lagrangian).
     Without that term the entropy swings widely, because the controller answers slowly.
@@ -238,44 +250,48 @@ def update(
     Args:
         state: the controller that sampled `policies`.
         policies: the M policies of the round.
-        losses: float32 [M], L̂_m; larger means harder.
+        losses: float32 [M], L̂_m, or [M, Q], of the sub-policies; larger means harder.
         module: the controller.
         tx: the optimiser that `init` was given.
-        normalization: see `objective.normalize_losses`.
+        normalization: see `objective.normalize_losses`; of [M, Q] over all.
         entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
         kl_cap: None, or the largest KL divergence per policy, in nats.
+        steps: of the optimiser.
 
     Returns:
-        The new state, and float32 values for the log by name: rewards [M], kl [] from
-        the old to the new controller, gradient_norm [], the entropy_weight [] that was
-        used, and what `_describe` returns.
+        The new state, and float32 values for the log by name: rewards [M] or [M, Q],
+        kl [] from the old to the new controller, gradient_norm [] of the first step,
+        the entropy_weight [] that it used, and what `_describe` returns.
     """
-    chex.assert_shape(losses, (policies.num_policies,))
-    rewards = objective.normalize_losses(losses, mode=normalization)
-
-    def loss(params: Params) -> tuple[jax.Array, Any]:
-        probs = log_probs(params, module, policies)
-        surrogate = objective.policy_gradient_loss(probs.log_prob, rewards)
-        entropy = jnp.mean(probs.entropy)
-        shortfall = jnp.float32(0.0)
-        if entropy_target is not None:
-            fraction = jax.lax.stop_gradient(entropy) / max_entropy(module)
-            shortfall = entropy_target - fraction
-        weight = jnp.maximum(state.entropy_weight + DAMPING * shortfall, 0.0)
-        return surrogate - weight * entropy, (probs, shortfall, weight)
-
-    gradients, aux = jax.grad(loss, has_aux=True)(state.params)
-    probs, shortfall, weight = aux
-    gradient_norm = optax.tree.norm(gradients)
-    usable = jnp.all(jnp.isfinite(rewards)) & jnp.isfinite(gradient_norm)
-    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-    params, kl = _capped_step(state.params, updates, probs, module, policies, kl_cap)
+    shape = policies.num_policies, module.num_sub_policies
+    chex.assert_shape(losses, shape[: losses.ndim])
+    flat = objective.normalize_losses(losses.reshape(-1), mode=normalization)
+    rewards = flat.reshape(losses.shape)
+    params, opt_state = state.params, state.opt_state
+    probs: Any = None  # of the controller that drew the policies
+    norms = []
+    for step in range(steps):
+        gradients, aux = jax.grad(_objective, has_aux=True)(
+            params,
+            probs,
+            rewards,
+            policies,
+            module=module,
+            entropy_weight=state.entropy_weight,
+            entropy_target=entropy_target,
+        )
+        if step == 0:
+            probs, shortfall, weight = aux
+        norms.append(optax.tree.norm(gradients))
+        updates, opt_state = tx.update(gradients, opt_state, params)
+        params, kl = _capped_step(params, updates, probs, module, policies, kl_cap)
+    usable = jnp.all(jnp.isfinite(rewards)) & jnp.all(jnp.isfinite(jnp.stack(norms)))
     moved = jnp.maximum(state.entropy_weight + DUAL_RATE * shortfall, 0.0)
     new_state = ControllerState(params, opt_state, entropy_weight=moved)
     new_state = jax.tree.map(lambda a, b: jnp.where(usable, a, b), new_state, state)
     return new_state, _describe(probs) | {
         "rewards": jnp.where(usable, rewards, 0.0),
-        "gradient_norm": jnp.where(usable, gradient_norm, 0.0),
+        "gradient_norm": jnp.where(usable, norms[0], 0.0),
         "kl": jnp.where(usable, kl, 0.0),
         "entropy_weight": weight,
     }
@@ -287,7 +303,7 @@ def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:
     It is estimated on policies that the first controller drew: the exact KL of each
     decision given its prefix, summed over decisions, averaged over policies.
     """
-    decisions = zip(before[2:], after[2:], strict=True)
+    decisions = zip(before[3:], after[3:], strict=True)
     total = sum(jnp.sum(jnp.exp(old) * (old - new)) for old, new in decisions)
     return jnp.maximum(total / before.log_prob.shape[0], 0.0)
 
@@ -358,6 +374,42 @@ def _entropy(log_probs: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
 
 
+def _objective(
+    params: Params,
+    drawn: PolicyProbs | None,
+    rewards: jax.Array,
+    policies: Policies,
+    *,
+    module: Controller,
+    entropy_weight: jax.Array,
+    entropy_target: float | None,
+) -> tuple[jax.Array, tuple[PolicyProbs, jax.Array, jax.Array]]:
+    """What a step of `update` minimises; `drawn` is given from the second step on.
+
+    Returns:
+        The objective, and the probabilities, the shortfall of entropy and the entropy
+        weight that went into it.
+    """
+    probs = log_probs(params, module, policies)
+
+    def rewarded(some: PolicyProbs) -> jax.Array:
+        return some.log_prob if rewards.ndim == 1 else some.sub_policy_log_prob
+
+    if drawn is None:
+        surrogate = objective.policy_gradient_loss(rewarded(probs), rewards)
+    else:
+        surrogate = objective.clipped_policy_gradient_loss(
+            rewarded(probs), rewarded(drawn), rewards
+        )
+    entropy = jnp.mean(probs.entropy)
+    shortfall = jnp.float32(0.0)
+    if entropy_target is not None:
+        fraction = jax.lax.stop_gradient(entropy) / max_entropy(module)
+        shortfall = entropy_target - fraction
+    weight = jnp.maximum(entropy_weight + DAMPING * shortfall, 0.0)
+    return surrogate - weight * entropy, (probs, shortfall, weight)
+
+
 def _capped_step(
     params: Params,
     updates: optax.Updates,
@@ -391,7 +443,7 @@ def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
         the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the mean
         probability of each over the decisions along the M policies; log_probs [M].
     """
-    _, _, op_log_probs, magnitude_log_probs = probs
+    op_log_probs, magnitude_log_probs = probs[3:]
 
     def fraction(log_probs: jax.Array) -> jax.Array:
         return jnp.mean(_entropy(log_probs)) / float(np.log(log_probs.shape[-1]))

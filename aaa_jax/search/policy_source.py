@@ -1,7 +1,7 @@
 """What every policy source is: three pure functions, and what they report."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,33 @@ from aaa_jax.augment.policies import Policies
 
 Info = dict[str, jax.Array]
 
+CREDITS = ("policy", "sub_policy", "sub_policy_less_image_mean")
+
 MOST_POLICIES, MOST_SUB_POLICIES = 1024, 4096  # of a round, of a policy
+
+
+class RoundOutcome(NamedTuple):
+    """What a round says of its policies; larger losses mean harder policies.
+
+    Attributes:
+        losses: float32 [M], L̂_m.
+        standard_errors: float32 [M], of `losses`; None: not known.
+        sub_policy_losses: float32 [M, Q], where sub-policies are rewarded, else None.
+            One that no row drew has the mean of the others.
+        sub_policy_errors: as `sub_policy_losses`, their standard errors; 0 where no row
+            drew it.
+    """
+
+    losses: jax.Array
+    standard_errors: jax.Array | None = None
+    sub_policy_losses: jax.Array | None = None
+    sub_policy_errors: jax.Array | None = None
+
+    @property
+    def rewarded(self) -> jax.Array:
+        """What a controller learns from, of the finest kind there is."""
+        finest = self.sub_policy_losses
+        return self.losses if finest is None else finest
 
 
 class PolicySource(NamedTuple):
@@ -24,12 +50,12 @@ class PolicySource(NamedTuple):
         init: key -> state, a pytree of arrays; `()` where nothing is learned.
         sample: (key, state, progress) -> Policies of M policies; progress in [0, 1) is
             the fraction of training done.
-        update: (state, policies, losses float32 [M]) -> (state, info); larger losses
-            mean harder policies. `info` has the same keys for every source, all
-            float32 and finite: op_entropy, magnitude_entropy, kl, gradient_norm,
-            entropy_weight []; rewards, log_probs [M]; op_shares [17] and
-            magnitude_shares [magnitudes of the range table], the expected shares
-            under the distribution that the policies were drawn from.
+        update: (state, policies, RoundOutcome) -> (state, info). `info` has the same
+            keys for every source, all float32 and finite: op_entropy,
+            magnitude_entropy, kl, gradient_norm, entropy_weight []; rewards [M], or
+            [M, Q] where sub-policies are rewarded; log_probs [M]; op_shares [17] and
+            magnitude_shares [magnitudes of the range table], the expected shares under
+            the distribution that the policies were drawn from.
         name: the source's row in `SOURCES`.
         num_policies: M.
         is_learned: whether `update` changes the state.
@@ -39,11 +65,14 @@ class PolicySource(NamedTuple):
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
             to arrays; None: nothing.
+        credit: one of CREDITS: what the outcome of a round must hold: no losses of
+            sub-policies; the mean loss of each one's rows; the same after each row's
+            loss was lessened by the mean over the M rows of its image.
     """
 
     init: Callable[[jax.Array], Any]
     sample: Callable[[jax.Array, Any, jax.Array | float], Policies]
-    update: Callable[[Any, Policies, jax.Array], tuple[Any, Info]]
+    update: Callable[[Any, Policies, RoundOutcome], tuple[Any, Info]]
     name: str
     num_policies: int
     is_learned: bool = False
@@ -51,6 +80,7 @@ class PolicySource(NamedTuple):
     order: str | None = None
     fill: tuple[int, int, int] | None = None
     snapshot: Callable[[Any], dict[str, Any]] | None = None
+    credit: str = "policy"
 
 
 def constant_source(
@@ -79,7 +109,7 @@ def constant_source(
 
 def describing_update(
     ranges: str | None,
-) -> Callable[[Any, Policies, jax.Array], tuple[Any, Info]]:
+) -> Callable[[Any, Policies, RoundOutcome], tuple[Any, Info]]:
     """An `update` that learns nothing and describes the policies it is given.
 
     Shares count every op with its probability; an Identity has no magnitude. Entropies
@@ -87,13 +117,15 @@ def describing_update(
     """
     num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
 
-    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+    def update(
+        state: Any, policies: Policies, outcome: RoundOutcome
+    ) -> tuple[Any, Info]:
         is_op = policies.ops < ops.NUM_SEARCH_OPS
         op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
         magnitude_shares = _shares(
             policies.magnitudes, policies.probs * is_op, num_magnitudes
         )
-        return state, constant_info(losses) | {
+        return state, constant_info(outcome) | {
             "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
             "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
             "op_shares": op_shares,
@@ -103,12 +135,12 @@ def describing_update(
     return update
 
 
-def constant_info(losses: jax.Array) -> Info:
+def constant_info(outcome: RoundOutcome) -> Info:
     """The part of `info` that is the same for every source that does not learn."""
-    rewards = objective.normalize_losses(losses)
+    rewards = objective.normalize_losses(outcome.losses)
     return {
         "rewards": jnp.where(jnp.all(jnp.isfinite(rewards)), rewards, 0.0),
-        "log_probs": jnp.zeros(losses.shape, jnp.float32),
+        "log_probs": jnp.zeros(rewards.shape, jnp.float32),
         "gradient_norm": jnp.float32(0.0),
         "kl": jnp.float32(0.0),
         "entropy_weight": jnp.float32(0.0),
@@ -130,6 +162,12 @@ def check_positive(**values: float | None) -> None:
     """Refuses an option that is neither None nor positive, by its name."""
     for name, value in values.items():
         check(value is None or value > 0, f"{name} is {value}, must be positive")
+
+
+def check_one_of(allowed: Sequence[str], **values: str) -> None:
+    """Refuses an option that is not one of these names."""
+    for name, value in values.items():
+        check(value in allowed, f"{name} {value!r} is not in {', '.join(allowed)}")
 
 
 def check_sizes(most: int, **sizes: int) -> None:

@@ -5,7 +5,7 @@ A training loop needs nothing else to run any row of Table 4 or column of Table 
     source = SOURCES["adversarial"](num_policies=8)
     state = source.init(key)
     policies = source.sample(key, state, progress)      # at the start of a round
-    state, info = source.update(state, policies, losses)    # at its end
+    state, info = source.update(state, policies, RoundOutcome(losses))  # at its end
 
 All three can be jitted. A new source is a function here and a row in `SOURCES`.
 """
@@ -26,9 +26,12 @@ from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies, identity_policies
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import (
+    CREDITS,
     Info,
     PolicySource,
+    RoundOutcome,
     check,
+    check_one_of,
     check_positive,
     check_shape,
     check_sizes,
@@ -54,6 +57,8 @@ def adversarial_source(
     temperature: float = 1.0,
     entropy_target: float | None = None,
     kl_cap: float | None = None,
+    credit: str = "policy",
+    steps_per_round: int = 1,
 ) -> PolicySource:
     """The paper's controller, which learns to make training hard (Eqs. 7-9, Table 4).
 
@@ -70,6 +75,9 @@ def adversarial_source(
         temperature: divides the logits.
         entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
         kl_cap: None, or the most nats between successive controllers.
+        credit: one of `CREDITS`: a reward for each policy (Eq. 9), or for each
+            sub-policy, see `PolicySource`.
+        steps_per_round: of Adam on a round's policies; the paper's is 1.
     """
     check_shape(num_policies, num_sub_policies)
     check(num_policies >= 2, f"num_policies is {num_policies}, must be at least 2")
@@ -79,11 +87,10 @@ def adversarial_source(
     check_positive(learning_rate=learning_rate, temperature=temperature)
     check_positive(tanh_constant=tanh_constant, kl_cap=kl_cap)
     check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
-    is_fraction = entropy_target is None or 0 < entropy_target < 1
-    target = f"entropy_target is {entropy_target}, must be None or in (0, 1)"
-    check(is_fraction, target)
-    modes = objective.NORMALIZATIONS
-    check(normalization in modes, f"normalization {normalization!r} is not in {modes}")
+    _check_fraction(entropy_target=entropy_target)
+    check_one_of(objective.NORMALIZATIONS, normalization=normalization)
+    check_one_of(CREDITS, credit=credit)
+    check_sizes(controller.MOST_STEPS, steps_per_round=steps_per_round)
     module = controller.Controller(
         num_sub_policies=num_sub_policies,
         hidden_size=hidden_size,
@@ -103,6 +110,7 @@ def adversarial_source(
         normalization=normalization,
         entropy_target=entropy_target,
         kl_cap=kl_cap,
+        steps=steps_per_round,
     )
 
     def sample(
@@ -111,15 +119,20 @@ def adversarial_source(
         return controller.sample(key, state.params, module, num_policies)
 
     def update(
-        state: controller.ControllerState, policies: Policies, losses: jax.Array
+        state: controller.ControllerState, policies: Policies, outcome: RoundOutcome
     ) -> tuple[controller.ControllerState, Info]:
-        state, info = learn(state, policies, losses)
+        state, info = learn(state, policies, outcome.rewarded)
         return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
 
     functions = init, sample, update
-    return PolicySource(
-        *functions, "adversarial", num_policies, is_learned=True, snapshot=_snapshot
-    )
+    kept: Any = {"is_learned": True, "snapshot": _snapshot, "credit": credit}
+    return PolicySource(*functions, "adversarial", num_policies, **kept)
+
+
+def _check_fraction(**values: float | None) -> None:
+    for name, value in values.items():
+        is_fraction = value is None or 0 < value < 1
+        check(is_fraction, f"{name} is {value}, must be None or in (0, 1)")
 
 
 def _snapshot(state: controller.ControllerState) -> dict[str, Any]:
@@ -151,10 +164,12 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
             probs=jnp.ones(shape, jnp.float32),
         )
 
-    def update(state: Any, policies: Policies, losses: jax.Array) -> tuple[Any, Info]:
+    def update(
+        state: Any, policies: Policies, outcome: RoundOutcome
+    ) -> tuple[Any, Info]:
         op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
         log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
-        return state, constant_info(losses) | {
+        return state, constant_info(outcome) | {
             "op_entropy": jnp.float32(1.0),
             "magnitude_entropy": jnp.float32(1.0),
             "log_probs": jnp.full(num_policies, log_prob, jnp.float32),

@@ -202,6 +202,7 @@ def init_run_state(
             experiment.optimizer,
             image_shape,
             layout.num_policies,
+            num_sub_policies=experiment.recipe.num_sub_policies,
         )
         state = source.init(jax.random.fold_in(root, step.CONTROLLER_STREAM))
         key = jax.random.fold_in(root, step.POLICY_STREAM)

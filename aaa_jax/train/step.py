@@ -20,7 +20,7 @@ from aaa_jax.augment.pipeline import RowDraws, augment_rows, draw_rows, select_r
 from aaa_jax.augment.policies import Policies
 from aaa_jax.data import gather
 from aaa_jax.experiments.build import StepRecipe
-from aaa_jax.search.sources import PolicySource
+from aaa_jax.search.policy_source import PolicySource, RoundOutcome
 
 # Streams of randomness: fold_in(root key, STREAM) begins every derived key.
 INIT_STREAM, DATA_STREAM, POLICY_STREAM, CONTROLLER_STREAM, STEP_STREAM = range(5)
@@ -38,6 +38,7 @@ class TrainState:
         batch_stats: its running BatchNorm statistics.
         opt_state: the optimiser's state.
         loss_average: the average of L_m over the current round.
+        sub_policy_average: the same of each sub-policy; None where none is asked for.
         epoch_loss: float32 [2], sum of the large batch's loss over the epoch's steps,
             and how many steps; those left out do not count.
         first_bad_step: int32 [], the step whose loss was not finite; -1: none.
@@ -52,6 +53,7 @@ class TrainState:
     epoch_loss: jax.Array
     first_bad_step: jax.Array
     skipped_steps: jax.Array
+    sub_policy_average: objective.LossAverage | None = None
 
 
 class ResidentData(NamedTuple):
@@ -92,6 +94,7 @@ def init_train_state(
     image_shape: tuple[int, ...],
     num_policies: int,
     rows_per_group: int = 1,
+    num_sub_policies: int = 0,
 ) -> TrainState:
     """A fresh state: step 0, initialised network, empty averages.
 
@@ -102,6 +105,7 @@ def init_train_state(
         image_shape: (H, W, C).
         num_policies: M.
         rows_per_group: rows the network must be shown at least.
+        num_sub_policies: Q, where their losses are asked for.
     """
     images = jnp.zeros((rows_per_group, *image_shape), jnp.float32)
     variables = model.init({"params": key, "noise": key}, images, train=False)
@@ -115,6 +119,9 @@ def init_train_state(
         epoch_loss=jnp.zeros(2, jnp.float32),
         first_bad_step=jnp.int32(-1),
         skipped_steps=jnp.int32(0),
+        sub_policy_average=objective.init_average(num_policies, num_sub_policies)
+        if num_sub_policies
+        else None,
     )
 
 
@@ -160,7 +167,7 @@ def train_step(
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     rows_per_pass = recipe.layout.num_rows // (num_devices * recipe.num_passes)
 
-    def one_pass(index: jax.Array) -> tuple[Any, Any, jax.Array]:
+    def one_pass(index: jax.Array) -> tuple[Any, ...]:
         first = (device * recipe.num_passes + index) * rows_per_pass
         rows = first + jnp.arange(rows_per_pass, dtype=jnp.int32)
         batch = _read_rows(data, state.step, rows, index * rows_per_pass, recipe)
@@ -171,11 +178,16 @@ def train_step(
     sums = _sum_over_passes(one_pass, recipe)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
-    gradients, stats, loss_sums = sums
+    gradients, stats, loss_sums, row_losses = sums
     parts = num_devices * recipe.num_passes
     stats = jax.tree.map(lambda leaf: leaf / parts, stats)
     losses, squares = loss_sums / recipe.layout.num_images
-    return _apply(state, gradients, stats, losses, squares, optimizer, recipe)
+    sub_policies = None
+    if recipe.num_sub_policies:
+        sub_policies = _sub_policy_means(row_losses, draws.policy.sub_policy, recipe)
+    return _apply(
+        state, gradients, stats, losses, squares, sub_policies, optimizer, recipe
+    )
 
 
 def controller_step(
@@ -200,8 +212,8 @@ def controller_step(
         axis_name: unused; the averages are all-reduced already.
 
     Returns:
-        The source's next state, and its ``info`` with ``losses`` and
-        ``standard_errors`` float32 [M], the round's L̂_m; NaN where nothing is known.
+        The source's next state, and its ``info`` with the fields of `RoundOutcome` that
+        are known; NaN in a round of which nothing is.
     """
     del axis_name
     is_known = train.loss_average.weight > 0
@@ -209,10 +221,26 @@ def controller_step(
         jnp.where(is_known, of_round(train.loss_average), jnp.nan)
         for of_round in (objective.average_losses, objective.standard_errors)
     )
-    updated, info = source.update(state, policies, losses)
+    outcome = RoundOutcome(losses, errors)
+    if train.sub_policy_average is not None:
+        own_losses, own_errors = (
+            jnp.where(is_known, leaf, jnp.nan)
+            for leaf in _sub_policy_losses(train.sub_policy_average)
+        )
+        outcome = RoundOutcome(losses, errors, own_losses, own_errors)
+    updated, info = source.update(state, policies, outcome)
     good = is_known & (train.first_bad_step < 0)
     updated = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
-    return updated, info | {"losses": losses, "standard_errors": errors}
+    known = {k: leaf for k, leaf in outcome._asdict().items() if leaf is not None}
+    return updated, info | known
+
+
+def _sub_policy_losses(average: objective.LossAverage) -> tuple[jax.Array, jax.Array]:
+    """Losses of the sub-policies and their errors, see `RoundOutcome`."""
+    losses, is_drawn = objective.average_losses(average), average.weight > 0
+    drawn = jnp.maximum(jnp.sum(is_drawn), 1)
+    mean = jnp.sum(jnp.where(is_drawn, losses, 0.0)) / drawn
+    return jnp.where(is_drawn, losses, mean), objective.standard_errors(average)
 
 
 def _read_rows(
@@ -240,12 +268,13 @@ def _pass_gradients(
     *,
     model: nn.Module,
     recipe: StepRecipe,
-) -> tuple[Any, Any, jax.Array]:
+) -> tuple[Any, Any, jax.Array, jax.Array | None]:
     """Gradient of the large batch's mean loss through ``rows``, global indices.
 
     Returns:
-        Gradients, updated batch_stats, and float32 [2, M]: sums of losses and of their
-        squares for each policy.
+        Gradients, updated batch_stats, float32 [2, M]: sums of losses and of their
+        squares for each policy; and, where sub-policies are rewarded, the losses of
+        these rows in a float32 [M * N] of all.
     """
     layout = recipe.layout
     images, labels = batch
@@ -273,7 +302,29 @@ def _pass_gradients(
         objective.per_policy_sums(values, policy_of_row, layout.num_policies)
         for values in (losses, losses**2)
     ]
-    return gradients, stats, jnp.stack(sums)
+    of_all = None
+    if recipe.num_sub_policies:
+        of_all = jnp.zeros(layout.num_rows, jnp.float32).at[rows].set(losses)
+    return gradients, stats, jnp.stack(sums), of_all
+
+
+def _sub_policy_means(
+    row_losses: jax.Array, sub_policy: jax.Array, recipe: StepRecipe
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean loss and mean square of each sub-policy's rows, and their number: [M, Q]."""
+    layout, per_policy = recipe.layout, recipe.num_sub_policies
+    if recipe.less_image_means:
+        rows_of_image = jnp.asarray(batch_layout.rows_of_image(layout))
+        row_losses = objective.less_image_means(row_losses, rows_of_image)
+    place = jnp.asarray(batch_layout.policy_of_row(layout)) * per_policy + sub_policy
+    losses, squares, counts = (
+        objective.per_policy_sums(values, place, layout.num_policies * per_policy)
+        for values in (row_losses, row_losses**2, jnp.ones_like(row_losses))
+    )
+    shape = layout.num_policies, per_policy
+    drawn = jnp.maximum(counts, 1.0)
+    losses, squares = losses / drawn, squares / drawn
+    return losses.reshape(shape), squares.reshape(shape), counts.reshape(shape)
 
 
 def _sum_over_passes(one_pass: Any, recipe: StepRecipe) -> Any:
@@ -298,15 +349,16 @@ def _apply(
     stats: Any,
     losses: jax.Array,
     squares: jax.Array,
+    sub_policies: tuple[jax.Array, jax.Array, jax.Array] | None,
     optimizer: optax.GradientTransformation,
     recipe: StepRecipe,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One SGD step (Eq. 6) and the average of L_m, unless the loss is not finite."""
     loss = objective.large_batch_loss(losses)
     fresh_round = state.step % recipe.round_steps == 0  # Alg. 1, line 2
-    average = jax.tree.map(
+    average, own_average = jax.tree.map(
         lambda leaf: jnp.where(fresh_round, jnp.zeros_like(leaf), leaf),
-        state.loss_average,
+        (state.loss_average, state.sub_policy_average),
     )
     fresh_epoch = state.step % recipe.steps_per_epoch == 0
     epoch_loss = jnp.where(fresh_epoch, 0.0, state.epoch_loss)
@@ -325,6 +377,11 @@ def _apply(
             decay=recipe.average_decay,
         ),
         epoch_loss=epoch_loss + jnp.stack([loss, jnp.float32(1)]),
+        sub_policy_average=own_average
+        if sub_policies is None
+        else objective.update_average(
+            own_average, *sub_policies, decay=recipe.average_decay
+        ),
     )
     # An overflowing gradient would poison the parameters one step before the loss.
     good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
@@ -336,6 +393,7 @@ def _apply(
             skipped_steps=state.skipped_steps + 1,
             loss_average=average,
             epoch_loss=epoch_loss,
+            sub_policy_average=own_average,
         )
     else:
         first = jnp.where(state.first_bad_step < 0, state.step, state.first_bad_step)

@@ -39,6 +39,8 @@ from aaa_jax.workdir.tensorboard import Events
 
 FILES = ("metrics", "timing", "policies")
 CHECKPOINTS = "checkpoints"
+# Keys that the configurations of earlier versions lack: section, name, what was done.
+ADDED = (("controller", "credit", "policy"), ("controller", "steps_per_round", 1))
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
@@ -210,16 +212,20 @@ def resolve(workdir: epath.PathLike) -> epath.Path:
 
 
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
-    """The configuration of the run in a directory."""
+    """The configuration of the run in a directory, with the keys that came later."""
     path = epath.Path(workdir) / "config.json"
     with clear_errors("read", path):
         try:
-            return dict(json.loads(path.read_bytes()).items())
+            settings = dict(json.loads(path.read_bytes()).items())
         except (ValueError, AttributeError, RecursionError) as error:
             raise RunDirectoryError(
                 f"{path} is not a JSON object ({error}): restore it, or choose another"
                 " run directory"
             ) from error
+    for section, name, value in ADDED:
+        if isinstance(settings.get(section), dict):
+            settings[section].setdefault(name, value)
+    return settings
 
 
 def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:

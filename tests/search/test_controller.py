@@ -21,7 +21,9 @@ SMALL = {"one": TINY, "carried": TINY_Q2, "reset": RESET, "tanh": TANH}
 
 log_probs = jax.jit(controller.log_probs, static_argnums=1)
 sample = jax.jit(controller.sample, static_argnums=(2, 3))
-update = jax.jit(controller.update, static_argnames=("module", "tx", "normalization"))
+update = jax.jit(
+    controller.update, static_argnames=("module", "tx", "normalization", "steps")
+)
 
 
 @functools.cache
@@ -201,6 +203,97 @@ def test_reinforce_gradient_is_the_exact_gradient_by_enumeration():
 
     exact = directional_derivative(params, direction, expected_hardness)
     np.testing.assert_allclose(estimated, exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("module", [RESET, TINY_Q2], ids=["reset", "carried"])
+def test_credit_per_sub_policy_is_an_exact_gradient_by_enumeration(module):
+    """Σ_τ p(τ) Σ_q L(τ_q) ∇log p(τ_q | those before) is a gradient of E Σ_q L(τ_q).
+
+    Of the whole expectation if the state is reset, since then no sub-policy depends on
+    those before; else of the one in which those before are drawn as θ draws them now.
+    """
+    policies, params = all_policies(module), make_params(module, 4.0)
+    direction = make_params(module, 10.0, seed=9)
+    hardness = np.random.default_rng(0).gamma(2.0, size=36)
+    index = np.arange(1296)
+    losses = np.stack([hardness[index // 36], hardness[index % 36]], axis=1)
+    p = jnp.exp(log_probs(params, module, policies).log_prob)
+
+    def expected_surrogate(theta):
+        own = log_probs(theta, module, policies).sub_policy_log_prob
+        each = jax.vmap(objective.policy_gradient_loss)(
+            own[:, None], jnp.asarray(losses, jnp.float32)[:, None]
+        )
+        return jnp.sum(p * each)
+
+    estimated = -dot(jax.grad(expected_surrogate)(params), direction)
+    one = module.clone(num_sub_policies=1)
+
+    def first_and_all(theta):
+        first, _ = numpy_log_prob_and_entropy(theta, one, all_policies(one))
+        whole, _ = numpy_log_prob_and_entropy(theta, module, policies)
+        return first, whole
+
+    before = first_and_all(params)[0]
+
+    def expected_loss(theta):
+        first, whole = first_and_all(theta)
+        if module is RESET:
+            return np.exp(whole) @ losses.sum(axis=1)
+        second = whole - first[index // 36] + before[index // 36]
+        return np.exp(first) @ hardness + np.exp(second) @ losses[:, 1]
+
+    exact = directional_derivative(params, direction, expected_loss)
+    np.testing.assert_allclose(estimated, exact, rtol=1e-4)
+
+
+def test_rewards_of_sub_policies_are_normalised_over_all_of_them():
+    tx = optax.sgd(1.0)
+    params = make_params(TINY_Q2)
+    state = controller.ControllerState(params, tx.init(params), jnp.float32(0))
+    policies = take(all_policies(TINY_Q2), jnp.array([3, 500, 700]))
+    losses = np.array([[0.5, 2.0], [1.0, 1.7], [3.0, 0.1]], np.float32)
+    new, info = update(state, policies, losses, module=TINY_Q2, tx=tx)
+    rewards = (losses - losses.mean()) / (losses.std() + 1e-5)
+    np.testing.assert_allclose(info["rewards"], rewards, atol=1e-6)
+
+    def maximised(theta):
+        own = log_probs(theta, TINY_Q2, policies).sub_policy_log_prob
+        return jnp.sum(own * rewards) / 3
+
+    step = jax.tree.map(lambda a, b: a - b, new.params, params)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, step, jax.grad(maximised)(params))
+
+
+def test_further_steps_on_a_rounds_policies_follow_ppos_clipped_ratio():
+    """Two steps of gradient ascent, the second one on NumPy's clipped objective."""
+    tx = optax.sgd(0.1)
+    params = make_params(TINY_Q2, 4.0)
+    state = controller.ControllerState(params, tx.init(params), jnp.float32(0))
+    policies = take(all_policies(TINY_Q2), jnp.array([3, 500, 700, 1234]))
+    losses = np.array([0.5, 2.0, 1.0, 1.7], np.float32)
+    run = functools.partial(update, module=TINY_Q2, tx=tx)
+    once, info = run(state, policies, losses)
+    twice, again = run(state, policies, losses, steps=2)
+    for name in ("rewards", "gradient_norm", "log_probs", "entropy_weight"):
+        np.testing.assert_array_equal(info[name], again[name])
+    assert again["kl"] > info["kl"]
+    rewards = np.asarray(info["rewards"], np.float64)
+    old, _ = numpy_log_prob_and_entropy(params, TINY_Q2, policies)
+    moved, _ = numpy_log_prob_and_entropy(once.params, TINY_Q2, policies)
+    ratio = np.exp(moved - old)
+    is_clipped = np.where(rewards > 0, ratio > 1.2, ratio < 0.8)
+    assert 0 < is_clipped.sum() < 4
+
+    def maximised(theta):
+        new, _ = numpy_log_prob_and_entropy(theta, TINY_Q2, policies)
+        return np.mean(rewards * np.exp(new - old) * ~is_clipped)
+
+    step = jax.tree.map(lambda a, b: a - b, twice.params, once.params)
+    direction = make_params(TINY_Q2, 10.0, seed=9)
+    exact = directional_derivative(once.params, direction, maximised)
+    np.testing.assert_allclose(dot(step, direction), 0.1 * exact, rtol=1e-3)
 
 
 def test_an_update_ascends_reward_and_summed_entropy():

@@ -13,6 +13,7 @@ import pytest
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import collapse, controller, replay
+from aaa_jax.search.policy_source import RoundOutcome
 from aaa_jax.workdir import run_directory, run_facts, snapshots
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -348,7 +349,7 @@ def test_a_round_of_recorded_policies_has_a_summary(run, tmp_path):
     ):
         sampled = source.sample(KEY, source.init(KEY), 0.5)
         losses = jnp.arange(1.0, 1.0 + source.num_policies)
-        _, info = source.update(source.init(KEY), sampled, losses)
+        _, info = source.update(source.init(KEY), sampled, RoundOutcome(losses))
         summary = collapse.summarize(sampled, losses, losses, info)
         assert all(np.isfinite(value) for value in summary.values())
         shares = [v for key, v in summary.items() if key.startswith("op_share/")]

@@ -16,6 +16,7 @@ from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.policies import Policies, check_policies, identity_policies
 from aaa_jax.augment.policy_json import ORDERS
 from aaa_jax.search import published, sources
+from aaa_jax.search.policy_source import RoundOutcome
 from aaa_jax.workdir import run_directory
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -66,8 +67,8 @@ class Round:
         self.sample = jax.jit(self.source.sample)
         self.update = jax.jit(self.source.update)
         self.policies = self.sample(jax.random.key(1), self.state, 0.9)
-        self.losses = jnp.arange(1.0, num_policies + 1)
-        self.new_state, self.info = self.update(self.state, self.policies, self.losses)
+        outcome = RoundOutcome(jnp.arange(1.0, num_policies + 1))
+        self.new_state, self.info = self.update(self.state, self.policies, outcome)
 
 
 @functools.cache
@@ -141,7 +142,7 @@ def test_only_a_learned_sources_state_changes_and_keeps_its_structure(name):
 def test_losses_that_are_not_finite_leave_state_and_info_finite(name):
     played = play(name)
     bad = jnp.array([1.0, jnp.nan, jnp.inf])
-    state, info = played.update(played.state, played.policies, bad)
+    state, info = played.update(played.state, played.policies, RoundOutcome(bad))
     assert leaves_equal(state, played.state)
     assert all(np.isfinite(value).all() for value in info.values())
 
@@ -154,8 +155,8 @@ def test_a_source_works_at_any_number_of_policies(name):
         state = jax.eval_shape(source.init, jax.random.key(0))
         policies = jax.eval_shape(source.sample, jax.random.key(0), state, 0.0)
         assert policies.num_policies == num_policies
-        losses = jnp.ones(num_policies)
-        jax.eval_shape(source.update, state, policies, losses)
+        outcome = RoundOutcome(jnp.ones(num_policies))
+        jax.eval_shape(source.update, state, policies, outcome)
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -226,6 +227,8 @@ def test_a_fresh_controller_is_nearly_uniform_and_learns():
         ("adversarial", {"entropy_weight": -1e-5}, "entropy_weight is -1e-05"),
         ("adversarial", {"entropy_target": 1.0}, "entropy_target is 1.0"),
         ("adversarial", {"normalization": "rank"}, "normalization 'rank'"),
+        ("adversarial", {"credit": "op"}, "credit 'op' is not in"),
+        ("adversarial", {"steps_per_round": 0}, "steps_per_round is 0"),
         ("random", {"num_sub_policies": 0}, "num_sub_policies is 0"),
         ("published", {"policy": "cifar"}, "'cifar' is not in cifar10, svhn"),
         ("randaugment", {"num_ops": 5}, "num_ops is 5"),
@@ -256,7 +259,7 @@ def test_fixed_gives_the_policies_it_was_given_and_describes_them():
     source = sources.fixed_source(policies)
     assert source.num_policies == 2
     assert leaves_equal(source.sample(jax.random.key(0), (), 0.3), policies)
-    _, info = source.update((), policies, jnp.ones(2))
+    _, info = source.update((), policies, RoundOutcome(jnp.ones(2)))
     weights = np.zeros(17)
     weights[[4, 14, IDENTITY]] = 1.5, 0.5, 1.0
     np.testing.assert_allclose(info["op_shares"], weights / 3)

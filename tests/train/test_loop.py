@@ -135,6 +135,7 @@ def test_kill_and_resume_equals_never_stopped(tmp_path):
     What is killed are processes; what they are compared with runs in this one.
     """
     long = {"epochs": 8, "evaluation.every_epochs": 8}
+    long |= {"controller.credit": "sub_policy"}
     loop.train_and_evaluate(_config(**long), tmp_path / "alone")
     values = TINY | EVERY_2_STEPS | long
     process = start(tmp_path / "stopped", values)

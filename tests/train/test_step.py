@@ -94,6 +94,7 @@ def _init(model, optimizer, recipe) -> step.TrainState:
         optimizer=optimizer,
         image_shape=(SIDE, SIDE, 3),
         num_policies=recipe.layout.num_policies,
+        num_sub_policies=recipe.num_sub_policies,
     )
     return jax.jit(init)(jax.random.key(1))
 
@@ -186,6 +187,56 @@ def test_losses_are_those_of_each_policy_wherever_its_rows_lie():
     np.testing.assert_allclose(result["loss"], np.mean(expected), rtol=1e-5)
 
 
+@pytest.mark.parametrize("less_image_means", [False, True])
+def test_losses_of_sub_policies_are_those_of_their_own_rows(less_image_means):
+    """Over a round of two steps, whole and in passes, against a loop over the rows."""
+    losses, places, images = [], [], []
+    recipe = _recipe(num_sub_policies=5, less_image_means=less_image_means)
+    model, tx = Linear(), optax.sgd(0.0)  # so that losses are those of the start
+    layout, policies, root = recipe.layout, _policies(), jax.random.key(3)
+    state, data = _init(model, tx, recipe), _data()
+    image, policy = (
+        batch_layout.image_of_row(layout),
+        batch_layout.policy_of_row(layout),
+    )
+    for index in range(2):
+        key = step.step_key(root, jnp.int32(index), 2)
+        draws = pipeline.draw_rows(key, policies, recipe.rows, SIDE, SIDE)
+        shown = data.permutation[index * N + image]
+        floats = pipeline.augment_rows(
+            data.images[shown], policies, policy, draws, recipe.rows
+        )
+        logits = model.apply({"params": state.params}, floats, train=True)
+        losses += objective.cross_entropy(logits, data.labels[shown]).tolist()
+        places += list(zip(policy, np.asarray(draws.policy.sub_policy), strict=True))
+        images += shown.tolist()
+    losses, images = np.array(losses), np.array(images)
+    if less_image_means:
+        losses = losses - [losses[images == n].mean() for n in images]
+    own = {place: losses[[p == place for p in places]] for place in set(places)}
+    mean = np.mean([rows.mean() for rows in own.values()])
+    expected = np.full((M, 5), mean)
+    errors = np.zeros((M, 5))
+    for place, rows in own.items():
+        expected[place], errors[place] = rows.mean(), rows.std() / np.sqrt(len(rows))
+    source = sources.adversarial_source(M, credit="sub_policy")
+    for passes in (1, 2):
+        run = jax.jit(
+            _bound(model, tx, recipe._replace(num_passes=passes), axis_name=None)
+        )
+        after = state
+        for _ in range(2):
+            after, _ = run(after, data, policies, root)
+        controller = source.init(jax.random.key(0))
+        _, info = step.controller_step(
+            controller, policies, after, source=source, axis_name=None
+        )
+        np.testing.assert_allclose(info["sub_policy_losses"], expected, atol=1e-5)
+        np.testing.assert_allclose(info["sub_policy_errors"], errors, atol=1e-3)
+        rewards = (expected - expected.mean()) / (expected.std() + 1e-5)
+        np.testing.assert_allclose(info["rewards"], rewards, atol=1e-3)
+
+
 @pytest.mark.parametrize("grouping", ["mixed", "per_policy"])
 def test_passes_of_accumulation_change_nothing_but_rounding(grouping):
     """Gradients within 1e-6 in 1, 2 and M passes, unrolled and in a scan."""
@@ -216,7 +267,7 @@ def test_passes_of_accumulation_change_nothing_but_rounding(grouping):
 
 
 def _ten_steps(count: int, mapping: str):
-    recipe = _recipe(round_steps=5)
+    recipe = _recipe(round_steps=5, num_sub_policies=5, less_image_means=True)
     model, tx = Convolutional(), _optimizer()
     used = devices.pick_devices(count)
     mapped = devices.map_over_devices(
@@ -242,8 +293,8 @@ def test_two_and_four_devices_equal_one(one_device):
         np.testing.assert_allclose(losses, one_device[0], atol=1e-4)
         jax.tree.map(
             functools.partial(np.testing.assert_allclose, atol=1e-3),
-            state.params,
-            one_device[1].params,
+            (state.params, state.sub_policy_average),
+            (one_device[1].params, one_device[1].sub_policy_average),
         )
 
 
