@@ -10,22 +10,27 @@ PACKAGE = ROOT / "aaa_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that its files may import: one direction, no cycle.
-GROUND = {"objective", "runtime", "models", "data", "augment"}
+GROUND = {"randomness", "objective", "runtime", "models", "data", "augment"}
 METHOD = GROUND | {"workdir", "search", "experiments"}
 ROOMS = {
+    "randomness": set(),
     "objective": set(),
     "runtime": set(),
-    "models": set(),
-    "data": set(),
-    "augment": set(),
+    "models": {"randomness"},
+    "data": {"randomness"},
+    "augment": {"randomness"},
     "workdir": {"runtime"},
-    "search": {"objective", "augment", "workdir"},
+    "search": {"randomness", "objective", "augment", "workdir"},
     "experiments": GROUND | {"workdir", "search"},
     "train": METHOD,
     "trained": METHOD | {"train"},
     "report": (METHOD - {"runtime", "models"}),
 }
-TOP = {"__init__", "__main__", "objective"}  # the only modules outside a room
+FILES = {"randomness", "objective"}  # rooms of one file
+TOP = {"__init__", "__main__"} | FILES  # the only modules outside a room
+# What derives a key or reads it: nothing in the environment changes these.
+MADE_TO_DRAW = ("randomness.drawing", "randomness.initializing")
+DRAWS_NOTHING = {"fold_in", "key_data", "key_impl", "wrap_key_data"}
 ALLOWED_LENGTHS = {"_train": 70}
 MOST_LINES_OF_A_FUNCTION = 50
 MOST_LINES_OF_A_FILE = 600
@@ -74,7 +79,7 @@ def test_every_module_lies_in_a_room() -> None:
     flat = {path.stem for path in PACKAGE.glob("*.py")}
     assert flat <= TOP
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms | {"objective"} == set(ROOMS)
+    assert rooms | FILES == set(ROOMS)
 
 
 def test_the_rooms_have_no_cycle() -> None:
@@ -135,3 +140,21 @@ def test_devices_are_mapped_over_in_one_place() -> None:
 def test_no_file_is_a_drawer_for_everything() -> None:
     drawers = {"utils", "helpers", "common", "misc"}
     assert not drawers & {path.stem for path in MODULES}
+
+
+def _draws_outside(node: ast.AST, is_inside: bool) -> list[int]:
+    """Lines that draw by `jax.random` outside a function made by `drawing`."""
+    if isinstance(node, ast.FunctionDef):
+        names = [ast.unparse(decorator) for decorator in node.decorator_list]
+        is_inside = is_inside or any(name in names for name in MADE_TO_DRAW)
+    lines = []
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "jax.random":
+        lines = [] if is_inside or node.attr in DRAWS_NOTHING else [node.lineno]
+    for child in ast.iter_child_nodes(node):
+        lines += _draws_outside(child, is_inside)
+    return lines
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_draws_does_so_with_the_packages_generator(path: pathlib.Path) -> None:
+    assert not _draws_outside(ast.parse(path.read_text()), is_inside=False)

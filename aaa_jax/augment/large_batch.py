@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax import randomness
 from aaa_jax.augment import batched_ops, packed_pixels
 from aaa_jax.augment import ops as image_ops
 from aaa_jax.augment.checks import (
@@ -126,6 +127,7 @@ def _under_each_policy(
     return packed_pixels.for_each(driver, under_one_policy, (draws, images, policies))
 
 
+@randomness.drawing
 def draw(
     key: jax.Array,
     policies: Policies,

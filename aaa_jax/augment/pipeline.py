@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import randomness
 from aaa_jax.augment import batch_layout, large_batch, standard
 from aaa_jax.augment.policies import Policies
 
@@ -49,6 +50,7 @@ class RowDraws(NamedTuple):
     cutout: jax.Array
 
 
+@randomness.drawing
 def draw_rows(
     key: jax.Array, policies: Policies, recipe: RowRecipe, height: int, width: int
 ) -> RowDraws:

@@ -13,6 +13,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import randomness
 from aaa_jax.augment import packed_pixels
 from aaa_jax.augment.checks import check_images
 from aaa_jax.augment.ops import cutout_mask
@@ -30,6 +31,7 @@ class Crops(NamedTuple):
     flip: jax.Array
 
 
+@randomness.drawing
 def draw_crops(key: jax.Array, num_rows: int, *, padding: int, flip: bool) -> Crops:
     """Draws the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
     uniform = jax.random.uniform(key, (num_rows, 3), jnp.float32)
@@ -124,6 +126,7 @@ def normalize(
     return jnp.where(images[..., channels:] > 0, floats, 0.0)
 
 
+@randomness.drawing
 def draw_centers(key: jax.Array, num_rows: int, height: int, width: int) -> jax.Array:
     """Middles of the fixed Cutout, uniform over the pixels: int32 [B, 2]."""
     uniform = jax.random.uniform(key, (num_rows, 2), jnp.float32)

@@ -7,7 +7,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import randomness
 
+
+@randomness.drawing
 def epoch_permutation(key: jax.Array, num_images: int) -> jax.Array:
     """The order of an epoch's images, int32 [num_images].
 

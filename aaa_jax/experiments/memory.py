@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import objective
+from aaa_jax import objective, randomness
 from aaa_jax.augment import batch_layout
 
 # A pass on a CPU has at least so many rows: fewer leave its cores idle, more its cache.
@@ -90,7 +90,7 @@ def step_bytes(
                 images,
                 train=True,
                 rows=rows,
-                rngs={"noise": jax.random.key(0)},
+                rngs={"noise": randomness.key_of_seed(0)},
                 mutable=["batch_stats"],
             )
             return jnp.sum(objective.cross_entropy(logits, rows)), updated

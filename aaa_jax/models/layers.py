@@ -8,11 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import randomness
 from aaa_jax.models.batch_norm import GroupBatchNorm
 
 Block = TypeVar("Block", bound=type[nn.Module])
 
 
+@randomness.initializing
 def conv_init(
     key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32
 ) -> jax.Array:
@@ -26,6 +28,7 @@ def conv_init(
     return draw.reshape(shape)
 
 
+@randomness.initializing
 def dense_init(
     key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32
 ) -> jax.Array:

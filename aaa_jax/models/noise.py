@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aaa_jax import randomness
+
 
 def network_noise(
     network: nn.Module,
@@ -25,9 +27,12 @@ def network_noise(
     if rows is None:
         rows = jnp.arange(images.shape[0])
     chex.assert_shape(rows, (images.shape[0],))
-    return row_noise(network.make_rng("noise"), rows, num_layers, num_values)
+    with randomness.fixed_draws():
+        key = network.make_rng("noise")
+    return row_noise(key, rows, num_layers, num_values)
 
 
+@randomness.drawing
 def row_noise(
     key: jax.Array, rows: jax.Array, num_layers: int, num_values: int
 ) -> jax.Array:
@@ -47,7 +52,7 @@ def row_noise(
     def draw(row: jax.Array) -> jax.Array:
         # Flat, because a draw of higher rank takes longer to compile.
         return jax.random.uniform(
-            jax.random.fold_in(key, row), (num_layers * num_values,)
+            jax.random.fold_in(key, row), (num_layers * num_values,), jnp.float32
         )
 
     return jax.vmap(draw)(rows).reshape(-1, num_layers, num_values)

@@ -82,7 +82,8 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 
     def place(leaf: Any) -> jax.Array:
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
+            words = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
         host = np.asarray(leaf)
         return jax.make_array_from_callback(
             host.shape, sharding, lambda index: host[index].copy()

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import objective
+from aaa_jax import objective, randomness
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.ops import NUM_SEARCH_OPS
 from aaa_jax.augment.policies import Policies
@@ -36,6 +36,7 @@ LstmState = tuple[jax.Array, jax.Array]  # hidden and cell, each float32 [M, hid
 _dot = functools.partial(jnp.dot, precision=jax.lax.Precision.HIGHEST)
 
 
+@randomness.initializing
 def _uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     size = int(np.prod(shape))  # flat: the same numbers, faster to compile
     return jax.random.uniform(key, (size,), jnp.float32, -0.1, 0.1).reshape(shape)
@@ -142,6 +143,7 @@ class ControllerState:
     entropy_weight: jax.Array
 
 
+@randomness.drawing
 def init(
     key: jax.Array,
     module: Controller,
@@ -167,6 +169,7 @@ def init(
     )
 
 
+@randomness.drawing
 def sample(
     key: jax.Array, params: Params, module: Controller, num_policies: int
 ) -> Policies:
@@ -177,7 +180,8 @@ def sample(
     """
 
     def draw(decision: jax.Array, logits: jax.Array) -> jax.Array:
-        drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+        folded = jax.random.fold_in(key, decision)
+        drawn = jax.random.categorical(folded, logits, mode="low")
         return drawn.astype(jnp.int32)
 
     chosen = _decide(params, module, num_policies, draw)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aaa_jax import randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import SavedPolicies
@@ -242,7 +243,7 @@ def _recorded_controller(run: str, recording: Recording) -> controller.Controlle
 
 def _param_shapes(module: controller.Controller) -> dict[str, tuple[int, ...]]:
     init = functools.partial(controller.init, module=module, tx=optax.identity())
-    params = jax.eval_shape(init, jax.random.key(0)).params["params"]
+    params = jax.eval_shape(init, randomness.key_of_seed(0)).params["params"]
     return {name: leaf.shape for name, leaf in params.items()}
 
 

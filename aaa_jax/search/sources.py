@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import objective
+from aaa_jax import objective, randomness
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies, identity_policies
@@ -149,10 +149,12 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
     decisions = controller.CHAIN_LENGTH * num_sub_policies
     shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
 
+    @randomness.drawing
     def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
         def draw(decision: jax.Array, width: int) -> jax.Array:
             logits = jnp.zeros((num_policies, width), jnp.float32)
-            drawn = jax.random.categorical(jax.random.fold_in(key, decision), logits)
+            folded = jax.random.fold_in(key, decision)
+            drawn = jax.random.categorical(folded, logits, mode="low")
             return drawn.astype(jnp.int32)
 
         steps = jnp.arange(decisions, dtype=jnp.int32)
@@ -274,11 +276,15 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     )
 
 
+@randomness.drawing
 def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
     """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
     count_key, place_key, apply_key = jax.random.split(key, 3)
     log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
-    count = jax.random.categorical(count_key, log_probs, shape=(*shape, 1))
+    shape_of_count = (*shape, 1)
+    count = jax.random.categorical(
+        count_key, log_probs, shape=shape_of_count, mode="low"
+    )
     # Entries in random order, those that do not apply behind all others.
     in_order = (*shape, *entries.ops.shape)
     place = jax.random.uniform(place_key, in_order, jnp.float32)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import data
+from aaa_jax import data, randomness
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import memory
 from aaa_jax.experiments.build import Experiment
@@ -172,7 +172,7 @@ def choose_passes(
                 image_shape,
                 layout.num_policies,
             ),
-            jax.random.key(0),
+            randomness.key_of_seed(0),
         )
         return memory.step_bytes(
             experiment.model,

@@ -19,6 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from aaa_jax import randomness
 from aaa_jax.experiments import memory
 from aaa_jax.experiments.build import (
     ConfigError,
@@ -176,7 +177,7 @@ def _train(
         run = Run(
             experiment=experiment,
             program=program,
-            root=program.place(jax.random.key(config.seed)),
+            root=program.place(randomness.key_of_seed(config.seed)),
             feed=make_feed(experiment, splits, program, used),
             num_classes=splits.spec.num_classes,
             num_devices=len(used),

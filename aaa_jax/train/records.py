@@ -19,6 +19,7 @@ import numpy as np
 from etils import epath
 
 import aaa_jax
+from aaa_jax import randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import sizes
@@ -170,7 +171,7 @@ def write_facts(
         "num_passes": recipe.num_passes,
         "num_devices": len(used),
         "device": used[0].device_kind,
-        "versions": _versions(),
+        **numerics(),
         "commit": _commit(),
         "origin": recorded.get("origin") or dict(origin),
         DATA: dict(fingerprint),
@@ -271,8 +272,15 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
     )
 
 
+def numerics() -> dict[str, dict[str, Any]]:
+    """What a run's numbers depend on besides its config, data and devices.
+
+    The versions of this program and of its libraries, and how numbers are drawn.
+    """
+    return {"versions": _versions(), "numbers": randomness.settings()}
+
+
 def _versions() -> dict[str, str]:
-    """Versions of this program and of what its numbers depend on."""
     libraries = ("jax", "flax", "optax", "numpy")
     found = {name: importlib.metadata.version(name) for name in libraries}
     own = {"aaa_jax": aaa_jax.__version__, "python": platform.python_version()}

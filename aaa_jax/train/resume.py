@@ -26,6 +26,7 @@ from aaa_jax.workdir import run_directory, run_facts, snapshots
 from aaa_jax.workdir.checkpoints import Checkpoints
 
 _SECONDS = 20.0  # that a network's file system may take to show a new file
+ROUNDING = "Numbers may round otherwise than those of a run never stopped."
 _RECORDS = 16  # of a streamed split that are read for its fingerprint
 
 
@@ -148,6 +149,9 @@ def restore(
     last = step if experiment.ends_epoch(step) else step - 1
     _truncate_snapshots(directory.path, last)
     said = f"going on from the checkpoint at step {step} of {experiment.total_steps}"
+    changes = _changes(run_facts.load_facts(directory.path))
+    if changes:
+        said += f"\nother than at the last start: {'; '.join(changes)}. {ROUNDING}"
     if dropped:
         said += f"\nlines that are written again: {_counts(dropped)}"
     return state, said
@@ -256,6 +260,17 @@ def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
             "--config.data.dir to the data that the run began with, or train on these "
             "in another --workdir"
         )
+
+
+def _changes(recorded: Mapping[str, Any]) -> list[str]:
+    """How the versions and settings of `run.json` differ from today's."""
+    return [
+        f"{name} is {value}, was {before[name]}"
+        for part, now in records.numerics().items()
+        for before in [recorded.get(part, {})]
+        for name, value in now.items()
+        if isinstance(before, Mapping) and before.get(name, value) != value
+    ]
 
 
 def _read(stream: data.Stream, index: int) -> bytes:

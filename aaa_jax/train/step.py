@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aaa_jax import objective
+from aaa_jax import objective, randomness
 from aaa_jax.augment import batch_layout
 from aaa_jax.augment.pipeline import RowDraws, augment_rows, draw_rows, select_rows
 from aaa_jax.augment.policies import Policies
@@ -87,6 +87,7 @@ class StreamedRows(NamedTuple):
 Data = ResidentData | StreamedRows
 
 
+@randomness.drawing
 def init_train_state(
     key: jax.Array,
     model: nn.Module,

@@ -19,7 +19,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from aaa_jax import data
+from aaa_jax import data, randomness
 from aaa_jax.augment import magnitudes, standard
 from aaa_jax.experiments.build import FILLS, build_model
 from aaa_jax.experiments.config_rules import check_values
@@ -269,7 +269,7 @@ def _find_variables(
     """The network's variables among a checkpoint's leaves."""
     images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     init = functools.partial(model.init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), images)
+    shapes = jax.eval_shape(init, randomness.key_of_seed(0), images)
     variables = {}
     for name, leaf in traverse_util.flatten_dict(shapes, sep=".").items():
         saved = leaves.get(f"train.{name}")

@@ -3,10 +3,11 @@
 import json
 import types
 
+import jax
 import pytest
 
 from aaa_jax.experiments.build import Experiment
-from aaa_jax.train import resume
+from aaa_jax.train import records, resume
 from aaa_jax.workdir import run_directory, run_facts, snapshots
 from aaa_jax.workdir.run_directory import RunDirectoryError
 
@@ -148,6 +149,19 @@ def test_going_on_drops_later_lines_and_snapshots_and_says_so(tmp_path):
     assert snapshots.snapshot_steps(tmp_path) == [0, 5]
     assert "\n" not in _restore(tmp_path, 6)[1]
     assert snapshots.snapshot_steps(tmp_path) == [0, 5]
+
+
+def test_other_versions_and_settings_than_at_the_last_start_are_named(tmp_path):
+    now = records.numerics()
+    older = {name: dict(part) for name, part in now.items()}
+    older["versions"]["jax"] = "0.1"
+    older["numbers"]["enable_x64"] = True
+    run_facts.save_facts(tmp_path, older)
+    said = _restore(tmp_path, 2)[1]
+    assert f"last start: jax is {jax.__version__}, was 0.1; enable_x64 is False" in said
+    for same in (now, {}, {"numbers": 1}):
+        run_facts.save_facts(tmp_path, same)
+        assert "last start" not in _restore(tmp_path, 2)[1]
 
 
 def test_without_a_checkpoint_the_old_files_are_set_aside(tmp_path):

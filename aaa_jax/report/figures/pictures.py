@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import data
+from aaa_jax import data, randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.data.tfds_folder import data_folder, find_prepared
@@ -58,7 +58,7 @@ def sampled_policies(
     first = samples[0].saved
     parts = [sample.saved.policies for sample in samples]
     sheet = draw_contact_sheet(
-        jax.random.key(0),
+        randomness.key_of_seed(0),
         jnp.asarray(images),
         jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts),
         ranges=first.ranges,
