@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 .PHONY: quickstart test test-all check format clean
 
 quickstart: $(ENVIRONMENT)  ## train on the digits with Adversarial AutoAugment
-	$(BIN)/python launch.py --config=configs/digits.py --workdir=runs/quickstart
+	$(BIN)/aaa-jax train --config=digits --workdir=runs/quickstart
 
 test: $(ENVIRONMENT)  ## the fast suite
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
@@ -32,12 +32,12 @@ format: $(ENVIRONMENT)
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
 
-$(ENVIRONMENT): requirements.txt requirements-dev.txt
+$(ENVIRONMENT): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python >= 3.11 is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt --editable .
 	touch $@
 
 $(ORACLES): $(ENVIRONMENT) requirements-oracles.txt

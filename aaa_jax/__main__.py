@@ -1,10 +1,20 @@
 """`python -m aaa_jax COMMAND …`, installed as `aaa-jax`: a table of commands.
 
-Training is `launch.py`. Exit codes: 0; 1 something failed; 2 the command cannot work.
+Exit codes: 0; 1 something failed; 2 the command cannot work; `commands.train` has more.
 """
 
 import sys
 from collections.abc import Callable, Sequence
+
+
+def _train(arguments: Sequence[str]) -> int:
+    """--config=NAME[:ARGUMENT]: trains a run, or the cells of a table."""
+    from aaa_jax.runtime import first_signals
+
+    first_signals.end_in_one_line("aaa-jax train")
+    from aaa_jax.commands import train
+
+    return train.main(arguments)
 
 
 def _prepare(arguments: Sequence[str]) -> int:
@@ -42,12 +52,21 @@ def _report(arguments: Sequence[str]) -> int:
     return report(list(arguments))
 
 
+def _contact_sheet(arguments: Sequence[str]) -> int:
+    """FOLDER: what policies do to pictures of yours, as one labelled picture."""
+    from aaa_jax.commands import contact_sheet
+
+    return contact_sheet.main(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": _train,
     "prepare": _prepare,
     "probe": _probe,
     "corruptions": _corruptions,
     "policies": _policies,
     "report": _report,
+    "contact-sheet": _contact_sheet,
 }
 
 
@@ -57,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
     is_help = given[:1] in (["--help"], ["-h"])
-    lines = [f"  {name:12} {made.__doc__}" for name, made in COMMANDS.items()]
+    lines = [f"  {name:13} {made.__doc__}" for name, made in COMMANDS.items()]
     if given and not is_help:
         print(f"aaa-jax: there is no command {given[0]!r}", file=sys.stderr)
     print(

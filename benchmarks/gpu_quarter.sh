@@ -72,10 +72,10 @@ choose() {
       limit=200
       set -- train_step --networks="${1#step_}" --name="train_$1" \
         --candidates=aaa,alone,torch "${step[@]}" ;;
-    epoch) limit=300 && set -- epoch ${CIFAR:+--data_dir="$CIFAR"} $quick ;;
+    epoch) limit=300 && set -- epoch ${CIFAR:+--data-dir="$CIFAR"} $quick ;;
     input) # with IMAGENET, a TFDS folder, or JPEGs of its own
       about=45 limit=120
-      set -- input $quick "${IMAGENET:+--data_dir=}${IMAGENET:---made_up=400}" ;;
+      set -- input $quick "${IMAGENET:+--data-dir=}${IMAGENET:---made-up=400}" ;;
     dispatch)
       about=90 limit=240
       set -- epoch --name=dispatch --networks=wrn40x2 \

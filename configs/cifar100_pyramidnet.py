@@ -9,7 +9,7 @@ run.
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

@@ -8,7 +8,7 @@ Meant for one GPU of 40 GB or more, or several. Test error, paper: 15.49 ± 0.18
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

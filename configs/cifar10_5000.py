@@ -11,7 +11,7 @@ not run.
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

@@ -8,7 +8,7 @@ Test error, paper: 1.36 ± 0.06 % (ours), 2.31 (cutout), 2.67 (baseline). Here: 
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

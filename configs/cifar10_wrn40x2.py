@@ -8,7 +8,7 @@ run to the end.
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

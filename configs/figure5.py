@@ -8,7 +8,7 @@ for GPUs of 40 GB. Here: not run.
 
 from ml_collections import ConfigDict
 
-from configs import table
+from aaa_jax.configs import table
 
 
 def get_config(argument: str = "*") -> ConfigDict:

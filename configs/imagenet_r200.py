@@ -12,7 +12,7 @@ run.
 
 from ml_collections import ConfigDict
 
-from configs import imagenet_r50
+from aaa_jax.configs import imagenet_r50
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

@@ -9,7 +9,7 @@ error, top-1 / top-5, paper: 20.00 ± 0.12 / 5.25 ± 0.03 % (ours), 22.84 / 6.48
 
 from ml_collections import ConfigDict
 
-from configs import imagenet_r50
+from aaa_jax.configs import imagenet_r50
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

@@ -16,7 +16,7 @@ them: `:wrn28x10`, `:*/ours`, `:*/*/seed0`.
 
 from ml_collections import ConfigDict, config_dict
 
-from configs import default
+from aaa_jax.configs import default
 
 # Not for all cells alike.
 SET_BY_THE_CELL = ("seed", "scale")

@@ -9,7 +9,7 @@ initialisation and order of images in each column. Here: not run.
 
 from ml_collections import ConfigDict
 
-from configs import table
+from aaa_jax.configs import table
 
 
 def get_config(argument: str = "*") -> ConfigDict:

@@ -8,7 +8,7 @@ Seeds are paired: a seed means the same images, initialisation and draws in each
 
 from ml_collections import ConfigDict
 
-from configs import table
+from aaa_jax.configs import table
 
 
 def get_config(argument: str = "*") -> ConfigDict:

@@ -10,7 +10,7 @@ Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 
 from ml_collections import ConfigDict
 
-from configs import table
+from aaa_jax.configs import table
 
 
 def get_config(argument: str = "*") -> ConfigDict:

@@ -25,12 +25,14 @@ ROOMS = {
     "train": METHOD,
     "trained": METHOD | {"train"},
     "report": (METHOD - {"runtime", "models"}),
+    "commands": METHOD | {"train", "trained", "report"},
 }
 FILES = {"randomness", "objective"}  # rooms of one file
 TOP = {"__init__", "__main__"} | FILES  # the only modules outside a room
 # What derives a key or reads it: nothing in the environment changes these.
 MADE_TO_DRAW = ("randomness.drawing", "randomness.initializing")
 DRAWS_NOTHING = {"fold_in", "key_data", "key_impl", "wrap_key_data"}
+PRESETS = {"configs"}  # a link to configs/, so that presets travel in the wheel
 ALLOWED_LENGTHS = {"_train": 70}
 MOST_LINES_OF_A_FUNCTION = 50
 MOST_LINES_OF_A_FILE = 600
@@ -79,7 +81,7 @@ def test_every_module_lies_in_a_room() -> None:
     flat = {path.stem for path in PACKAGE.glob("*.py")}
     assert flat <= TOP
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert rooms | FILES == set(ROOMS)
+    assert rooms - PRESETS | FILES == set(ROOMS)
 
 
 def test_the_rooms_have_no_cycle() -> None:
@@ -95,7 +97,7 @@ def test_imports_between_rooms_point_one_way(path: pathlib.Path) -> None:
     room = _room(path)
     if room in ("__init__", "__main__"):
         return
-    imported = _imported_rooms(ast.parse(path.read_text())) - {room}
+    imported = _imported_rooms(ast.parse(path.read_text())) - {room} - PRESETS
     assert imported <= ROOMS[room], f"{room} imports {imported - ROOMS[room]}"
 
 
@@ -115,7 +117,7 @@ def test_files_and_functions_stay_short(path: pathlib.Path) -> None:
 
 
 def test_nothing_below_experiments_sees_a_config() -> None:
-    seeing = {"experiments", "train", "trained"}
+    seeing = {"experiments", "train", "trained", "commands"}
     for path in MODULES:
         names = {
             node.value.id

@@ -4,7 +4,8 @@
 `build` makes what the room `train` needs.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
@@ -22,9 +23,11 @@ from aaa_jax.experiments import optimizer as optim
 from aaa_jax.experiments import sizes
 from aaa_jax.experiments.config_rules import (
     FILLS,
+    RULES,
     ConfigError,
     changes_numbers,
-    check_values,
+    unknown_keys,
+    wrong_values,
 )
 from aaa_jax.runtime import devices
 from aaa_jax.search import replay, sources
@@ -158,13 +161,35 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     """Refuses values that cannot work, before any device or file is touched.
 
     Raises:
-        ConfigError: naming the first wrong key, its value, what is allowed.
+        ConfigError: a line for each problem, naming key, value, what is allowed.
     """
-    check_values(config)
-    _in_section("model", build_model, config, 2)
-    _check_ranges(config)
-    _build_source(config)
-    _check_warmup(config)
+    wrong = wrong_values(config, RULES)
+    # Each with the keys that it reads: it is left out where one has a wrong value.
+    checks = {
+        _check_model: ("model", "batch", "policies.num_policies", "data"),
+        _check_ranges: ("policies",),
+        _build_source: ("policies", "controller"),
+        _check_warmup: ("optimizer", "epochs"),
+    }
+    problems = [*wrong.values(), *unknown_keys(config)]
+    problems += _problems(
+        functools.partial(check, config)
+        for check, keys in checks.items()
+        if not any(key.startswith(keys) for key in wrong)
+    )
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _problems(checks: Iterable[Callable[[], object]]) -> list[str]:
+    """What all checks that fail say; not the first only."""
+    problems: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            problems += error.args
+    return problems
 
 
 def open_splits(config: ml_collections.ConfigDict) -> Splits:
@@ -191,25 +216,19 @@ def build(
     """The objects of a run on a train split of ``num_images`` images.
 
     Raises:
-        ConfigError: when the split is smaller than a mini-batch, or test images are
-            cut to more than they are resized to.
+        ConfigError: a line for each problem, such as a split that is smaller than a
+            mini-batch, or test images that are cut to more than they are resized to.
     """
-    steps_per_epoch = num_images // config.batch_size
-    if steps_per_epoch == 0:
-        raise ConfigError(
-            f"batch_size {config.batch_size} is larger than the {num_images} training "
-            f"images of {config.data.name}; set batch_size to at most {num_images}"
-        )
-    _check_sizes(config, info)
-    planned = steps_per_epoch * config.epochs
-    if planned >= 2**31:
-        raise ConfigError(
-            f"epochs {config.epochs} of {steps_per_epoch} steps are {planned} steps; "
-            f"fewer than 2**31 can be counted: set epochs below "
-            f"{2**31 // steps_per_epoch}"
-        )
     source = _build_source(config)
-    _check_order(config, info, source)
+    checks = (
+        functools.partial(_check_steps, config, num_images),
+        functools.partial(_check_sizes, config, info),
+        functools.partial(_check_order, config, info, source),
+    )
+    if problems := _problems(checks):
+        raise ConfigError(*problems)
+    steps_per_epoch = num_images // config.batch_size
+    planned = steps_per_epoch * config.epochs
     schedule, optimizer = _in_section(
         "optimizer", _build_optimizer, config, steps_per_epoch
     )
@@ -227,6 +246,28 @@ def build(
         test_every_steps=config.evaluation.every_epochs * steps_per_epoch,
         scale=config.scale,
     )
+
+
+def _check_steps(config: ml_collections.ConfigDict, num_images: int) -> None:
+    """Refuses an epoch without a step, and more steps than can be counted."""
+    steps_per_epoch = num_images // config.batch_size
+    if steps_per_epoch == 0:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is larger than the {num_images} training "
+            f"images of {config.data.name}; set batch_size to at most {num_images}"
+        )
+    planned = steps_per_epoch * config.epochs
+    if planned >= 2**31:
+        raise ConfigError(
+            f"epochs {config.epochs} of {steps_per_epoch} steps are {planned} steps; "
+            f"fewer than 2**31 can be counted: set epochs below "
+            f"{2**31 // steps_per_epoch}"
+        )
+
+
+def _check_model(config: ml_collections.ConfigDict) -> None:
+    """Refuses a network that cannot be made, or groups of rows that do not divide."""
+    _in_section("model", build_model, config, 2)
 
 
 def _check_sizes(config: ml_collections.ConfigDict, info: data.DatasetSpec) -> None:

@@ -4,14 +4,13 @@ Types and choices stand here, and the limits of numbers that nothing else checks
 limits stand in the functions that take the numbers; `build.check_config` calls these.
 """
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aaa_jax import models, objective
 from aaa_jax.augment import batch_layout, magnitudes, policy_json
-from aaa_jax.experiments import optimizer
+from aaa_jax.experiments import key_names, optimizer
 from aaa_jax.runtime import devices
 from aaa_jax.search import policy_source, published, replay, sources
 
@@ -38,7 +37,10 @@ _LARGEST, _SMALLEST = 1e37, 1e-37  # that float32 holds with room to multiply
 
 
 class ConfigError(ValueError):
-    """A config value that cannot work; the message names key, value and remedy."""
+    """Values that cannot work; each argument names a key, its value and a remedy."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.args))
 
 
 class Rule(NamedTuple):
@@ -54,7 +56,7 @@ class Rule(NamedTuple):
 
 
 def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
-    """Refuses the first value that `RULES` does not allow, and any key it lacks.
+    """Refuses all values that `RULES` does not allow, and any key it lacks.
 
     Args:
         config: nested mappings, such as a ConfigDict.
@@ -62,38 +64,44 @@ def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
             None: all of `RULES`, and no other.
 
     Raises:
-        ConfigError: naming key, value, what is allowed.
+        ConfigError: naming each key, its value, what is allowed.
     """
-    for key in RULES if keys is None else keys:
+    if problems := list(wrong_values(config, keys or RULES).values()):
+        raise ConfigError(*problems)
+
+
+def wrong_values(config: Any, keys: Iterable[str]) -> dict[str, str]:
+    """What is wrong with the values of some keys, by key."""
+    problems = {}
+    for key in keys:
         rule, value = RULES[key], config
         for part in key.split("."):
             if not hasattr(value, "keys") or part not in value:
-                raise ConfigError(
+                missing = (
                     f"{key} is missing: configs/default.py has it; start from that"
                 )
+                problems[key] = missing
+                break
             value = value[part]
-        if not rule.allows(value):
-            raise ConfigError(f"{key} is {_short(value)}; it must be {rule.text}")
-    for key in _keys(config) if keys is None else ():
-        if key not in RULES:
-            near = difflib.get_close_matches(key, RULES, n=3)
-            hint = f": did you mean {' or '.join(near)}?" if near else ""
-            raise ConfigError(f"{_short(key)} is no key of configs/default.py{hint}")
+        else:
+            if not rule.allows(value):
+                problems[key] = f"{key} is {_short(value)}; it must be {rule.text}"
+    return problems
+
+
+def unknown_keys(config: Any) -> list[str]:
+    """What is wrong with keys that nobody reads."""
+    return [
+        f"{_short(key)} is no key of configs/default.py"
+        + key_names.did_you_mean(key, RULES)
+        for key in key_names.dotted_keys(config)
+        if key not in RULES
+    ]
 
 
 def changes_numbers(key: str) -> bool:
     """Whether the numbers of a run depend on a dotted key, beyond rounding."""
     return not f"{key}.".startswith(tuple(f"{name}." for name in WITHOUT_EFFECT))
-
-
-def _keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every dotted key that is not an option of the network."""
-    for name in config:
-        key, value = f"{prefix}{name}", config[name]
-        if hasattr(value, "keys") and key != "model.options":
-            yield from _keys(value, f"{key}.")
-        else:
-            yield key
 
 
 def _whole(low: int, high: int = _MOST) -> Rule:

@@ -1,15 +1,13 @@
 """Lists a table's cells, and runs those that are not finished, a process for each.
 
-`launch.py` calls this for a config of `configs/table.py`. Several commands may share a
-workdir: each passes over the cells that run elsewhere. Which cells there are and how
-far they are is in `table_cells`; the report draws the results.
+`commands.train` calls this for a config of `configs/table.py`. Several commands may
+share a workdir: each passes over the cells that run elsewhere. Which cells there are
+and how far they are is in `table_cells`; the report draws the results.
 """
 
-import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,36 +25,6 @@ from aaa_jax.experiments.table_cells import (
     select_cells,
     table_of,
 )
-
-
-def main(
-    config: ml_collections.ConfigDict, workdir: str, argv: Sequence[str], lists: bool
-) -> int:
-    """What `launch.py` does with a table: lists or runs its cells; an exit code.
-
-    Args:
-        config: of `configs/table.py`, with its overrides.
-        workdir: of the table.
-        argv: the command line, `launch.py` first; a cell's has its own argument.
-        lists: show the cells, run nothing.
-
-    Raises:
-        TableError: in one line, what is wrong with the command.
-    """
-
-    def command(cell: Cell) -> list[str]:
-        return [sys.executable, *_arguments(argv, cell, workdir)]
-
-    if lists:
-        lines = list_cells(config, workdir, command)
-        try:
-            print("\n".join(lines), flush=True)
-        except BrokenPipeError:  # of `| head`; Python flushes once more at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    # Checking cells makes arrays; devices are for the cells' own processes.
-    jax.config.update("jax_platforms", "cpu")
-    return run_cells(config, workdir, command)
 
 
 def list_cells(
@@ -110,6 +78,8 @@ def run_cells(
     Raises:
         TableError: something is wrong with the command; nothing was run.
     """
+    # Checking cells makes arrays; devices are for the cells' own processes.
+    jax.config.update("jax_platforms", "cpu")
     cells = select_cells(config)
     check_cells(config, cells)
     folder = epath.Path(workdir)
@@ -178,7 +148,7 @@ def _summarize(
         texts.append(f"running elsewhere: {', '.join(outcomes['elsewhere'])}")
     if outcomes["failed"]:
         texts.append(f"failed: {', '.join(outcomes['failed'])}")
-    texts.append(f"python -m aaa_jax.report {shlex.quote(workdir)} draws the table")
+    texts.append(f"python -m aaa_jax report {shlex.quote(workdir)} draws the table")
     print(f"{_title(config)}; {'; '.join(texts)}", flush=True)
 
 
@@ -188,19 +158,3 @@ def _title(config: ml_collections.ConfigDict) -> str:
         return title
     what = "fewer epochs and smaller networks than the paper's"
     return f"{title} (SCALED to {config.scale:g}: {what})"
-
-
-def _arguments(argv: Sequence[str], cell: Cell, workdir: str) -> list[str]:
-    """The command line of a table as that of one of its cells."""
-    kept, rest = [], list(argv[1:])
-    path = ""
-    while rest:
-        word = rest.pop(0)
-        name, is_whole, value = word.lstrip("-").partition("=")
-        if name in ("config", "workdir"):
-            value = value if is_whole else rest.pop(0)
-            path = value.partition(":")[0] if name == "config" else path
-        elif name not in ("list", "nolist"):
-            kept.append(word)
-    own = [f"--config={path}:{cell.name}", f"--workdir={workdir}"]
-    return [argv[0], *own, *kept]

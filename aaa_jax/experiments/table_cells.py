@@ -22,7 +22,7 @@ ANY = "*"
 
 
 class TableError(ValueError):
-    """The table's command cannot work; the message says why in one line."""
+    """The table's command cannot work; each argument says why in one line."""
 
 
 class Cell(NamedTuple):
@@ -120,17 +120,7 @@ def cell_config(
     Raises:
         TableError: what a cell needs is not given, or an override does not fit.
     """
-    table = table_of(config)
-    preset = importlib.import_module(f"configs.{table.presets[cell.row]}")
-    argument = table.arguments[cell.column]
-    run = preset.get_config(argument)
-    run.update_from_flattened_dict(table.overrides.get(cell.column, {}))
-    run.seed = cell.seed
-    if config.scale < 1:
-        shrink.scale_down(run, config.scale)
-    if argument == "transfer":
-        run.policies.replay_run = config.transfer_from
-    _override(run, config.cell)
+    run = _preset_of(config, cell)
     try:
         num_groups = sizes.layout(run).num_groups
     except ValueError as error:
@@ -140,13 +130,31 @@ def cell_config(
     return run
 
 
+def _preset_of(
+    config: ml_collections.ConfigDict, cell: Cell
+) -> ml_collections.ConfigDict:
+    """The config of a cell's run before its sizes are looked at."""
+    table = table_of(config)
+    preset = importlib.import_module(f"aaa_jax.configs.{table.presets[cell.row]}")
+    argument = table.arguments[cell.column]
+    run = preset.get_config(argument)
+    run.update_from_flattened_dict(table.overrides.get(cell.column, {}))
+    run.seed = cell.seed
+    if config.scale < 1:
+        shrink.scale_down(run, config.scale)
+    if argument == "transfer":
+        run.policies.replay_run = config.transfer_from
+    _override(run, config.cell)
+    return run
+
+
 def cell_origin(
     origin: dict[str, Any], config: ml_collections.ConfigDict, cell: Cell
 ) -> dict[str, Any]:
     """What a report is told of a cell's run.
 
     Args:
-        origin: what `launch.py` knows of the command.
+        origin: what `commands.train` knows of the command.
         config: of `configs/table.py`.
         cell: the one that is run.
     """
@@ -201,7 +209,7 @@ def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> Non
     """Refuses, before any cell runs, a config with which one would fail at its start.
 
     Raises:
-        TableError: naming the cell and what is wrong.
+        TableError: a line for each problem, and the cells that have it.
     """
     table = table_of(config)
     needs_run = [c for c in cells if table.arguments[c.column] == "transfer"]
@@ -211,13 +219,21 @@ def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> Non
             "--config.transfer_from=RUN, the directory of a finished run of "
             "configs/imagenet_r50.py"
         )
+    where: dict[str, list[str]] = {}
     for row, column in dict.fromkeys((c.row, c.column) for c in cells):
         try:
-            check_config(cell_config(config, Cell(row, column, cells[0].seed)))
+            check_config(_preset_of(config, Cell(row, column, cells[0].seed)))
         except TableError:
             raise
         except ValueError as error:
-            raise TableError(f"{row}/{column}: {error}") from error
+            for problem in error.args:
+                where.setdefault(str(problem), []).append(f"{row}/{column}")
+    if where:
+        raise TableError(*(f"{_some(w)}: {problem}" for problem, w in where.items()))
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def read_state(
@@ -274,6 +290,8 @@ def _chosen(
 
 def _override(run: ml_collections.ConfigDict, given: ml_collections.ConfigDict) -> None:
     """Sets the values of the table's `cell` that are not None in a run's config."""
+    if "options" in given and given.options is None and ":" in (given.name or ""):
+        run.options = {}  # a network of one's own; those were of the preset's
     for key, value in given.items():
         if isinstance(value, ml_collections.ConfigDict) and key != "options":
             _override(run[key], value)

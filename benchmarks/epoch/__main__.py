@@ -11,7 +11,7 @@ dispatched ahead. PyTorch's is `torch_loop.py`, on the same images and policies.
 epoch is cut to some dozen steps, so that ours has its controller update more often than
 really; the first epoch, which compiles, is not counted; a number is the median of the
 others, and 390 such steps are an epoch.
-Images are noise unless --data_dir names CIFAR-10: no pixel changes the speed of ours,
+Images are noise unless --data-dir names CIFAR-10: no pixel changes the speed of ours,
 and of Pillow hardly. Each network has a process for ours and one for PyTorch's. Writes
 JSON and a Markdown table to benchmarks/results/.
 """
@@ -51,8 +51,12 @@ def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--candidates", type=_candidates, default=["jit:2", TORCH])
     parser.add_argument("--steps", type=int, default=60, help="of a short epoch")
     parser.add_argument("--epochs", type=int, default=4, help="that are counted")
-    parser.add_argument("--batch_size", type=int, default=128, help="N; M is 8")
-    parser.add_argument("--data_dir", default="", help="TFDS folder; default: noise")
+    parser.add_argument(
+        "--batch-size", "--batch_size", type=int, default=128, help="N; M is 8"
+    )
+    parser.add_argument(
+        "--data-dir", "--data_dir", default="", help="TFDS folder; default: noise"
+    )
     parser.add_argument("--workers", type=int, default=0, help="0: one for each core")
     parser.add_argument("--name", default="epoch", help="of the files")
     options = parser.parse_args(command_line)

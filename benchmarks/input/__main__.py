@@ -1,8 +1,8 @@
 """How many images per second does the input pipeline decode, crop and batch?
 
-    python -m benchmarks.input --data_dir=FOLDER         with imagenet2012, or a slice
+    python -m benchmarks.input --data-dir=FOLDER         with imagenet2012, or a slice
     python -m benchmarks.input --made_up=400             with JPEGs of its own
-    python -m benchmarks.input --data_dir=FOLDER --quick  a moment of everything
+    python -m benchmarks.input --data-dir=FOLDER --quick  a moment of everything
 
 A *distinct* image is decoded once and becomes M = 8 *augmented* ones: random resized
 crops of 224 px, mirrored or not, uint8. Timed is the whole loader, as training uses it:
@@ -54,9 +54,13 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser = measure.parser(__doc__)
-    parser.add_argument("--data_dir", help="default: TFDS_DATA_DIR or TFDS's own")
+    parser.add_argument(
+        "--data-dir", "--data_dir", help="default: TFDS_DATA_DIR or TFDS's own"
+    )
     parser.add_argument("--name", default="imagenet2012")
-    parser.add_argument("--made_up", type=int, default=0, help="so many JPEGs instead")
+    parser.add_argument(
+        "--made-up", "--made_up", type=int, default=0, help="so many JPEGs instead"
+    )
     parser.add_argument("--images", type=int, default=50, help="of a mini-batch, N")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", help="such as 1,2,4; default: 1 and one per core")

@@ -186,7 +186,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     defaults.pop("utilization")  # a range
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
+        options = {f"--{name.replace('_', '-')}", f"--{name}"}
+        parser.add_argument(*sorted(options), type=type(value), default=value)
     parser.add_argument("--write", action="store_true", help="into docs/scaling.md")
     given = vars(parser.parse_args(command_line))
     is_written = given.pop("write")

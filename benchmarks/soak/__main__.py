@@ -21,16 +21,18 @@ from typing import Any
 
 import numpy as np
 
+from aaa_jax.configs import digits
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory
 from benchmarks import measure
-from configs import digits
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
-    parser.add_argument("--every_steps", type=int, default=5, help="a checkpoint")
+    parser.add_argument(
+        "--every-steps", "--every_steps", type=int, default=5, help="a checkpoint"
+    )
     parser.add_argument("--tiny", action="store_true", help="one convolution")
     options = parser.parse_args(command_line)
     record = measure.started("soak", command_line)

@@ -65,7 +65,7 @@ class PresetStep(NamedTuple):
 
 def get_config(preset: str, argument: str = "ours") -> ConfigDict:
     """The config of `configs/PRESET.py:ARGUMENT`."""
-    return importlib.import_module(f"configs.{preset}").get_config(argument)
+    return importlib.import_module(f"aaa_jax.configs.{preset}").get_config(argument)
 
 
 def describe(config: ConfigDict) -> data.DatasetSpec:

@@ -57,7 +57,7 @@ def test_every_part_names_a_module_that_takes_its_flags(words, monkeypatch):
     commands = _listed(*words)
     assert {"parity", "memory", "augment", "epoch", "input"} < commands.keys()
     assert commands.pop("table") == []
-    assert "--made_up=400" in commands["input"]
+    assert "--made-up=400" in commands["input"]
     for module, *flags in commands.values():
         assert "--out=runs/gpu_quarter/results" in flags
         is_folder = (measure.ROOT / module.replace(".", "/")).is_dir()

@@ -17,7 +17,7 @@ from tests.support.tfds_folders import write_pictures
 def test_the_quick_run_writes_all_rows(tmp_path, capsys):
     write_pictures(tmp_path)
     input_benchmark.main(
-        ["--quick", "--name=tiny", f"--data_dir={tmp_path}", f"--out={tmp_path}"]
+        ["--quick", "--name=tiny", f"--data-dir={tmp_path}", f"--out={tmp_path}"]
     )
     (path,) = tmp_path.glob("input-*.json")
     record = json.loads(path.read_text())
@@ -40,7 +40,7 @@ def test_without_data_jpegs_are_made_up(tmp_path):
         with Image.open(path) as image:
             assert image.size == (500, 375)
         assert 80_000 < path.stat().st_size < 150_000  # of ImageNet: 110 kB
-    input_benchmark.main(["--quick", "--made_up=400", f"--out={tmp_path}"])
+    input_benchmark.main(["--quick", "--made-up=400", f"--out={tmp_path}"])
     (page,) = tmp_path.glob("input-*.md")
     assert "made-up JPEGs of 500 x 375 px, 8 images" in page.read_text()
     assert "ms for 32 rows, " in page.read_text()

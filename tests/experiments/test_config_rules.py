@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 from ml_collections import ConfigDict
@@ -413,3 +414,29 @@ def test_a_wrong_value_is_named_with_what_is_allowed(key, value, message):
         config.update_from_flattened_dict({key: value})
     with pytest.raises(build.ConfigError, match=message):
         build.check_config(config)
+
+
+def test_all_problems_of_a_config_are_named_at_once():
+    config = digits.get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(
+            {"seed": -1, "batch_norm.group_size": 7, "optimizer.warmup_epochs": 99.0}
+        )
+        config.data.flip = "yes"
+    with pytest.raises(build.ConfigError) as refused:
+        build.check_config(config)
+    words = (
+        "seed is -1",
+        "mean augment.flip",
+        "does not divide",
+        "warmup_epochs is 99",
+    )
+    assert len(refused.value.args) == len(words)
+    for problem, word in zip(refused.value.args, words, strict=True):
+        assert word in problem
+    info = data.describe("digits")
+    config = digits.get_config()
+    config.data.image_size, config.batch_size = 64, 320
+    with pytest.raises(build.ConfigError) as refused:
+        build.build(config, info, 300)
+    assert [re.findall(r"\d+", p)[0] for p in refused.value.args] == ["320", "64"]

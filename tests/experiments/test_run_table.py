@@ -15,6 +15,7 @@ import pytest
 import launch
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
+from aaa_jax.commands import train
 from aaa_jax.experiments import build, run_table, sizes, table_cells
 from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import loop
@@ -171,7 +172,7 @@ def test_an_unknown_cell_gets_one_line_and_exit_code_2(
     [
         ("table1", "--config.seeds=0", "seeds is 0; it must be at least 1"),
         ("table1", "--config.scale=2", "scale is 2.0; it must be above 0 and at most"),
-        ("table1", "--config.cell.epoch=2", 'Did you mean "epochs"'),
+        ("table1", "--config.cell.epoch=2", "you mean --config.cell.epochs"),
         ("table1", "--config.cell.seed=2", "no such key as in --config.cell.seed"),
         ("table1", "--config.cell.batch_size=-1", "batch_size is -1"),
         ("table1", "--config.cell.batch_norm.group_size=7", "does not divide"),
@@ -195,7 +196,8 @@ def test_a_wrong_value_is_named_before_anything_runs(
 def test_a_run_is_told_where_its_config_is_from(given, argument, overrides):
     words = ["launch.py", f"--config=configs/digits.py{given}", "--workdir=a b"]
     words += [f"--config.{key}=2" for key in overrides]
-    origin = launch.parse(words).origin
+    program = train.Program("launch.py", ("launch.py",))
+    origin = train.parse(words[1:], program).origin
     assert origin.pop("command") == shlex.join(["python", *words])
     assert origin == {"preset": "digits", "argument": argument, "overrides": overrides}
 
@@ -407,7 +409,7 @@ def _run(config, workdir, fates=()):
 
 
 def _draws(workdir):
-    return f"python -m aaa_jax.report {workdir} draws the table"
+    return f"python -m aaa_jax report {workdir} draws the table"
 
 
 def test_a_failing_cell_is_reported_and_the_others_still_run(tmp_path, capsys):

@@ -5,14 +5,12 @@ import json
 import pathlib
 import re
 import signal
-import sys
 import types
 
 import jax
 import numpy as np
 import pytest
 
-import launch
 from aaa_jax.augment import ops, policy_json
 from aaa_jax.experiments.build import build, check_config, open_splits
 from aaa_jax.runtime import devices
@@ -351,87 +349,6 @@ def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     config = _config(**{"batch_size": 64, "batch_norm.group_size": 64})
     with pytest.raises(loop.ConfigError, match="larger than the 40 training images"):
         loop.train_and_evaluate(config, tmp_path / "run")
-
-
-def _launch(*given):
-    return launch.main(["launch.py", *given])
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ((), "--config is missing; give --config=configs/NAME.py"),
-        (("--config.epochs=3",), "--config is missing"),
-        (("--config=configs/none.py", "--workdir=x"), "no file 'configs/none.py'"),
-        (("--config=configs/digits.py:our", "--workdir=x"), "unknown argument 'our'"),
-        (("--config=configs/digits.py", "x", "--workdir=x"), "stray argument 'x'"),
-        (
-            ("--config=configs/digits.py", "--workdir=x", "--config.epoch=3"),
-            'Did you mean "epochs"',
-        ),
-        (
-            ("--config=configs/digits.py", "--workdir=x", "--config.data.x=3"),
-            "no such key as in --config.data.x",
-        ),
-        (("--config=configs/digits.py", "--workdir=x", "--config.epochs=a"), "'a'"),
-        (
-            ("--config=configs/digits.py", "--workdir=x", "--config.batch_size=-1"),
-            "batch_size is -1; it must be at least 1",
-        ),
-        (
-            ("--config=configs/digits.py", "--workdir=x", "--config.num_passes=3"),
-            "devices x passes that would do",
-        ),
-        (("--config=configs/digits.py", "--workdr=x"), "Did you mean: workdir"),
-    ],
-)
-def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
-    given, message, capsys, monkeypatch, tmp_path
-):
-    monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.chdir(ROOT)
-    assert _launch(*given) == 2
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert printed.err.startswith("launch.py: ")
-    assert printed.err.count("\n") == 1
-    assert not (ROOT / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "workdir"),
-    [
-        (("digits.py",), "runs/digits"),
-        (("digits.py:random",), "runs/digits-random"),
-        (("digits.py:ours", "--config.seed=3"), "runs/digits-ours-seed3"),
-        (("digits.py", "--workdir=x"), "x"),
-        (("table1.py",), "runs/table1"),
-        (("table1.py:wrn28x10/ours/seed3",), "runs/table1"),
-    ],
-)
-def test_a_run_has_a_directory_of_its_own_without_being_told(
-    given, workdir, monkeypatch
-):
-    monkeypatch.chdir(ROOT)
-    command = launch.parse(["launch.py", f"--config=configs/{given[0]}", *given[1:]])
-    assert command.workdir == workdir
-
-
-def test_a_workdir_that_cannot_be_written_is_named(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.chdir(ROOT)
-    (tmp_path / "file").write_text("not a directory")
-    workdir = tmp_path / "file" / "run"
-    assert _launch("--config=configs/digits.py", f"--workdir={workdir}") == 2
-    assert str(workdir) in capsys.readouterr().err
-
-
-def test_a_dataset_that_is_not_there_is_named_at_once(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", [])
-    monkeypatch.chdir(ROOT)
-    name = "--config.data.name=svhn_cropped"
-    assert _launch("--config=configs/digits.py", f"--workdir={tmp_path}/r", name) == 2
-    assert "svhn_cropped" in capsys.readouterr().err
 
 
 @pytest.mark.slow

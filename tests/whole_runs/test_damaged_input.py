@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import launch
 from aaa_jax.augment import large_batch, ops, policies, policy_json, standard
+from aaa_jax.commands import train
 from aaa_jax.experiments import config_rules
 from aaa_jax.experiments.build import check_config
 from aaa_jax.search import recorded_run, replay
@@ -239,11 +239,11 @@ def test_any_config_file_is_read_or_refused_in_one_line(data, tmp_path_factory):
     inserted = data.draw(st.text(alphabet="abc.=()[]:'0123456789 \n\x00", max_size=6))
     path = tmp_path_factory.mktemp("configs") / "mine.py"
     path.write_text(PRESET[:begin] + inserted + PRESET[end:])
-    arguments = ["launch.py", f"--config={path}", "--workdir=x"]
+    arguments = [f"--config={path}", "--workdir=x"]
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SyntaxWarnings of the mutated file
         patch.setattr(sys, "argv", [])
-        command, refusal = _refusal(launch.UsageError, launch.parse, arguments)
+        command, refusal = _refusal(train.UsageError, train.parse, arguments)
     if refusal is None:
         _, refusal = _refusal(config_rules.ConfigError, check_config, command.config)
     assert refusal is None or (refusal and "\n" not in refusal.strip())

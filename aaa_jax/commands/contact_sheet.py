@@ -1,6 +1,6 @@
 """Only the augmentation: policies on a folder of pictures, drawn as a contact sheet.
 
-    python -m examples.contact_sheet FOLDER --out=sheet.png
+    aaa-jax contact-sheet FOLDER --output=sheet.png
 
 The pictures may be of any size: a square is cut from the middle of each and reduced.
 The policies are random ones, or those of a JSON file (`python -m aaa_jax policies`).
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax import randomness
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet, save_contact_sheet
@@ -64,11 +66,18 @@ def read_policies(chosen: argparse.Namespace, key: jax.Array) -> tuple[Policies,
     return saved.policies, {"fill": saved.fill}
 
 
-def main(command_line: Sequence[str] | None = None) -> None:
-    """Read the folder, augment, write the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@randomness.drawing
+def _two_keys(key: jax.Array) -> jax.Array:
+    return jax.random.split(key)
+
+
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Reads the folder, augments, writes the sheet; 2 and one line if it cannot."""
+    parser = argparse.ArgumentParser(
+        prog="aaa-jax contact-sheet", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("sheet.png"))
+    parser.add_argument("--output", type=Path, default=Path("sheet.png"))
     parser.add_argument("--policies", type=Path, help="JSON; default: random ones")
     parser.add_argument("--rows", type=positive, default=8, help="random policies")
     parser.add_argument("--columns", type=positive, default=10, help="pictures")
@@ -77,18 +86,17 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--title", default="")
     parser.add_argument("--footer", default="")
     chosen = parser.parse_args(command_line)
-    policy_key, key = jax.random.split(jax.random.key(chosen.seed))
+    policy_key, key = _two_keys(randomness.key_of_seed(chosen.seed))
     options = {"title": chosen.title, "footer": chosen.footer}
     try:
         images = read_folder(chosen.folder, chosen.size, chosen.columns)
         policies, saved = read_policies(chosen, policy_key)
-        sheet = draw_contact_sheet(key, images, policies, **options, **saved)
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        save_contact_sheet(sheet, chosen.out)
+        sheet = draw_contact_sheet(
+            key, jnp.asarray(images), policies, **options, **saved
+        )
+        chosen.output.parent.mkdir(parents=True, exist_ok=True)
+        save_contact_sheet(sheet, chosen.output)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"{chosen.out}: {policies.num_policies} policies, {len(images)} pictures")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"{chosen.output}: {policies.num_policies} policies, {len(images)} pictures")
+    return 0
