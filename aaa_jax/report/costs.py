@@ -30,6 +30,7 @@ class RunCost(NamedTuple):
         training_hours: device hours of training without the search.
         search_days: as `search_hours`.
         training_days: of training without the search.
+        clock_seconds: of training, search and tests.
         devices: how many of what kind in the last epoch, such as `8 x NVIDIA H100`.
         steps: of the run so far.
         timed_steps: the steps of which the time is known. When a run is killed, the
@@ -40,6 +41,7 @@ class RunCost(NamedTuple):
     training_hours: float
     search_days: float | None
     training_days: float
+    clock_seconds: float
     devices: str
     steps: int
     timed_steps: int
@@ -82,6 +84,9 @@ def run_cost(
         training_hours=training[0] / HOUR,
         search_days=search[1] / DAY if has_search else None,
         training_days=training[1] / DAY,
+        clock_seconds=sum(
+            line["train_seconds"] + line.get("evaluation_seconds", 0) for line in lines
+        ),
         devices=f"{lines[-1]['devices']} x {device or 'unknown'}",
         steps=lines[-1]["step"],
         timed_steps=sum(line["steps"] for line in lines),

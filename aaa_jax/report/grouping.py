@@ -151,10 +151,11 @@ def slug(text: str) -> str:
 
 
 def seeds_in_words(runs: Sequence[Run]) -> str:
-    """`n = 3, seeds 0, 1, 4`."""
+    """`n = 3, seeds 0, 1, 4`, or `seed 0`."""
     if not runs:
         return "n = 0"
-    return f"n = {len(runs)}, {list_seeds(run.seed for run in runs)}"
+    seeds = list_seeds(run.seed for run in runs)
+    return seeds if len(runs) == 1 else f"n = {len(runs)}, {seeds}"
 
 
 def list_seeds(seeds: Iterable[int]) -> str:

@@ -2,32 +2,52 @@
 
 import base64
 import html
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from aaa_jax.report.figures.style import DPI, Picture
+from aaa_jax.report.figures import style
+from aaa_jax.report.figures.style import Picture
+from aaa_jax.report.first_screen import FirstScreen
 from aaa_jax.report.text_table import TextTable, to_html
+from aaa_jax.report.words import WORDS
 
 CSS = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #ffffff; --soft: #5c5c5c;
-  --line: #d0d0d0; --band: #f4f4f2; --link: #0b57a4; --warn: #fff2d6; }
+:root { color-scheme: light dark; --ink: #222222; --paper: #ffffff; --soft: #5c5c5c;
+  --line: #d8d8d8; --band: #f4f4f2; --link: #0b57a4; --warn: #fff2d6; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e6; --paper: #17181a;
   --soft: #a9a9a6; --line: #43454a; --band: #212327; --link: #8ab8f0;
   --warn: #4a3a12; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1.2rem 4rem; max-width: 76rem; color: var(--ink);
+body { margin: 0 auto; padding: 1.5rem 1.2rem 4rem; max-width: 64rem; color: var(--ink);
   background: var(--paper); font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial,
   sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.3rem; margin: 3rem 0 .8rem; padding-top: .6rem;
-  border-top: 2px solid var(--line); }
+h1 { font-size: 1.25rem; line-height: 1.3; margin: 0 0 1rem; color: var(--soft);
+  font-weight: 600; }
+h2 { font-size: 1.4rem; margin: 3rem 0 .8rem; padding-top: .8rem;
+  border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 a { color: var(--link); }
-nav ul { padding-left: 1.2rem; margin: .4rem 0; }
+nav { margin-top: 1.2rem; }
+nav a { margin-right: 1.2rem; white-space: nowrap; }
 .remark { background: var(--warn); padding: .6rem .9rem; border-radius: .3rem; }
-.remark, .lead { max-width: 60rem; }
-.note, figcaption { color: var(--soft); font-size: .88rem; max-width: 60rem; }
+.numbers { display: flex; flex-wrap: wrap; gap: .8rem 2.8rem; margin: .5rem 0 1rem; }
+.numbers p { margin: 0; color: var(--soft); font-size: .9rem; max-width: 21rem; }
+.numbers b { display: block; color: var(--ink); font-size: 3.2rem; line-height: 1.1;
+  font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.numbers small { font-size: 1.1rem; font-weight: 400; color: var(--soft); }
+.verdict { font-size: 1.15rem; margin: .6rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem;
+  font-size: .9rem; margin: 1.2rem 0; padding: .8rem 1rem; background: var(--band);
+  border-radius: .3rem; }
+dt { color: var(--soft); }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+dd code { font-size: .85rem; }
+#words dl { background: none; padding: 0; }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: .5rem; } .numbers b { font-size: 2.6rem; } }
+.note, figcaption { color: var(--soft); font-size: .88rem; }
 .note { margin: .35rem 0; }
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .88rem;
@@ -38,13 +58,26 @@ th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--
 thead th { background: var(--band); vertical-align: bottom; }
 tbody th { font-weight: 600; white-space: nowrap; }
 figure { margin: 1rem 0 2rem; }
-figure img { display: block; max-width: 100%; height: auto; background: #ffffff;
-  border: 1px solid var(--line); border-radius: .3rem; }
+figure svg { display: block; width: 100%; height: auto; }
+figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
+figure img { display: block; max-width: none; }
 figcaption { margin-top: .5rem; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; }
   figure, tr { break-inside: avoid; } nav { display: none; }
   .scroll { overflow: visible; } }
 """
+# What a drawing has on white paper, and what it has on the page.
+THEME = {
+    style.INK: "var(--ink)",
+    style.PAPER: "var(--paper)",
+    style.FAINT: "var(--soft)",
+    style.GREY: "var(--soft)",
+    style.GRID: "var(--line)",
+    "'DejaVu Sans'": "'DejaVu Sans', Verdana, 'Segoe UI', sans-serif",
+}
+WIDEN = 1.75  # CSS pixels to a point, where there is room
+OWN_STYLE = re.compile(r"<metadata>.*?</metadata>|<style .*?</style>", re.DOTALL)
+REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 class Section(NamedTuple):
@@ -59,79 +92,123 @@ class Section(NamedTuple):
     parts: tuple[TextTable | Picture, ...]
 
 
-def render(
-    title: str, lead: Sequence[str], remarks: Sequence[str], sections: Sequence[Section]
-) -> str:
-    """The page.
+def render(first: FirstScreen, sections: Sequence[Section]) -> str:
+    """The page: the first screen, the sections, what the words mean.
 
-    Args:
-        title: of the report, plain text like everything else.
-        lead: paragraphs below the title.
-        remarks: what must not be overlooked, each in a box.
-        sections: with a table of contents before them.
+    All text is plain, and escaped here.
     """
+    links = [(f"part-{n}", section.title) for n, section in enumerate(sections, 1)]
+    links.append(("words", "What the words mean"))
     contents = "\n".join(
-        f'<li><a href="#{_anchor(number)}">{html.escape(section.title)}</a></li>'
-        for number, section in enumerate(sections)
+        f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in links
     )
     body = "\n".join(
-        f'<section id="{_anchor(number)}">\n<h2>{html.escape(section.title)}</h2>\n'
+        f'<section id="part-{number}">\n<h2>{html.escape(section.title)}</h2>\n'
         + "\n".join(_part(part, section.title) for part in section.parts)
         + "\n</section>"
-        for number, section in enumerate(sections)
+        for number, section in enumerate(sections, 1)
     )
-    paragraphs = "\n".join(f"<p class=lead>{html.escape(text)}</p>" for text in lead)
-    boxes = "\n".join(f"<p class=remark>{html.escape(text)}</p>" for text in remarks)
+    words = _list((name, html.escape(text)) for name, text in WORDS.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
+<title>{html.escape(first.title)}</title>
 <style>{CSS}</style>
 </head>
 <body>
 <header>
-<h1>{html.escape(title)}</h1>
-{boxes}
-{paragraphs}
+{_first_screen(first)}
 </header>
 <nav aria-label="Contents">
-<ul>
 {contents}
-</ul>
 </nav>
 <main>
 {body}
+<section id="words">
+<h2>What the words mean</h2>
+{words}
+</section>
 </main>
 </body>
 </html>
 """
 
 
-def _anchor(number: int) -> str:
-    return f"part-{number + 1}"
+def _first_screen(first: FirstScreen) -> str:
+    numbers = "\n".join(
+        f"<p><b>{html.escape(each.number)} <small>{html.escape(each.spread)}</small>"
+        f"</b>{html.escape(each.label)}</p>"
+        for each in first.headlines
+    )
+    recipe = _list(
+        (
+            name,
+            "<br>".join(
+                f"<code>{html.escape(line)}</code>"
+                if name in ("command", "commit")
+                else html.escape(line)
+                for line in lines
+            ),
+        )
+        for name, lines in first.recipe
+    )
+    return "\n".join(
+        (
+            f"<h1>{html.escape(first.title)}</h1>",
+            f"<div class=numbers>\n{numbers}\n</div>",
+            *(f"<p class=verdict>{html.escape(text)}</p>" for text in first.verdicts),
+            *(f"<p class=remark>{html.escape(text)}</p>" for text in first.remarks),
+            recipe,
+        )
+    )
+
+
+def _list(entries: Iterable[tuple[str, str]]) -> str:
+    """Names, plain, and what belongs to them, already HTML."""
+    lines = (f"<dt>{html.escape(name)}</dt><dd>{text}</dd>" for name, text in entries)
+    return "\n".join(("<dl>", *lines, "</dl>"))
 
 
 def _part(part: TextTable | Picture, heading: str) -> str:
     if isinstance(part, TextTable):
         return to_html(part, has_heading=part.title == heading)
-    kind, data = "png", part.png
-    if part.svg is not None and len(part.svg) < len(part.png):
-        kind, data = "svg+xml", part.svg
-    encoded = base64.b64encode(data).decode()
-    width, height = _shown_size(part)
+    drawn = _sheet(part) if part.svg is None else _drawing(part, part.svg.decode())
     return (
-        f"<h3>{html.escape(part.title)}</h3>\n<figure>\n"
-        f'<img width={width} height={height} alt="{html.escape(part.alternative)}" '
-        f'src="data:image/{kind};base64,{encoded}">\n'
+        f"<h3>{html.escape(part.title)}</h3>\n<figure>\n{drawn}\n"
         f"<figcaption>{html.escape(part.caption)}</figcaption>\n</figure>"
     )
 
 
-def _shown_size(picture: Picture) -> tuple[int, int]:
-    """Width and height in CSS pixels: a drawing's 96 to the inch, a sheet's own."""
+def _drawing(picture: Picture, svg: str) -> str:
+    """An SVG as a part of the page, in the page's colours and as wide as it may be."""
+    svg = OWN_STYLE.sub("", svg[svg.index("<svg") :])
+    for own, themed in THEME.items():
+        svg = svg.replace(own.lower(), themed)
+    # Ids are unique in a file, and must be so on the page.
+    svg = REFERENCE.sub(rf"\1{picture.name}-", svg)
+    [width] = re.findall(r'viewBox="0 0 ([\d.]+)', svg)
+    size = f'style="max-width: {WIDEN * float(width):.0f}px"'
+    words = f'role="img" aria-label="{html.escape(picture.alternative)}"'
+    return svg.replace("<svg ", f"<svg {size} {words} ", 1)
+
+
+def _sheet(picture: Picture) -> str:
+    """Pixels as large as they are, on light and on dark paper."""
     width, height = struct.unpack(">II", picture.png[16:24])  # the header of a PNG
-    if picture.svg is None:
-        return width, height
-    return round(width * 96 / DPI), round(height * 96 / DPI)
+    dark = (
+        '<source media="(prefers-color-scheme: dark)" '
+        f'srcset="{_data(picture.dark_png)}">'
+        if picture.dark_png
+        else ""
+    )
+    return (
+        f"<div class=scroll><picture>{dark}<img width={width} height={height} "
+        f'alt="{html.escape(picture.alternative)}" src="{_data(picture.png)}">'
+        "</picture></div>"
+    )
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

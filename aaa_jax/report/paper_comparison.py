@@ -93,8 +93,8 @@ def comparison(
             "test loss here (nats)": [
                 statistics.show_estimate(cell.loss, LOSS_DIGITS) for cell in cells
             ],
-            "here less paper": [_show_differences(cell) for cell in cells],
-            f"here less {REFERENCE}": [_show_paired(cell) for cell in cells],
+            "difference to the paper": [_show_differences(cell) for cell in cells],
+            f"difference to {REFERENCE}": [_show_paired(cell) for cell in cells],
             "not finished": [not_finished(cell.runs) for cell in cells],
         }
         for name, texts in lines.items():
@@ -102,13 +102,8 @@ def comparison(
                 rows.append((label, name, *texts))
     notes = [
         *remarks,
-        "Test error in % after the last epoch: mean ± standard deviation (n seeds). "
-        "Empty: not run, or no such number in the paper.",
+        "Test error in % after the last epoch. Empty: not run, or not in the paper.",
     ]
-    if any(cell.paired for cell in filled):
-        notes.append(
-            f"Less {REFERENCE}: paired by seed, with the 95 % t interval of the mean."
-        )
     header = ("network", "", *table.columns.values())
     return TextTable(table.title, header, tuple(rows), (*notes, *table.notes))
 

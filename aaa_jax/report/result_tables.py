@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from aaa_jax.report import statistics
 from aaa_jax.report.figures import robustness
-from aaa_jax.report.figures.health import first_update, state_at_end
 from aaa_jax.report.grouping import REFERENCE, Family, Group
 from aaa_jax.report.measures import (
     CORRUPTION_ERROR,
@@ -34,8 +33,9 @@ def results(family: Family) -> TextTable:
     for group in family.groups:
         means = [measure.mean(family, group) for measure in MEASURES]
         error, top5, loss, corruption, entropy, hours = means
-        states = [state_at_end(run) for run in group.finished if run.is_learned]
+        states = [run.state for run in group.finished if run.is_learned]
         counts = [f"{states.count(name)} {name}" for name in sorted(set(states))]
+        counts = states if len(states) == 1 else counts
         rows.append(
             (
                 *(group.label, str(group.num_policies)),
@@ -49,47 +49,25 @@ def results(family: Family) -> TextTable:
             )
         )
     header = (
-        *("policies", "M", "test error (%)", f"less {REFERENCE}'s (95 % interval)"),
+        *("policies", "M", "test error (%)"),
+        f"difference to {REFERENCE} (95 % interval)",
         *("top-5 error (%)", "test loss (nats)", f"its difference to {REFERENCE}"),
         *("mean corruption error (%)", f"its difference to {REFERENCE}"),
         *("entropy at the end", "state at the end", "device hours", "not finished"),
     )
     table = TextTable(family.title, header, tuple(rows)).without_empty_columns()
-    return table._replace(notes=tuple(_notes(family, table.header)))
+    return table._replace(notes=tuple(_notes(family)))
 
 
-def _notes(family: Family, header: Sequence[str]) -> list[str]:
+def _notes(family: Family) -> list[str]:
     """What the columns of the results say."""
-    notes = [
-        "Test error after the last epoch, never the best: mean ± standard deviation "
-        "over seeds (n)."
-    ]
-    if any("interval" in name for name in header):
-        notes.append(
-            f"Differences to {REFERENCE} (the one with the same M where there are "
-            "several) are paired by seed, with the 95 % t interval of their mean; "
-            "below 0 is better."
-        )
-    if "test loss (nats)" in header:
-        notes.append(
-            "Test loss: mean cross-entropy of the test images after the last epoch."
-        )
-    if "entropy at the end" in header:
-        notes.append(
-            "Entropy: of the controller's type and magnitude heads together, as a "
-            "fraction of the maximum."
-        )
+    notes = ["Test error after the last epoch."]
     found = robustness.comparable_corruptions(family)
     if found is not None:
         notes.append(
-            f"Mean corruption error: over {len(found.names)} corruptions of "
+            f"Corruptions: over {len(found.names)} corruptions of "
             f"{robustness.SEVERITIES} severities, {found.num_images} test images. "
             + " ".join(found.notes)
-        )
-    if "device hours" in header:
-        notes.append(
-            "Device hours: of training and of the search in the run itself, summed "
-            "over its devices, without evaluation."
         )
     return notes
 
@@ -108,9 +86,8 @@ def run_list(runs: Sequence[Run]) -> TextTable:
         names = (run.name, run.method, settings["data"]["name"])
         network = settings["model"]["name"]
         devices = run.cost.devices if run.cost else ""
-        state = state_at_end(run)
         tested = [_show(final.get(name), digits) for name, digits in FINAL_NUMBERS]
-        rows.append((*names, network, str(run.seed), done, *tested, state, devices))
+        rows.append((*names, network, str(run.seed), done, *tested, run.state, devices))
     header = ("run", "policies", "data", "network", "seed", "epochs")
     last = ("test error (%)", "top-5 error (%)", "test loss (nats)", "state", "device")
     table = TextTable("Every run", (*header, *last), tuple(rows))
@@ -118,7 +95,7 @@ def run_list(runs: Sequence[Run]) -> TextTable:
 
 
 def controllers(family: Family) -> TextTable | None:
-    """A row per learned run: entropy, state, since when; None without such runs."""
+    """A row per learned run: entropy, state, since when; None of fewer than two."""
     rows = []
     for group in family.groups:
         for run in group.runs:
@@ -126,17 +103,17 @@ def controllers(family: Family) -> TextTable | None:
                 continue
             numbers = run.rounds.numbers
             names = ("entropy", "op_entropy", "magnitude_entropy")
-            first = [first_update(run, collapse.STATES[place:]) for place in (2, 3)]
+            first = [run.first_update(*collapse.STATES[place:]) for place in (2, 3)]
             rows.append(
                 (
                     *(group.label, str(run.seed), str(len(run.rounds.states))),
                     *(f"{numbers[name][-1]:.3f}" for name in names),
-                    state_at_end(run) + ("" if run.is_finished else " (not finished)"),
+                    run.state + ("" if run.is_finished else " (not finished)"),
                     *("" if number is None else str(number) for number in first),
                 )
             )
-    if not rows:
-        return None
+    if len(rows) < 2:
+        return None  # the first screen says it
     header = ("policies", "seed", "updates", "entropy", "of op types", "of magnitudes")
     last = ("state at the end", "narrowing since update", "collapsed since update")
     return TextTable(

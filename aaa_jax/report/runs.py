@@ -135,6 +135,24 @@ class Run(NamedTuple):
         """Whether its controller never moved: it drew what `random` draws."""
         return set(self.rounds.states) == {"uniform"}
 
+    @property
+    def state(self) -> str:
+        """The controller's state after the last update; "" where nothing learned."""
+        return self.rounds.states[-1] if self.rounds.states else ""
+
+    @property
+    def last_error(self) -> float | None:
+        """The test error in percent when it was last measured, or None."""
+        errors = [line.get("test_error") for line in self.metrics]
+        return next((error for error in reversed(errors) if error is not None), None)
+
+    def first_update(self, *states: str) -> int | None:
+        """The update, from 1, after which the run was first in one of the states."""
+        for number, state in enumerate(self.rounds.states, start=1):
+            if state in states:
+                return number
+        return None
+
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     """The runs in run directories and in folders of them, each once, in path order.

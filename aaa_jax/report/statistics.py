@@ -78,18 +78,19 @@ def paired_difference(
 
 
 def show_estimate(value: Estimate | None, digits: int = 2) -> str:
-    """`2.45 ± 0.13 (n = 5)`, `2.45 (n = 1)`, or nothing."""
+    """`2.45 ± 0.13 (n = 5)`, `2.45 (1 run)`, or nothing."""
     if value is None:
         return ""
-    spread = "" if value.std is None else f" ± {value.std:.{digits}f}"
-    return f"{value.mean:.{digits}f}{spread} (n = {value.num_runs})"
+    if value.std is None:
+        return f"{value.mean:.{digits}f} (1 run)"
+    return f"{value.mean:.{digits}f} ± {value.std:.{digits}f} (n = {value.num_runs})"
 
 
 def show_difference(value: Difference | None, digits: int = 2) -> str:
-    """`-0.53 [-0.90, -0.16] (n = 5)`, `-0.53 (n = 1)`, or nothing."""
+    """`-0.53 [-0.90, -0.16] (n = 5)`, `-0.53 (1 pair)`, or nothing."""
     if value is None:
         return ""
     mean, count = f"{value.mean:+.{digits}f}", len(value.seeds)
     if value.low is None or value.high is None:
-        return f"{mean} (n = {count})"
+        return f"{mean} (1 pair)"
     return f"{mean} [{value.low:+.{digits}f}, {value.high:+.{digits}f}] (n = {count})"

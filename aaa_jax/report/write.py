@@ -15,11 +15,12 @@ from aaa_jax.report.figures import (
     shares,
 )
 from aaa_jax.report.figures.style import Picture
+from aaa_jax.report.first_screen import FirstScreen, first_screen
 from aaa_jax.report.grouping import Family
 from aaa_jax.report.html_page import Section, render
 from aaa_jax.report.runs import ReportError, Run, read_runs
 from aaa_jax.report.text_table import TextTable, to_markdown
-from aaa_jax.search import collapse
+from aaa_jax.report.words import WORDS
 from aaa_jax.workdir import atomic_files
 
 CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look
@@ -54,15 +55,16 @@ def write_report(
     families = grouping.make_families(runs)
     tables, numbers = _tables(runs, families)
     sections = [*tables, *(_family_section(family, epochs) for family in families)]
-    sections.append(Section("Every run", (result_tables.run_list(runs),)))
+    if len(runs) > 1:
+        sections.append(Section("Every run", (result_tables.run_list(runs),)))
     data = dict.fromkeys(run.settings["data"]["name"] for run in runs)
     title = title or f"Adversarial AutoAugment: runs on {', '.join(data)}"
     remarks = [*([note] if note else []), *_warnings(runs)]
-    lead = [_lead(runs)]
+    first = first_screen(title, remarks, runs, families)
     files = {
-        "results.md": _markdown(title, [*remarks, *lead], sections).encode(),
+        "results.md": _markdown(first, sections).encode(),
         "results.csv": numbers.encode(),
-        "report.html": render(title, lead, remarks, sections).encode(),
+        "report.html": render(first, sections).encode(),
     }
     for picture in (part for s in sections for part in s.parts):
         if isinstance(picture, Picture):
@@ -113,31 +115,16 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
         comparisons.loss_by_policies(family),
         *comparisons.error_against_m(family),
         efficiency.relative_to_autoaugment(family),
-        result_tables.controllers(family),
     ]
     for group in family.groups:
-        parts.append(health.health(family, group))
         if group.settings["policies"]["source"] in CHANGING:
-            parts.append(shares.mean_shares(family, group))
-            parts.append(shares.shares_of_each_seed(family, group))
             parts.append(pictures.sampled_policies(family, group, epochs))
+            parts.append(shares.mean_shares(family, group))
+        parts.append(health.health(family, group))
         parts.append(robustness.probe_map(family, group))
+    parts.append(result_tables.controllers(family))
     parts.append(robustness.corruption_bars(family))
     return Section(family.title, tuple(part for part in parts if part is not None))
-
-
-def _lead(runs: Sequence[Run]) -> str:
-    finished = [run for run in runs if run.is_finished]
-    states = [health.state_at_end(run) for run in finished if run.is_learned]
-    lead = (
-        f"{len(finished)} of {len(runs)} {'run' if len(runs) == 1 else 'runs'} "
-        f"finished, {grouping.list_seeds(run.seed for run in runs)}. "
-        "Everything on this page was read from the run directories."
-    )
-    if states:
-        counts = [f"{states.count(s)} {s}" for s in collapse.STATES if s in states]
-        lead += f" State of the controller at the end: {', '.join(counts)}."
-    return lead
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
@@ -163,11 +150,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     return warnings + grouping.other_data(runs)
 
 
-def _markdown(
-    title: str, paragraphs: Sequence[str], sections: Sequence[Section]
-) -> str:
+def _markdown(first: FirstScreen, sections: Sequence[Section]) -> str:
     """The same as the page, for where Markdown is shown; pictures lie in figures/."""
-    texts = [f"# {title}", *paragraphs]
+    texts = [f"# {first.title}", *first.remarks]
+    texts += [f"**{n.number}** {n.spread} {n.label}" for n in first.headlines]
+    texts += first.verdicts
+    texts += [f"{name}: {'; '.join(lines)}" for name, lines in first.recipe]
     for section in sections:
         texts.append(f"## {section.title}")
         for part in section.parts:
@@ -178,4 +166,6 @@ def _markdown(
             texts.append(f"### {part.title}")
             texts.append(f"![{words}](figures/{part.name}.png)")
             texts.append(part.caption)
+    texts.append("## What the words mean")
+    texts += [f"**{word}**: {meaning}" for word, meaning in WORDS.items()]
     return "\n\n".join([*texts, ""])

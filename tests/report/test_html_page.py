@@ -9,7 +9,8 @@ import pytest
 from aaa_jax.report import csv_file, grouping, runs, write_report
 from aaa_jax.report.__main__ import main
 from aaa_jax.report.figures import curves, shares
-from aaa_jax.report.html_page import Section, render
+from aaa_jax.report.first_screen import FirstScreen, Headline
+from aaa_jax.report.html_page import CSS, Section, render
 from aaa_jax.report.text_table import TextTable, to_markdown
 from tests.support.run_folders import (
     write_cell,
@@ -18,7 +19,7 @@ from tests.support.run_folders import (
     write_run,
 )
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "source"}
 NOTE = 'a copy as JPEG, <i>not</i> the "original" & so on'
 
 
@@ -83,18 +84,41 @@ def test_the_page_is_whole_and_needs_nothing_outside_it(page):
     names = {attributes.get("id") for _, attributes in page.seen}
     for attributes in page.attributes("a"):
         assert attributes["href"].removeprefix("#") in names
-    style = re.search("<style>(.*?)</style>", render("", [], [], []), re.DOTALL)
-    assert "url(" not in style.group(1)
-    assert "@import" not in style.group(1)
+    assert "url(" not in CSS
+    assert "@import" not in CSS
+
+
+def test_no_two_parts_of_the_page_share_an_id(page):
+    ids = [attributes["id"] for _, attributes in page.seen if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for attributes in page.attributes("use"):
+        assert attributes["xlink:href"].removeprefix("#") in ids
+
+
+def test_drawings_take_the_colours_of_the_page(page, output):
+    """No ink, paper or grid of white paper is left, on which dark mode would fail."""
+    drawn = [attributes.get("style", "") for _, attributes in page.seen]
+    text = " ".join(drawn)
+    assert "fill: var(--paper)" in text
+    assert "fill: var(--ink)" in text
+    assert not re.search("#ffffff|#222222|#000000|#dddddd", text)
+    assert "#ffffff" in (output / "figures" / "curves.svg").read_text()
+    (sheet,) = page.attributes("source")
+    assert sheet["media"] == "(prefers-color-scheme: dark)"
 
 
 def test_every_picture_has_words_for_those_who_cannot_see_it(page):
-    images = page.attributes("img")
-    assert len(images) == 9
-    assert all(len(attributes["alt"]) > 40 for attributes in images)
-    assert all(int(attributes["width"]) <= 1100 for attributes in images)
-    alternatives = " ".join(attributes["alt"] for attributes in images)
-    assert "ours: 7.25 ± 0.35 (n = 2)" in alternatives
+    drawings = page.attributes("svg")
+    (sheet,) = page.attributes("img")
+    alternatives = [sheet["alt"], *(drawing["aria-label"] for drawing in drawings)]
+    assert len(alternatives) == 8
+    assert all(len(words) > 40 for words in alternatives)
+    assert "ours: 7.25 ± 0.35 (n = 2)" in " ".join(alternatives)
+
+
+def test_figure_2_comes_before_figure_6(page):
+    text = "".join(page.text)
+    assert 0 < text.index("Figure 2: ") < text.index("Figure 6: ")
 
 
 def test_the_note_stands_on_the_page_as_it_was_given(page, output):
@@ -107,9 +131,8 @@ def test_figures_are_pictures_without_a_date(output):
     names = {path.name for path in (output / "figures").iterdir()}
     assert names == {
         *("curves.png", "curves.svg", "health-ours.png", "health-ours.svg"),
-        *("shares-ours.png", "shares-ours.svg", "shares-by-seed-ours.png"),
-        *("shares-by-seed-ours.svg", "policies-ours.png", "probe-ours.png"),
-        *("probe-ours.svg", "corruptions.png", "corruptions.svg"),
+        *("shares-ours.png", "shares-ours.svg", "policies-ours.png"),
+        *("probe-ours.png", "probe-ours.svg", "corruptions.png", "corruptions.svg"),
         *("error-by-policies.png", "error-by-policies.svg"),
         *("loss-by-policies.png", "loss-by-policies.svg"),
     }
@@ -149,8 +172,10 @@ def test_tables_are_written_as_markdown_and_csv(output):
 def test_text_is_escaped_where_it_would_be_markup():
     table = TextTable("a | b <c>", ("one|two", "<b>"), (("x|y", "&"),), ("<script>",))
     assert "| x\\|y | & |" in to_markdown(table)
-    page = render("<t>", ["<l>"], ["<r>"], [Section("<s>", (table,))])
-    assert not re.search("<(t|l|r|s|c|b|script)>", page)
+    numbers = (Headline("<n>", "<m>", "<l>"),)
+    first = FirstScreen("<t>", ("<r>",), numbers, ("<v>",), (("<f>", ("<g>",)),))
+    page = render(first, [Section("<s>", (table,))])
+    assert not re.search("<(t|r|n|m|l|v|f|g|s|c|script)>", page)
     assert '\n"x,y",' in csv_file.to_csv([{"table": "x,y"}])
 
 

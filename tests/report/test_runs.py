@@ -8,7 +8,7 @@ import pytest
 from aaa_jax.augment import ops, policy_json
 from aaa_jax.report import ReportError, earlier_runs, runs
 from aaa_jax.report.__main__ import main
-from aaa_jax.report.figures import health, pictures
+from aaa_jax.report.figures import pictures
 from configs import arguments, digits
 from tests.support.run_folders import unpack_earlier_run, write_run
 
@@ -40,9 +40,9 @@ def test_states_are_dated_by_the_update_that_brought_them(tmp_path):
     write_run(tmp_path / "run", errors=(50.0, 40.0, 30.0, 20.0, 10.0))
     (run,) = runs.read_runs([tmp_path / "run"])
     # Entropy 1, 0.8, 0.6, 0.4, 0.2 in the five epochs of two updates each.
-    assert health.first_update(run, ("narrowing", "collapsed")) == 7
-    assert health.first_update(run, ("collapsed",)) == 9
-    assert health.state_at_end(run) == "collapsed"
+    assert run.first_update("narrowing", "collapsed") == 7
+    assert run.first_update("collapsed") == 9
+    assert run.state == "collapsed"
 
 
 def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):

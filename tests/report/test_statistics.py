@@ -20,7 +20,7 @@ def test_the_mean_and_its_spread_are_those_of_the_statistics_module():
 
 
 def test_one_run_has_no_spread_and_none_has_no_mean():
-    assert estimates.show_estimate(estimates.estimate([2.0])) == "2.00 (n = 1)"
+    assert estimates.show_estimate(estimates.estimate([2.0])) == "2.00 (1 run)"
     assert estimates.show_estimate(estimates.estimate([])) == ""
 
 

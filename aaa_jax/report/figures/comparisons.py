@@ -35,9 +35,12 @@ def _by_policies(
     of_difference: str,
     digits: int,
 ) -> Picture | None:
-    """A measure of all groups that have it; None where fewer than two have."""
+    """A measure of all groups that have it; None where a table says as much.
+
+    That is of fewer than two groups, and of one run of each.
+    """
     groups = [group for group in family.groups if measure.values(family, group)]
-    if len(groups) < 2:
+    if len(groups) < 2 or all(len(group.finished) < 2 for group in groups):
         return None
     chosen = style.looks([group.method for group in groups])
     differences = [measure.difference(family, group) for group in groups]
@@ -45,7 +48,7 @@ def _by_policies(
         f"{group.label}\n(n = {len(measure.values(family, group))})" for group in groups
     ]
     height = 1.3 + 0.5 * len(groups)
-    with style.new_figure(1, 2, width=10, height=height, sharey=True) as (figure, axes):
+    with style.new_figure(1, 2, width=7, height=height, sharey=True) as (figure, axes):
         left, right = axes[0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
             _draw_values(left, place, measure.values(family, group), look)
@@ -56,8 +59,8 @@ def _by_policies(
         right.axvline(0, color=style.INK, linewidth=1)
         left.set(title=f"Final test {what}", xlabel=f"test {what} ({unit})")
         right.set(
-            title=f"Less that of {REFERENCE}, paired by seed",
-            xlabel=f"difference ({of_difference}; left: better)",
+            title=f"Difference to {REFERENCE}, by pairs of one seed",
+            xlabel=f"{of_difference} (left: better)",
         )
         seeds = "; ".join(f"{g.label}: {seeds_in_words(g.finished)}" for g in groups)
         return style.finish(
@@ -65,9 +68,8 @@ def _by_policies(
             name=f"{family.prefix}{what}-by-policies",
             title=f"Test {what} by policies",
             caption=(
-                "Left: each run (open), mean ± standard deviation. Right: the mean of "
-                "the differences between runs of the same seed, and its 95 % t "
-                f"interval where two seeds or more pair. {seeds}."
+                "Left: each run (open), mean ± standard deviation. Right: the mean "
+                f"difference and its 95 % interval. {seeds}."
             ),
             alternative=f"Final test {what} in {unit}, and the difference to random: "
             + "; ".join(
@@ -120,7 +122,7 @@ def _draw_error_against_m(
 ) -> Picture:
     found = [(group.num_policies, TEST_ERROR.mean(family, group)) for group in groups]
     known = [(m, value) for m, value in found if value is not None]
-    with style.new_figure(1, 1, width=6.5, height=4.2) as (figure, axes):
+    with style.new_figure(1, 1, width=6, height=3.8) as (figure, axes):
         axis = axes[0, 0]
         [look] = style.looks([method])
         for group in groups:

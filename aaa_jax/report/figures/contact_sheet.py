@@ -22,6 +22,7 @@ MARGIN = 16  # pixels around the sheet and between the panel and the images
 GAP = 10  # between columns
 ROW_GAP = 14  # between rows
 LINE = 15  # height of a line of text
+DARK_PAPER = (0x17, 0x18, 0x1A)
 
 
 class Style(NamedTuple):
@@ -65,6 +66,7 @@ def draw_contact_sheet(
     side: int = 96,
     title: str = "",
     footer: str = "",
+    dark: bool = False,
 ) -> np.ndarray:
     """Augments images by policies and lays the result out with labels.
 
@@ -80,6 +82,7 @@ def draw_contact_sheet(
             by a whole factor, with hard edges, larger ones are reduced.
         title: a line above, if any.
         footer: a line below, if any.
+        dark: light text on dark paper.
 
     Returns:
         uint8 [height, width, 3], red, green, blue.
@@ -102,7 +105,7 @@ def draw_contact_sheet(
         num_lines = (pictures.shape[1] + LINE * len(captions[0])) // LINE
         panel = [(name, NAME), *_describe(policies, m, num_lines - 1)]
         rows.append(Row(panel, pictures, captions))
-    return _lay_out(rows, title, footer)
+    return _lay_out(rows, title, footer, dark)
 
 
 def save_contact_sheet(sheet: np.ndarray, path: str | os.PathLike[str]) -> None:
@@ -166,7 +169,7 @@ def _resize(images: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
 
 
-def _lay_out(rows: list[Row], title: str, footer: str) -> np.ndarray:
+def _lay_out(rows: list[Row], title: str, footer: str, dark: bool) -> np.ndarray:
     """Draws rows, whose pictures are of one size: uint8 [height, width, 3]."""
     num_images, height, width, _ = rows[0].pictures.shape
     left = 2 * MARGIN + max(_width(line) for row in rows for line in row.panel)
@@ -183,19 +186,22 @@ def _lay_out(rows: list[Row], title: str, footer: str) -> np.ndarray:
     sheet = np.full(shape, 255, np.uint8)
     if title:
         _write(sheet, (title, HEADING), MARGIN, MARGIN)
+    if footer:
+        _write(sheet, (footer, FAINT), MARGIN, total - MARGIN - LINE // 2)
+    places = []
     for row, row_height in zip(rows, heights, strict=True):
         for i, line in enumerate(row.panel):
             _write(sheet, line, MARGIN, top + LINE * i)
-        for n, (picture, caption) in enumerate(
-            zip(row.pictures, row.captions, strict=True)
-        ):
+        for n, caption in enumerate(row.captions):
             x = left + column * n
-            sheet[top : top + height, x : x + width] = picture
+            places.append((top, x, row.pictures[n]))
             for i, line in enumerate(caption):
                 _write(sheet, line, x, top + height + 3 + LINE * i)
         top += row_height + ROW_GAP
-    if footer:
-        _write(sheet, (footer, FAINT), MARGIN, total - MARGIN - LINE // 2)
+    if dark:
+        sheet = np.maximum(255 - sheet, np.array(DARK_PAPER, np.uint8))
+    for y, x, picture in places:
+        sheet[y : y + height, x : x + width] = picture
     return sheet
 
 

@@ -1,5 +1,7 @@
 """Losses and errors over epochs."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -9,6 +11,7 @@ from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
 from aaa_jax.report.measures import TEST_ERROR
+from aaa_jax.report.runs import Run
 from aaa_jax.report.series import Curves
 
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
@@ -21,23 +24,28 @@ def loss_and_error(family: Family) -> Picture | None:
         return None
     chosen = style.looks([group.method for group in groups])
     panels = [
-        ("train_loss", "Training loss", "mean cross-entropy (nats)"),
+        ("train_loss", "Training loss", "cross-entropy (nats)"),
         ("test_error", "Test error", "test error (%)"),
     ]
     runs = [run for group in groups for run in group.runs]
     if any(line.get("test_loss") is not None for run in runs for line in run.metrics):
-        panels.append(("test_loss", "Test loss", "mean cross-entropy (nats)"))
+        panels.append(("test_loss", "Test loss", "cross-entropy (nats)"))
     shown = ", ".join(title.lower() for _, title, _ in panels)
-    with style.new_figure(1, len(panels), width=10, height=4.6) as (figure, axes):
-        for axis, (name, title, unit) in zip(axes[0], panels, strict=True):
+    rows = (len(panels) + 1) // 2
+    with style.new_figure(rows, 2, width=7, height=3.1 * rows) as (figure, axes):
+        for axis, (name, title, unit) in zip(axes.flat, panels, strict=False):
             for group, look in zip(groups, chosen, strict=True):
                 _draw_group(axis, group, look, name)
             axis.set(title=title, xlabel="epochs done", ylabel=unit)
             _make_logarithmic(axis)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(3, len(labels))
-        )
+        if len(panels) < axes.size:
+            axes[-1, -1].set_axis_off()
+            axes[-1, -1].legend(handles, labels, loc="center")
+        else:
+            figure.legend(
+                handles, labels, loc="outside lower center", ncols=min(3, len(labels))
+            )
         finals = "; ".join(
             f"{group.label}: {final}"
             for group in groups
@@ -48,10 +56,8 @@ def loss_and_error(family: Family) -> Picture | None:
             name=f"{family.prefix}curves",
             title=f"Over the epochs: {shown}",
             caption=(
-                "Thick: the mean of the finished runs; thin: each run. A run that is "
-                "not finished is dotted and not in the mean. The training loss is that "
-                "of the augmented training images, all M instances of them: it is "
-                "larger where the policies are harder, and not comparable between "
+                f"{how_drawn(group.runs for group in groups)}The training loss is "
+                "that of the augmented images: not comparable between "
                 "methods."
             ),
             alternative=(
@@ -70,11 +76,22 @@ def _draw_group(axis: Axes, group: Group, look: Look, name: str) -> None:
     draw_runs(axis, finished, running, look, label)
 
 
+def how_drawn(groups: Iterable[Sequence[Run]]) -> str:
+    """What thick, thin and dotted lines are, as far as the groups have them."""
+    counts = [(sum(run.is_finished for run in runs), len(runs)) for runs in groups]
+    has_mean = any(finished > 1 for finished, _ in counts)
+    has_open = any(finished < count for finished, count in counts)
+    return (
+        f"{'Thick: the mean of the finished runs; thin: each run. ' * has_mean}"
+        f"{'Dotted: not finished, and in no mean. ' * has_open}"
+    )
+
+
 def draw_runs(
     axis: Axes, finished: Curves, running: Curves, look: Look, label: str
 ) -> None:
     """Runs thin, the mean of the finished ones thick, unfinished runs dotted."""
-    for x, y in finished.each:
+    for x, y in finished.each if len(finished.each) > 1 else ():
         axis.plot(x, y, color=look.color, linewidth=0.6, alpha=0.45)
     for x, y in running.each:
         marker = look.marker if len(x) == 1 else ""
@@ -89,6 +106,7 @@ def draw_runs(
         label=label,
     )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlim(left=0)
 
 
 def _make_logarithmic(axis: Axes) -> None:

@@ -66,7 +66,7 @@ def relative_to_autoaugment(family: Family) -> Picture | None:
         ("here, without AutoAugment's search", here, style.BLUE, ""),
         (paper, paper_efficiency(), "#bbbbbb", "////"),
     )
-    with style.new_figure(1, 1, width=7, height=4.2) as (figure, axes):
+    with style.new_figure(1, 1, width=6.5, height=3.8) as (figure, axes):
         axis = axes[0, 0]
         for place, (label, values, color, hatch) in enumerate(bars):
             at = np.arange(len(MEASURES)) + (place - 0.5) * 0.38

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aaa_jax.report import series
 from aaa_jax.report.figures import style
-from aaa_jax.report.figures.curves import draw_runs
+from aaa_jax.report.figures.curves import draw_runs, how_drawn
 from aaa_jax.report.figures.style import BLUE, ORANGE, Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
 from aaa_jax.report.runs import Run
@@ -27,7 +27,7 @@ def health(family: Family, group: Group) -> Picture | None:
     runs = [run for run in group.runs if run.is_learned]
     if not runs:
         return None
-    with style.new_figure(3, 2, width=11, height=9.2) as (figure, axes):
+    with style.new_figure(3, 2, width=7, height=7.4) as (figure, axes):
         _draw_entropy(axes[0, 0], runs)
         _draw_states(axes[0, 1], runs)
         _draw_spread(axes[1, 0], runs)
@@ -40,36 +40,18 @@ def health(family: Family, group: Group) -> Picture | None:
         axes[2, 1].set(title="Gradient of the controller")
         axes[2, 1].set(xlabel=UPDATES, ylabel="global norm")
         finished = [run for run in runs if run.is_finished]
-        open_runs = len(runs) - len(finished)
-        note = f", and {open_runs} unfinished (dotted, not in the mean)"
         return style.finish(
             figure,
             name=f"{family.prefix}health-{slug(group.label)}",
             title=f"Is the controller collapsing? {group.label}",
             caption=(
-                f"{seeds_in_words(finished)}"
-                f"{note if open_runs else ''}"
-                ". Thick: mean; thin: each run. Collapsed: below 0.3 of the maximal "
-                "entropy; narrowing: below 0.5, or the strongest magnitude has more "
-                "than 70 %, or an op more than 50 %; uniform: above 0.98. Where the "
-                "spread of the losses is no larger than their standard error, the "
-                "controller is rewarded for noise."
+                f"{seeds_in_words(finished).capitalize()}. {how_drawn([runs])}"
+                "Where the spread of the losses is no larger than their standard "
+                "error, the controller is rewarded for noise. It prefers what is hard "
+                "where loss and log probability of the M policies correlate."
             ),
             alternative="; ".join(_in_words(run) for run in runs),
         )
-
-
-def state_at_end(run: Run) -> str:
-    """The state after the run's last update; "" where nothing learned."""
-    return run.rounds.states[-1] if run.rounds.states else ""
-
-
-def first_update(run: Run, states: Sequence[str]) -> int | None:
-    """The update, from 1, after which the run was first in one of the states."""
-    for number, state in enumerate(run.rounds.states, start=1):
-        if state in states:
-            return number
-    return None
 
 
 def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
@@ -115,18 +97,18 @@ def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     patches = [Patch(label=state, **look) for state, look in looks.items()]
     axis.legend(
-        handles=patches, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=len(patches)
+        handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2
     )
-    axis.set(title="State", xlabel=UPDATES)
+    axis.set(title="State of the controller", xlabel=UPDATES)
 
 
 def _draw_spread(axis: Axes, runs: Sequence[Run]) -> None:
-    _draw(axis, runs, "loss_spread", label="standard deviation over the M policies")
-    error = r"standard error of one $\hat{L}_m$ (r.m.s.)"
+    _draw(axis, runs, "loss_spread", label="standard deviation")
+    error = "standard error of one loss (r.m.s.)"
     _draw(axis, runs, "loss_error", ORANGE, "--", label=error)
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
     axis.legend(loc="upper left")
-    title = r"Spread of the losses $\hat{L}_m$"
+    title = "Spread of the M losses"
     axis.set(title=title, xlabel=UPDATES, ylabel="cross-entropy (nats)")
 
 
@@ -134,7 +116,7 @@ def _draw_correlation(axis: Axes, runs: Sequence[Run]) -> None:
     _draw(axis, runs, "loss_log_prob_correlation")
     axis.axhline(0, color=style.INK, linewidth=0.8)
     axis.set(title="Does it prefer what is hard?", xlabel=UPDATES, ylim=(-1.05, 1.05))
-    axis.set_ylabel(r"correlation of $\hat{L}_m$ with $\log\,p_m$")
+    axis.set_ylabel("correlation")
 
 
 def _draw(
@@ -164,9 +146,9 @@ def _spans(states: Sequence[str], wanted: str) -> list[tuple[float, float]]:
 
 def _in_words(run: Run) -> str:
     entropy = run.rounds.numbers["entropy"][-1]
-    first = first_update(run, collapse.STATES[2:])
+    first = run.first_update(*collapse.STATES[2:])
     since = f", narrowing or collapsed since update {first}" if first else ""
     return (
         f"seed {run.seed}: after {len(run.rounds.states)} updates entropy "
-        f"{entropy:.2f} of the maximum, state {state_at_end(run)}{since}"
+        f"{entropy:.2f} of the maximum, state {run.state}{since}"
     )

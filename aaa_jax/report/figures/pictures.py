@@ -57,21 +57,25 @@ def sampled_policies(
     images, origin = example_images(run.settings)
     first = samples[0].saved
     parts = [sample.saved.policies for sample in samples]
-    sheet = draw_contact_sheet(
-        randomness.key_of_seed(0),
-        jnp.asarray(images),
-        jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts),
-        ranges=first.ranges,
-        fill=first.fill,
-        names=[sample.name for sample in samples],
-        side=SIDE,
+    light, dark = (
+        draw_contact_sheet(
+            randomness.key_of_seed(0),
+            jnp.asarray(images),
+            jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts),
+            ranges=first.ranges,
+            fill=first.fill,
+            names=[sample.name for sample in samples],
+            side=SIDE,
+            dark=dark,
+        )
+        for dark in (False, True)
     )
     seed = f"seed {run.seed}{'' if run.is_finished else ', NOT FINISHED'}"
     return Picture(
         name=f"{family.prefix}policies-{slug(group.label)}",
         title=f"Figure 2: sampled policies, {group.label}",
         caption=(
-            f"n = 1, {seed}; after epochs {', '.join(map(str, chosen))} of "
+            f"{seed.capitalize()}; after epochs {', '.join(map(str, chosen))} of "
             f"{run.settings['epochs']}, the policies with the highest and the lowest "
             "loss L̂_m among the M of that update. Left: the five sub-policies, op and "
             "magnitude (0 to 9); under each picture the sub-policy that made it. "
@@ -79,8 +83,9 @@ def sampled_policies(
         ),
         alternative="Pictures under sampled policies. "
         + " ".join(f"{sample.name}: {_in_words(sample.saved)}." for sample in samples),
-        png=style.encode(sheet, exact=True),
+        png=style.encode(light, exact=True),
         svg=None,
+        dark_png=style.encode(dark, exact=True),
     )
 
 

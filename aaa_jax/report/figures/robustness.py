@@ -91,11 +91,12 @@ def probe_map(family: Family, group: Group) -> Picture | None:
     accuracy = 100 * np.mean([_probe_table(probe) for probe in probes], axis=0)
     clean = 100 * float(np.mean([probe["clean_accuracy"] for probe in probes]))
     names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
-    with style.new_figure(1, 1, width=7.5, height=6.4) as (figure, axes):
+    with style.new_figure(1, 1, width=7, height=5.8) as (figure, axes):
         axis = axes[0, 0]
         image = axis.imshow(accuracy, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(accuracy):
-            color = "black" if value > 55 else "white"
+            # Not `style.INK` and `PAPER`: the cells are the same on dark paper.
+            color = "#010101" if value > 55 else "#fefefe"
             text = f"{value:.0f}"
             axis.text(
                 column, row, text, ha="center", va="center", fontsize=8, color=color
@@ -139,7 +140,7 @@ def corruption_bars(family: Family) -> Picture | None:
     chosen = style.looks([group.method for group in groups])
     height = 1.6 + 0.28 * len(names) * max(1, 0.55 * len(groups))
     bar = 0.8 / len(groups)
-    with style.new_figure(1, 1, width=8, height=height) as (figure, axes):
+    with style.new_figure(1, 1, width=7, height=height) as (figure, axes):
         axis = axes[0, 0]
         for place, (group, look) in enumerate(zip(groups, chosen, strict=True)):
             records = [_errors(run) for run in found.runs_of(group)]

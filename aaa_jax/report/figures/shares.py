@@ -15,8 +15,6 @@ from aaa_jax.report.grouping import Family, Group, seeds_in_words, slug
 from aaa_jax.report.runs import Run
 from aaa_jax.report.series import Windows
 
-MOST_COLUMNS = 5  # seeds side by side
-
 
 def mean_shares(family: Family, group: Group) -> Picture | None:
     """Figure 6 (a) and (b) of a group, expected and sampled, over its runs.
@@ -24,10 +22,10 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
     The finished runs are shown, or all where none is finished. None before the first
     epoch is over.
     """
-    runs = shown_runs(group)
+    runs = _shown_runs(group)
     if not runs:
         return None
-    with style.new_figure(2, 2, width=11, height=9) as (figure, axes):
+    with style.new_figure(2, 2, width=7, height=8.4) as (figure, axes):
         for row, kind in enumerate(("expected", "sampled")):
             found = series.mean_windows(runs, f"{kind}_ops")
             _draw_ops(axes[row, 0], found, f"(a) Operations, {kind}")
@@ -39,90 +37,49 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
             name=f"{family.prefix}shares-{slug(group.label)}",
             title=f"Figure 6: what the policies are made of, {group.label}",
             caption=(
-                f"{in_windows(windows.size)}, {seeds_in_words(runs)}"
-                f"{unfinished_note(runs)}. Above: the shares that the source "
-                "expects (for a controller, its probabilities averaged over the drawn "
-                "prefixes); below: those of the policies that were drawn, M at every "
-                "update. Numbers at the right are shares at the end, in %. Magnitudes "
-                "are those of ops other than Identity; AutoContrast, Invert and "
-                "Equalize have one without effect."
+                f"{_in_windows(windows.size)}; {seeds_in_words(runs)}"
+                f"{_unfinished_note(runs)}. Above: the shares that the source expects "
+                "(of a controller, over what it may draw); below: those of the "
+                "policies that were drawn. At the right: shares at the end, in %. "
+                "Magnitudes are those of ops other than Identity."
             ),
             alternative=_in_words(windows, runs),
         )
 
 
-def shares_of_each_seed(family: Family, group: Group) -> Picture | None:
-    """The expected shares of every run, side by side; None of fewer than two."""
-    runs = shown_runs(group)[:MOST_COLUMNS]
-    if len(runs) < 2:
-        return None
-    width = 2.3 * len(runs) + 1.6
-    with style.new_figure(2, len(runs), width=width, height=7.4) as (figure, axes):
-        for column, run in enumerate(runs):
-            is_last = run is runs[-1]
-            found = series.mean_windows([run], "expected_ops")
-            _draw_ops(axes[0, column], found, f"seed {run.seed}", labels=is_last)
-            found = series.mean_windows([run], "expected_magnitudes")
-            _draw_magnitudes(axes[1, column], found, "", labels=is_last)
-            if column:
-                for axis in axes[:, column]:
-                    axis.set_ylabel("")
-                    axis.set_yticklabels([])
-        size = series.mean_windows(runs, "expected_ops").size
-        return style.finish(
-            figure,
-            name=f"{family.prefix}shares-by-seed-{slug(group.label)}",
-            title=f"The same for every seed, {group.label}",
-            caption=(
-                f"Shares that the controller expects; {in_windows(size).lower()}"
-                f"{unfinished_note(runs)}. Above ops, below magnitudes; the order of "
-                "the bands is that of the names, and their shares at the end are those "
-                "of the last seed shown."
-            ),
-            alternative="For each seed. "
-            + " ".join(
-                f"Seed {run.seed}: "
-                + _in_words(series.mean_windows([run], "expected_ops"), [run])
-                for run in runs
-            ),
-        )
-
-
-def shown_runs(group: Group) -> list[Run]:
+def _shown_runs(group: Group) -> list[Run]:
     """The finished runs, or all where none is finished, that have shares to show."""
     runs = [run for run in group.finished or group.runs if run.epochs_done]
     return [run for run in runs if np.isfinite(run.rounds.shares["expected_ops"]).any()]
 
 
-def unfinished_note(runs: Sequence[Run]) -> str:
+def _unfinished_note(runs: Sequence[Run]) -> str:
     """What must be said where runs are drawn that are not finished."""
     return "" if all(run.is_finished for run in runs) else "; NOT FINISHED"
 
 
-def in_windows(size: int) -> str:
+def _in_windows(size: int) -> str:
     """`Means of five epochs`, or of as many as a window has."""
     if size == 1:
         return "Means of one epoch (the run is too short for five)"
     return f"Means of {'five' if size == series.WINDOW else size} epochs"
 
 
-def _draw_ops(axis: Axes, found: Windows, title: str, *, labels: bool = True) -> None:
+def _draw_ops(axis: Axes, found: Windows, title: str) -> None:
     is_used = np.nansum(found.means, axis=0) > 0
     is_used[: ops.NUM_SEARCH_OPS] = True
     colors = style.op_colors()
     names = [op.name for op, used in zip(ops.OPS, is_used, strict=True) if used]
     used = found._replace(means=found.means[:, is_used])
-    _stack(axis, used, names, [colors[name] for name in names], labels=labels)
+    _stack(axis, used, names, [colors[name] for name in names])
     axis.set(title=title, xlabel="epochs done", ylabel="share of ops (%)")
 
 
-def _draw_magnitudes(
-    axis: Axes, found: Windows, title: str, *, labels: bool = True
-) -> None:
+def _draw_magnitudes(axis: Axes, found: Windows, title: str) -> None:
     count = magnitudes.NUM_MAGNITUDES
     names = [str(magnitude) for magnitude in range(count)]
     names[0], names[-1] = "0 (weakest)", f"{count - 1} (strongest)"
-    _stack(axis, found, names, style.magnitude_colors(count), labels=labels)
+    _stack(axis, found, names, style.magnitude_colors(count))
     axis.set(title=title, xlabel="epochs done", ylabel="share of magnitudes (%)")
 
 
@@ -131,8 +88,6 @@ def _stack(
     found: Windows,
     names: Sequence[str],
     colors: Sequence[tuple[str, str]],
-    *,
-    labels: bool,
 ) -> None:
     """Bands from centre to centre of the windows, named at the right."""
     known = np.isfinite(found.means).all(axis=1)
@@ -149,8 +104,7 @@ def _stack(
     axis.set_ylim(0, 100)
     axis.grid(visible=False)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if labels:
-        _name_bands(axis, means[-1], names, colors)
+    _name_bands(axis, means[-1], names, colors)
 
 
 def _name_bands(

@@ -20,32 +20,36 @@ from PIL import Image
 from aaa_jax.augment import ops
 
 DPI = 144
+# The page has colours of its own for these (`html_page.THEME`), and for no others.
+INK, PAPER, FAINT, GREY, GRID = "#222222", "#ffffff", "#777777", "#666666", "#dddddd"
 SETTINGS: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
-    "font.size": 9,
-    "axes.titlesize": 10,
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#dddddd",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "aaa_jax",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "path.simplify": True,
 }
 PALETTE = 256  # colours of a PNG
 DIGITS = re.compile(r' (?:d|x|y|points)="[^"]*"')
 LONG = re.compile(r"-?\d+\.\d{2,}")
-INK = "#222222"
-FAINT = "#777777"
-
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-SKY, RED, YELLOW, GREY = "#56B4E9", "#D55E00", "#B8A800", "#666666"
+SKY, RED, YELLOW = "#56B4E9", "#D55E00", "#B8A800"
 
 
 class Look(NamedTuple):
@@ -105,6 +109,7 @@ class Picture(NamedTuple):
         alternative: what a reader who cannot see it should know.
         png: bytes.
         svg: bytes; None of a picture made of pixels.
+        dark_png: the same on dark paper, of a picture made of pixels.
     """
 
     name: str
@@ -113,6 +118,7 @@ class Picture(NamedTuple):
     alternative: str
     png: bytes
     svg: bytes | None
+    dark_png: bytes | None = None
 
 
 @contextlib.contextmanager
