@@ -36,6 +36,7 @@ FIRST=(parity step_wrn28x10 table)
 SECOND=(table augment step_r50)
 REST=(memory epoch input step_shake26_2x96d dispatch step_pyramidnet profile compile)
 ARMS=${ARMS:-random ours}
+DALI="DALI TrivialAugment twice"
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
   [ -x .venv/bin/python ] && PYTHON=.venv/bin/python
@@ -58,7 +59,7 @@ choose() {
     augment) # --only: the rivals on the GPU
       about=70 limit=120
       set -- augment --cores=all --rounds=7 --sides=32,224,256 \
-        "--only=this engine (vmap),torchvision v2 in batches,kornia" $quick ;;
+        "--only=this engine (vmap),torchvision v2 in batches,kornia,$DALI" $quick ;;
     memory) about=30 limit=120 && set -- augment.memory $quick ;;
     step_pyramidnet) # compiles for minutes
       about=300 limit=530

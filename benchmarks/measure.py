@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (  # whose versions a page names, where they are installed
     *("jax", "jaxlib", "numpy", "torch", "pillow", "opencv-python-headless"),
-    *("albumentations", "torchvision", "kornia", "array-record"),
-    *("tensorflow-datasets", "tensorflow", "tensorflow-cpu"),
+    *("albumentations", "torchvision", "kornia", "nvidia-dali-cuda130"),
+    *("array-record", "tensorflow-datasets", "tensorflow", "tensorflow-cpu"),
 )
 
 Key = TypeVar("Key")

@@ -110,7 +110,8 @@ def _row(name: str, by_name: Sequence[dict[str, dict[str, Any]]]) -> list[str]:
         pillow = candidates_here.get("Pillow", {}).get("images_per_s")
         cells += [f"{speed:,.0f}", f"{speed / pillow:.2f}" if pillow else "–"]
     equal = [here[name]["equal"] for here in by_name if "equal" in here[name]]
-    return [*cells, *(f"{100 * share:.1f} %" for share in equal[:1])]
+    shares = ("–" if share is None else f"{100 * share:.1f} %" for share in equal[:1])
+    return [*cells, *shares]
 
 
 def _bounds(candidate: dict[str, Any], bandwidth: float) -> str:

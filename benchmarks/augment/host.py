@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.augment import libraries, torch_libraries
+from benchmarks.augment import dali, libraries, torch_libraries
 from benchmarks.augment.work import Candidate, Draws, Library, Work, draw
 
 MAKERS: dict[str, Callable[[Work], Library]] = {
@@ -18,9 +18,10 @@ MAKERS: dict[str, Callable[[Work], Library]] = {
     "torchvision v2": torch_libraries.torchvision,
     "torchvision v2 in batches": torch_libraries.torchvision_batches,
     "kornia": torch_libraries.kornia,
+    "DALI TrivialAugment twice": dali.trivial_augment_twice,
 }
 # Use all cores by themselves, or the GPU.
-THREADED = {"torchvision v2 in batches", "kornia"}
+THREADED = {"torchvision v2 in batches", "kornia", "DALI TrivialAugment twice"}
 
 
 def start(name: str, work: Work, *, is_spread: bool) -> Candidate:
@@ -28,7 +29,7 @@ def start(name: str, work: Work, *, is_spread: bool) -> Candidate:
     library = MAKERS[name](work)
     rows = range(work.num_rows)
 
-    def replay(draws: Draws) -> np.ndarray:
+    def replay(draws: Draws) -> np.ndarray | None:
         return library.pixels(library.augment(draws, rows))
 
     if is_spread and name not in THREADED:

@@ -59,8 +59,8 @@ class Library(NamedTuple):
     augment: Callable[[Draws, Sequence[int]], Any]
     # Those -> float32 normalised, the end of what is timed.
     finish: Callable[[Any], Any]
-    # Those -> uint8 [rows, H, W, 3], to compare with Pillow.
-    pixels: Callable[[Any], np.ndarray]
+    # Those -> uint8 [rows, H, W, 3], to compare with Pillow; None: it draws by itself.
+    pixels: Callable[[Any], np.ndarray | None]
 
 
 class Candidate(NamedTuple):
@@ -69,7 +69,7 @@ class Candidate(NamedTuple):
     # Seed -> the whole batch, augmented and normalised. In worker processes it stays
     # there: nothing is charged for bringing it back.
     run: Callable[[int], Any]
-    replay: Callable[[Draws], np.ndarray]  # draws -> uint8 [N M, H, W, 3]
+    replay: Callable[[Draws], np.ndarray | None]  # draws -> uint8 [N M, H, W, 3]
     facts: dict[str, float]  # of a compiled program
     stop: Callable[[], None] = lambda: None  # ends worker processes
 

@@ -145,7 +145,7 @@ def test_the_columns_run_side_by_side_until_their_time_is_over(fake, tmp_path):
     assert "memory: ok, " in done.stdout
     for column in ("random", "new"):
         run = tmp_path / f"work/table4_cifar10/wrn16x4/{column}/seed0"
-        assert (run / "signals").read_text() == "TERM\n"  # a second one would end it
+        assert (run / "signals").read_text() == "TERM\n"
         line = f"wrn16x4/{column}/seed0:  epoch : 3  train_loss : 1.25"
         assert line in (tmp_path / "work/results/table.txt").read_text()
         command = (run / "command").read_text()
