@@ -91,20 +91,25 @@ def _rows(images: jax.Array, policies: Policies) -> tuple[jax.Array, jax.Array]:
     return rows.reshape(-1, *images.shape[1:]), policy_of_row
 
 
-def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Candidate:
-    """Draw, apply, normalise as one program; devices share out the M policies."""
-    images, policies = jnp.asarray(work.images), _policies(work)
-    height, width = images.shape[1:3]
+def whole(work: Work, apply: Apply) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
+    """Draw, apply, normalise as one program; its arguments, of which one is a seed."""
 
     def augment(seed: jax.Array, images: jax.Array, policies: Policies) -> jax.Array:
         _, policy_of_row = _rows(images, policies)
+        height, width = images.shape[1:3]
         size = {"height": height, "width": width, "group_size": len(images)}
         draws = large_batch.draw(jax.random.key(seed), policies, policy_of_row, **size)
         pixels = apply(draws, images, policies)
         return standard.normalize(pixels, work.mean, work.std)
 
+    return augment, (np.int32(0), jnp.asarray(work.images), _policies(work))
+
+
+def compile_candidate(work: Work, apply: Apply, num_devices: int) -> Candidate:
+    """The whole program; devices share out the M policies."""
+    augment, arguments = whole(work, apply)
+    _, images, policies = arguments
     if num_devices == 1:
-        arguments = (np.int32(0), images, policies)
         seconds, compiled = plans.compile_for(None, augment, arguments)
         memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
         facts = {

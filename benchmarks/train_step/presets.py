@@ -23,6 +23,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PRESETS = tuple(sorted({path.stem for path in CONFIGS.glob("*.py")} - {*NOT_PRESETS}))
 # Name -> preset, and rows of a step that leave room for a second framework in 80 GB.
 NETWORKS = {
+    "wrn16x4": ("cifar10_5000", 1024),
     "wrn40x2": ("cifar10_wrn40x2", 1024),
     "wrn28x10": ("cifar10_wrn28x10", 1024),
     "shake26_2x32d": ("cifar10_shake26_2x32d", 1024),
