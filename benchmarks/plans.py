@@ -32,7 +32,7 @@ def target(*, is_h100: bool) -> Iterator[jax.sharding.Sharding | None]:
     if not is_h100:
         yield None
         return
-    # Read when JAX looks for its devices: the plugin's check of versions asks the driver.
+    # Read when JAX looks for devices: the plugin asks the driver for its version.
     os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
     try:
         device = topologies.get_topology_desc(
