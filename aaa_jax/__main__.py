@@ -6,6 +6,8 @@ Exit codes: 0; 1 something failed; 2 the command cannot work; `commands.train` h
 import sys
 from collections.abc import Callable, Sequence
 
+from aaa_jax.runtime import output
+
 
 def _train(arguments: Sequence[str]) -> int:
     """--config=NAME[:ARGUMENT]: trains a run, or the cells of a table."""
@@ -72,6 +74,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 2 and the list of commands where there is no such."""
+    if arguments is None:
+        output.drop_what_fails()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])

@@ -149,7 +149,7 @@ def parse(given: Sequence[str], program: Program = AAA_JAX) -> Command:
     is_table = "table" in config
     if values.list and not is_table:
         raise UsageError("--list is for tables, such as --config=configs/table1.py")
-    workdir = values.workdir or _default_workdir(values, config)
+    workdir = os.path.expanduser(values.workdir) or _default_workdir(values, config)
     if values.deterministic:
         (config.cell if is_table else config).deterministic = True
     pod = {name: values[name].value for name in POD_FLAGS}
@@ -178,7 +178,8 @@ def _whole_table(command: Command, given: Sequence[str], program: Program) -> in
 
     if command.lists:
         lines = run_table.list_cells(command.config, command.workdir, command_of)
-        return _print_lines(lines)
+        print("\n".join(lines))
+        return 0
     return run_table.run_cells(command.config, command.workdir, command_of)
 
 
@@ -195,14 +196,6 @@ def cell_words(given: Sequence[str], cell: str, workdir: str) -> list[str]:
         elif name not in ("list",):
             kept.append(word)
     return [f"--config={path}:{cell}", f"--workdir={workdir}", *kept]
-
-
-def _print_lines(lines: Sequence[str]) -> int:
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:  # of `| head`; Python flushes once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _train(command: Command, program: Program) -> int:

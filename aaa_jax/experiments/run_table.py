@@ -25,6 +25,7 @@ from aaa_jax.experiments.table_cells import (
     select_cells,
     table_of,
 )
+from aaa_jax.runtime.signals import stopping_signals
 
 
 def list_cells(
@@ -126,8 +127,7 @@ def _run_process(command: Sequence[str]) -> tuple[int, list[int]]:
         if process is not None:
             process.send_signal(number)
 
-    handled = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, pass_on) for number in handled}
+    before = {n: signal.signal(n, pass_on) for n in stopping_signals()}
     try:
         # A group of its own: Ctrl-C reaches it once, from here, not twice.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)

@@ -9,15 +9,19 @@ from typing import Any
 
 
 def end_in_one_line(program: str) -> None:
-    """Makes SIGINT and SIGTERM end the process with 128 + n, and say so.
+    """Makes a signal that stops a run end the process with 128 + n, and say so.
 
-    No exception: one that is raised in an import or a callback of JAX gets lost.
+    No exception: one that is raised in an import or a callback of JAX gets lost. SIGHUP
+    stays ignored where `nohup` said so.
     """
 
     def end(number: int, frame: Any) -> None:
         name = signal.Signals(number).name
-        os.write(2, f"{program}: ended by {name}; nothing was lost\n".encode())
-        os._exit(128 + number)
+        try:
+            os.write(2, f"{program}: ended by {name}; nothing was lost\n".encode())
+        finally:
+            os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:
+            signal.signal(number, end)

@@ -304,5 +304,7 @@ def _give_up(given: Mapping[str, Any], seconds: float) -> None:
         "the same --coordinator, and see that process 0's port can be reached; "
         "--connect_seconds waits longer, --distributed=off runs alone\n"
     )
-    os.write(2, text.encode())
-    os._exit(2)
+    try:
+        os.write(2, text.encode())
+    finally:
+        os._exit(2)

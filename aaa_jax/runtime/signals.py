@@ -1,4 +1,8 @@
-"""SIGTERM and SIGINT are noted for the loop; a second one ends the process at once."""
+"""Signals that ask a run to stop are noted for the loop.
+
+A second SIGTERM or SIGINT ends the process at once. SIGHUP, of a terminal that closes,
+often comes twice or behind another: it stops a run, and never hurries it.
+"""
 
 import os
 import signal
@@ -9,7 +13,7 @@ from typing import Any
 
 import jax
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM)
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RunInterrupted(RuntimeError):
@@ -22,7 +26,9 @@ class RunInterrupted(RuntimeError):
 
 @contextmanager
 def noted_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT; a second one ends the process at once.
+    """Collects SIGTERM, SIGINT and SIGHUP; a second one ends the process at once.
+
+    SIGHUP stays ignored where `nohup` said so, and is never taken for a second one.
 
     Python calls a handler when its main thread comes back from C++, where it compiles
     or waits for a device. The second signal does not wait for that: a thread is told
@@ -41,7 +47,8 @@ def noted_signals() -> Iterator[list[int]]:
     os.set_blocking(writing, False)
     thread = threading.Thread(target=_end_at_second, args=(reading,), daemon=True)
     thread.start()
-    handled = _HANDLED if jax.process_count() == 1 else (signal.SIGINT,)
+    left_to_jax = {signal.SIGTERM} if jax.process_count() > 1 else set()
+    handled = stopping_signals() - left_to_jax
     before = {number: signal.signal(number, note) for number in handled}
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -55,11 +62,19 @@ def noted_signals() -> Iterator[list[int]]:
         os.close(reading)
 
 
+def stopping_signals() -> set[signal.Signals]:
+    """The signals that stop a run: without SIGHUP where `nohup` ignores it."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return set(_HANDLED) - ({signal.SIGHUP} if is_ignored else set())
+
+
 def _end_at_second(reading: int) -> None:
     """Reads a byte for each signal, until the other end of the pipe is closed."""
     count = 0
     while number := os.read(reading, 1):
-        count += number[0] in _HANDLED
+        if number[0] not in _HANDLED or (count and number[0] == signal.SIGHUP):
+            continue
+        count += 1
         if count == 1:
             with suppress(OSError):
                 os.write(2, b"\nsaving; a second signal ends the process without\n")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -21,8 +22,16 @@ with noted_signals() as noted:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_a_process_that_waits_in_c_plus_plus(number):
+@pytest.mark.parametrize(
+    ("first", "number"),
+    [
+        ([signal.SIGTERM], signal.SIGTERM),
+        ([signal.SIGINT, signal.SIGHUP], signal.SIGINT),
+        ([signal.SIGHUP] * 2, signal.SIGTERM),
+    ],
+)
+def test_a_second_signal_ends_a_process_that_waits_in_c_plus_plus(first, number):
+    """SIGHUP never counts as the second: a terminal that closes sends it twice."""
     with subprocess.Popen(
         [sys.executable, "-c", WAITING],
         stdout=subprocess.PIPE,
@@ -31,9 +40,12 @@ def test_a_second_signal_ends_a_process_that_waits_in_c_plus_plus(number):
     ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            process.send_signal(number)
+            process.send_signal(first[0])
             assert process.stderr.readline() == "\n"
             assert process.stderr.readline().startswith("saving; a second signal")
+            for more in first[1:]:
+                process.send_signal(more)
+                time.sleep(0.2)
             assert process.poll() is None
             process.send_signal(number)
             assert process.wait(timeout=60) == 128 + number
@@ -50,6 +62,16 @@ def test_a_signal_is_noted_and_everything_is_as_before_afterwards():
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
     assert threading.active_count() == threads
+
+
+def test_a_run_under_nohup_stays_deaf_to_sighup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with noted_signals() as noted:
+            signal.raise_signal(signal.SIGHUP)
+        assert noted == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_other_threads_and_other_signals_are_left_alone():
