@@ -19,6 +19,14 @@ def _train(arguments: Sequence[str]) -> int:
     return train.main(arguments)
 
 
+def _plan(arguments: Sequence[str]) -> int:
+    """--config=NAME[:ARGUMENT]: what `train` would do, and how long it would take."""
+    from aaa_jax.commands import train
+
+    program = train.Program("aaa-jax plan", train.AAA_JAX.words)
+    return train.main([*arguments, "--plan"], program)
+
+
 def _prepare(arguments: Sequence[str]) -> int:
     """NAME: write a dataset as a TFDS folder, once."""
     from aaa_jax.data.prepare import preparers
@@ -63,6 +71,7 @@ def _contact_sheet(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
+    "plan": _plan,
     "prepare": _prepare,
     "probe": _probe,
     "corruptions": _corruptions,

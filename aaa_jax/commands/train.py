@@ -5,7 +5,7 @@
 
 The run's directory is runs/NAME[-ARGUMENT][-seedS], unless --workdir=DIR names another.
 For a table, such as table1, every cell runs in a process of its own; --list shows them,
-and configs/table.py says more.
+and configs/table.py says more. --plan says what the command would do, and does nothing.
 
 Exit codes: 0 the run is finished; 2 the command cannot work, and a line for each
 problem says why; 1 the run failed, and says why; 128 + n the run was saved on signal n,
@@ -32,6 +32,7 @@ from aaa_jax.commands.config_flag import UsageError
 # Name: default, and what --help says.
 FLAGS = {
     "workdir": ("", "the run's directory, or a table's; without: below runs/"),
+    "plan": (False, "say what the command would do, and do nothing"),
     "deterministic": (False, "bit-equal repeats on GPUs too"),
 }
 LISTS = ("", "cells", "commands")  # of --list: `config_flag.normalize` makes it "cells"
@@ -69,6 +70,7 @@ class Command(NamedTuple):
     workdir: str  # of the run, or of the table
     origin: dict[str, Any]  # what the run is, for its report; see `config_flag.origin`
     pod: dict[str, Any]  # the values of `POD_FLAGS`
+    plans: bool  # whether it is said what would be done, and nothing is done
     lists: str  # of `LISTS`: what of a table's cells is shown, if they are not run
 
 
@@ -102,6 +104,8 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
             )
         except table_cells.TableError as error:
             return fail(error)
+    if command.plans:
+        return _plan_run(command, program)
     if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
         os.environ["XLA_FLAGS"] = (
@@ -155,7 +159,7 @@ def parse(given: Sequence[str], program: Program = AAA_JAX) -> Command:
     pod = {name: values[name].value for name in POD_FLAGS}
     told = {"command": shlex.join(["python", *program.words, *given])}
     origin = config_flag.origin(values) | told
-    return Command(config, workdir, origin, pod, values.list)
+    return Command(config, workdir, origin, pod, values.plan, values.list)
 
 
 def _default_workdir(values: flags.FlagValues, config: ConfigDict) -> str:
@@ -180,7 +184,24 @@ def _whole_table(command: Command, given: Sequence[str], program: Program) -> in
         lines = run_table.list_cells(command.config, command.workdir, command_of)
         print("\n".join(lines))
         return 0
+    if command.plans:
+        from aaa_jax.commands import plan
+
+        print("\n".join(plan.plan_table(command.config, command.workdir)))
+        return 0
     return run_table.run_cells(command.config, command.workdir, command_of)
+
+
+def _plan_run(command: Command, program: Program) -> int:
+    from aaa_jax import data
+    from aaa_jax.commands import plan
+    from aaa_jax.experiments import build
+
+    try:
+        print("\n".join(plan.plan_run(command.config, command.workdir)))
+    except (build.ConfigError, data.DatasetError) as error:
+        return _fail(program, error)
+    return 0
 
 
 def cell_words(given: Sequence[str], cell: str, workdir: str) -> list[str]:
@@ -193,7 +214,7 @@ def cell_words(given: Sequence[str], cell: str, workdir: str) -> list[str]:
         if name in ("config", "workdir"):
             value = value if is_whole else rest.pop(0)
             path = value.partition(":")[0] if name == "config" else path
-        elif name not in ("list",):
+        elif name not in ("list", "plan"):
             kept.append(word)
     return [f"--config={path}:{cell}", f"--workdir={workdir}", *kept]
 

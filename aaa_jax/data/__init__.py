@@ -14,7 +14,7 @@ that. `prepare` writes a folder that is not there yet. Nothing here knows a poli
 nothing imports TensorFlow; TFDS is imported where it is used.
 """
 
-from aaa_jax.data.datasets import DATASETS, DatasetSpec
+from aaa_jax.data.datasets import DATASETS, NUM_IMAGES, DatasetSpec
 from aaa_jax.data.errors import BadRecord, DatasetError, DatasetNotPrepared
 from aaa_jax.data.load import Dataset, describe, load, stratified_subset
 from aaa_jax.data.resident import epoch_permutation, gather
@@ -28,6 +28,7 @@ from aaa_jax.data.stream import (
 
 __all__ = [
     "DATASETS",
+    "NUM_IMAGES",
     "BadRecord",
     "Dataset",
     "DatasetError",

@@ -44,6 +44,14 @@ class DatasetSpec(NamedTuple):
     loader: str = "resident"
 
 
+# Images of the train and the test split, for plans before the data are there.
+NUM_IMAGES: dict[str, tuple[int, int]] = {
+    "digits": (1_198, 599),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "imagenet2012": (1_281_167, 50_000),
+}
+
 DATASETS: dict[str, DatasetSpec] = {
     "digits": DatasetSpec(
         name="digits",

@@ -4,6 +4,7 @@ Passes of accumulation trade memory for time and change no result beyond roundin
 """
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -45,9 +46,16 @@ def fewest_passes(
 
     if device.platform == "cpu":
         return max((p for p in options if rows(p) >= CPU_ROWS), default=1)
-    limit = (device.memory_stats() or {}).get("bytes_limit", math.inf)
+    limit = device_bytes(device) or math.inf
     fitting = [p for p in options if bytes_of(rows(p)) <= limit]
     return min(fitting, default=options[-1])
+
+
+def device_bytes(device: jax.Device) -> int | None:
+    """The memory of a device; None where it does not say. A CPU's is the machine's."""
+    if device.platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (device.memory_stats() or {}).get("bytes_limit")
 
 
 def more_passes(
@@ -100,15 +108,16 @@ def step_bytes(
     images = jax.ShapeDtypeStruct((rows_per_group, *image_shape), jnp.float32)
     rows = jax.ShapeDtypeStruct((rows_per_group,), jnp.int32)
     kept = jax.eval_shape(residuals, state.params, state.batch_stats, images, rows)
-    of_row = _bytes(kept) / RESIDUALS_KEPT / rows_per_group
+    of_row = bytes_of_tree(kept) / RESIDUALS_KEPT / rows_per_group
     image = math.prod(image_shape)
     # Parameters, their gradients and updates; images, and the rows made of them.
-    fixed = 2 * _bytes(state) + resident_images * image + 2 * num_rows * image
+    fixed = 2 * bytes_of_tree(state) + resident_images * image + 2 * num_rows * image
 
     return lambda pass_rows: fixed + pass_rows * (of_row + 8 * image)
 
 
-def _bytes(tree: Any) -> int:
+def bytes_of_tree(tree: Any) -> int:
+    """Bytes of the arrays in a tree, or of their shapes."""
     return sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
     )

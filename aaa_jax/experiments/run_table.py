@@ -24,6 +24,7 @@ from aaa_jax.experiments.table_cells import (
     read_state,
     select_cells,
     table_of,
+    title,
 )
 from aaa_jax.runtime.signals import stopping_signals
 
@@ -46,7 +47,7 @@ def list_cells(
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        f"{_title(config)}; {len(cells)} cells in {workdir}",
+        f"{title(config)}; {len(cells)} cells in {workdir}",
         *("  ".join(map(str.ljust, row, [*widths[:3], 0])) for row in rows),
     ]
 
@@ -92,7 +93,7 @@ def run_cells(
                 f"{folder / cell.name} holds a run with another config: {state.detail}."
                 " Choose another --workdir, or give the old values."
             )
-    print(f"{_title(config)}; {len(cells)} cells in {workdir}", flush=True)
+    print(f"{title(config)}; {len(cells)} cells in {workdir}", flush=True)
     outcomes: dict[str, list[str]] = {"finished": [], "elsewhere": [], "failed": []}
     for number, cell in enumerate(cells, start=1):
         state = read_state(folder / cell.name, configs[cell])
@@ -149,12 +150,4 @@ def _summarize(
     if outcomes["failed"]:
         texts.append(f"failed: {', '.join(outcomes['failed'])}")
     texts.append(f"python -m aaa_jax report {shlex.quote(workdir)} draws the table")
-    print(f"{_title(config)}; {'; '.join(texts)}", flush=True)
-
-
-def _title(config: ml_collections.ConfigDict) -> str:
-    title = table_of(config).title
-    if config.scale == 1:
-        return title
-    what = "fewer epochs and smaller networks than the paper's"
-    return f"{title} (SCALED to {config.scale:g}: {what})"
+    print(f"{title(config)}; {'; '.join(texts)}", flush=True)

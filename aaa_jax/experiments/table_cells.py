@@ -80,6 +80,15 @@ def table_of(config: ml_collections.ConfigDict) -> Table:
     return TABLES[config.table]
 
 
+def title(config: ml_collections.ConfigDict) -> str:
+    """The table's title, which says so where it is shrunken."""
+    title = table_of(config).title
+    if config.scale == 1:
+        return title
+    what = "fewer epochs and smaller networks than the paper's"
+    return f"{title} (SCALED to {config.scale:g}: {what})"
+
+
 def select_cells(config: ml_collections.ConfigDict) -> list[Cell]:
     """The cells that a config names, all rows and columns of a seed before the next.
 

@@ -159,32 +159,46 @@ def choose_passes(
         image_shape: (H, W, 3) of a row.
         resident_images: of the splits that live on each device.
     """
-    layout, num_devices = experiment.recipe.layout, len(run_devices)
+    num_devices = len(run_devices)
 
-    @functools.cache
+    @functools.cache  # not made at all where the rows alone decide
     def estimate() -> Callable[[int], float]:
-        height, width, channels = image_shape
-        state = jax.eval_shape(
-            lambda key: step.init_train_state(
-                key,
-                experiment.model,
-                experiment.optimizer,
-                image_shape,
-                layout.num_policies,
-            ),
-            randomness.key_of_seed(0),
-        )
-        return memory.step_bytes(
-            experiment.model,
-            state,
-            (height, width, channels),
-            layout.rows_per_group,
-            resident_images,
-            layout.num_rows // num_devices,
-        )
+        return step_memory(experiment, num_devices, image_shape, resident_images)
 
     return memory.fewest_passes(
-        layout, run_devices[0], num_devices, lambda rows: estimate()(rows)
+        experiment.recipe.layout,
+        run_devices[0],
+        num_devices,
+        lambda rows: estimate()(rows),
+    )
+
+
+def step_memory(
+    experiment: Experiment,
+    num_devices: int,
+    image_shape: tuple[int, ...],
+    resident_images: int,
+) -> Callable[[int], float]:
+    """Rows of a pass -> bytes of a step on a device, by estimate; `choose_passes`."""
+    layout = experiment.recipe.layout
+    height, width, channels = image_shape
+    state = jax.eval_shape(
+        lambda key: step.init_train_state(
+            key,
+            experiment.model,
+            experiment.optimizer,
+            image_shape,
+            layout.num_policies,
+        ),
+        randomness.key_of_seed(0),
+    )
+    return memory.step_bytes(
+        experiment.model,
+        state,
+        (height, width, channels),
+        layout.rows_per_group,
+        resident_images,
+        layout.num_rows // num_devices,
     )
 
 
@@ -211,8 +225,5 @@ def init_run_state(
     train, state, policies = jax.jit(init)(root)
     close = functools.partial(step.controller_step, source=source, axis_name=None)
     info = jax.eval_shape(close, state, policies, train)[1]
-    empty = Round(
-        jax.tree.map(np.zeros_like, policies),
-        {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in info.items()},
-    )
+    empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), Round(policies, info))
     return RunState(train, state, policies, empty)

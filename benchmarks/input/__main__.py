@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 
@@ -33,11 +32,11 @@ from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.examples import parse_record
+from aaa_jax.data.host_speed import MADE_UP, made_up_jpeg
 from benchmarks import measure
 from benchmarks.input.page import markdown
 
 NUM_POLICIES = 8
-MADE_UP = (500, 375)  # width and height of JPEGs that are made up
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -110,16 +109,11 @@ def make_up(folder: Path, num_images: int) -> None:
     So many are the train split of the folder, one more is the validation split.
     """
     random = np.random.default_rng(0)
-    width, height = MADE_UP
     for number in range(num_images + 1):
-        coarse = random.integers(0, 256, (height // 25, width // 25, 3), np.uint8)
-        pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        noise = random.normal(0, 20, pixels.shape)
-        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
         split = "train" if number < num_images else "validation"
         path = folder / split / "one" / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        path.write_bytes(made_up_jpeg(random))
 
 
 def to_device(options: argparse.Namespace) -> dict[str, float]:

@@ -20,9 +20,10 @@ import jax
 import numpy as np
 
 from aaa_jax.augment import batch_layout
+from aaa_jax.experiments import floors
 from benchmarks import measure
 from benchmarks.input.page import DEFAULT, loader_row
-from benchmarks.train_step import flops, presets
+from benchmarks.train_step import presets
 
 PAGE = measure.ROOT / "docs" / "scaling.md"
 BEGIN, END = "<!-- benchmarks.scaling -->\n", "<!-- end -->\n"
@@ -42,7 +43,7 @@ def decode_ms(resample: str) -> float:
 class Site(NamedTuple):
     """What a step runs on."""
 
-    device: str = "NVIDIA H100"  # a row of `flops.PEAKS`, bfloat16
+    device: str = "NVIDIA H100"  # a row of `floors.PEAKS`, bfloat16
     # Least and most share of the peak that a step reaches; not measured.
     utilization: tuple[float, float] = (0.3, 0.5)
     devices_per_host: int = 8  # with one process
@@ -101,7 +102,7 @@ def work(preset: str) -> Work:
         num_images=layout.num_images,
         num_policies=layout.num_policies,
         group_size=layout.group_size,
-        row_flops=flops.training_flops(made.experiment.model, side),
+        row_flops=floors.training_flops(made.experiment.model, side),
         reduced_bytes=4 * reduced,
         row_bytes=side * side * 3 if is_streamed else 0,
         leaves=len(jax.tree.leaves(train)),
@@ -113,7 +114,7 @@ def cost(task: Work, devices: int, site: Site) -> Cost:
     hosts = -(-devices // site.devices_per_host)
     group_size = largest_group(task, devices)
     device_rows = task.num_rows // devices
-    peak = flops.peak(site.device, "bfloat16")
+    peak = floors.peak(site.device, "bfloat16")
     assert peak is not None, site.device
     whole = device_rows * task.row_flops / (peak * 1e12)
     compute = (whole / site.utilization[0], whole / site.utilization[1])

@@ -88,7 +88,7 @@ def markdown(record: dict[str, Any]) -> str:
         "Speed of the training step",
         record,
         "TFLOP/s: operations of convolutions and matrix products counted by formula, "
-        "without recomputation and augmentation (`benchmarks/train_step/flops.py`)",
+        "without recomputation and augmentation (`aaa_jax/experiments/floors.py`)",
         "memory: of our programs by XLA's plan, of PyTorch the allocator's peak",
         "BatchNorm: groups of b rows in ours, all rows in PyTorch's",
     )

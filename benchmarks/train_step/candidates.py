@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from aaa_jax.experiments import sizes
+from aaa_jax.experiments import floors, sizes
 from aaa_jax.experiments.build import build_model
 from benchmarks import measure, plans
-from benchmarks.train_step import flops, jax_steps, presets
+from benchmarks.train_step import jax_steps, presets
 
 AAA, ACCUMULATED, ALONE, TORCH = (
     *("AAA step", "AAA step, 2 passes", "network's step alone", "PyTorch, network's"),
@@ -141,8 +141,8 @@ def _facts(config: Any, spec: Any) -> dict[str, Any]:
         "side": spec.image_size,
         "group_size": sizes.layout(config).group_size,
         "options": config.model.options.to_dict(),
-        "flops_per_row": flops.training_flops(model, spec.image_size),
-        "peak_tflops": flops.peak(kind, dtype),
+        "flops_per_row": floors.training_flops(model, spec.image_size),
+        "peak_tflops": floors.peak(kind, dtype),
         "jax_peak_bytes": stats.get("peak_bytes_in_use"),
-        "floor_s": flops.floor(model, spec.image_size, num_rows, kind, dtype),
+        "floor_s": floors.floor(model, spec.image_size, num_rows, kind, dtype),
     }

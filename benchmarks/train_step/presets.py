@@ -40,7 +40,6 @@ TINY = {  # options of --quick
     "pyramidnet": {"depth": 11, "widening": 6},
     "resnet": {"depth": 14, "width": 4},
 }
-NUM_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet2012": 1_281_167}
 IMAGENET = data.DatasetSpec(
     name="imagenet2012",
     num_classes=1000,
@@ -114,7 +113,7 @@ def full_step(config: ConfigDict) -> PresetStep:
     The train split is resident; of ImageNet, which is not, a mini-batch is.
     """
     spec, name = describe(config), config.data.name
-    num_images = config.data.num_train_images or NUM_IMAGES[name]
+    num_images = config.data.num_train_images or data.NUM_IMAGES[name][0]
     resident = config.batch_size if name == "imagenet2012" else num_images
     made = make_step(config, spec, num_images, resident)
     recipe = made.experiment.recipe._replace(unroll=False)

@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from aaa_jax.experiments import floors
 from benchmarks import measure, plans
 from benchmarks.augment import engine
 from benchmarks.augment.candidates import ROWS
-from benchmarks.train_step import flops, presets
+from benchmarks.train_step import presets
 
 DEVICE = "NVIDIA H100"
 LAUNCH = 2e-6  # seconds that the smallest kernel takes
@@ -86,7 +87,7 @@ def _programs(options: Any) -> Iterator[tuple[Any, ...]]:
         config, spec = presets.network_config(network, "bfloat16")
         made = presets.full_step(config)
         num_rows = made.experiment.recipe.layout.num_rows
-        operations = num_rows * flops.training_flops(
+        operations = num_rows * floors.training_flops(
             made.experiment.model, spec.image_size
         )
         name = f"step of {network}, {num_rows} rows"
@@ -161,7 +162,7 @@ def markdown(record: dict[str, Any]) -> str:
     rows: list[list[object]] = []
     for program in record["programs"]:
         found = program["kernels"]
-        peak = 1e3 * program["operations"] / (1e12 * flops.peak(DEVICE, "bfloat16"))
+        peak = 1e3 * program["operations"] / (1e12 * floors.peak(DEVICE, "bfloat16"))
         rows.append([program["name"], *_cells(found), f"{peak:.1f}"])
         rows[-1].append(f"{program['compile_s']:.0f}")
         for kind in dict.fromkeys(kernel.kind for kernel in found):
@@ -172,7 +173,7 @@ def markdown(record: dict[str, Any]) -> str:
 def _cells(found: Iterable[Kernel]) -> list[str]:
     """How many, gigabytes, gigabytes of float32, milliseconds."""
     found = list(found)
-    bandwidth = flops.BANDWIDTHS[DEVICE]
+    bandwidth = floors.BANDWIDTHS[DEVICE]
     return [
         f"{sum(k.times for k in found):,}",
         f"{sum(k.times * k.moved for k in found) / 1e9:.3f}",

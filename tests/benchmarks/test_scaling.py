@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from aaa_jax.experiments import floors
 from benchmarks.scaling import __main__ as scaling
-from benchmarks.train_step import flops, presets
+from benchmarks.train_step import presets
 
 SITE = scaling.Site()
 TASK = scaling.Work(
@@ -59,7 +60,7 @@ def test_work_is_counted_from_the_networks_parameters():
     stats = jax.tree.leaves(made.shapes()[0].batch_stats)
     channels = sum(leaf.size for leaf in stats)
     assert task.reduced_bytes == 4 * (36_479_194 + channels + 2 * 8)
-    assert task.row_flops == flops.training_flops(made.experiment.model, 32)
+    assert task.row_flops == floors.training_flops(made.experiment.model, 32)
     assert (task.num_rows, task.row_bytes) == (1024, 0)
 
 

@@ -1,0 +1,318 @@
+"""What a command would do and how long it would take; nothing is trained or written.
+
+Known datasets need not be there. Times are estimates: the floors of
+`experiments.floors`, below which no program comes, by the data sheet of a device, or by
+what a convolution reached here.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from aaa_jax import data, models, randomness
+from aaa_jax.commands.columns import in_columns
+from aaa_jax.data import host_speed
+from aaa_jax.experiments import floors, memory, table_cells
+from aaa_jax.experiments.build import (
+    DTYPES,
+    Experiment,
+    build,
+    check_config,
+    open_splits,
+    pick_devices,
+    require_shares,
+)
+from aaa_jax.train import compiled, records
+
+H100 = "NVIDIA H100"
+GIB, MIB = 2**30, 2**20
+
+
+class Sizes(NamedTuple):
+    """What a plan knows of a dataset."""
+
+    spec: data.DatasetSpec
+    num_train: int
+    num_test: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of a row."""
+        return self.spec.image_size, self.spec.image_size, 3
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the host decodes images at every step."""
+        return self.spec.loader == "stream"
+
+
+def plan_run(config: ConfigDict, workdir: str) -> list[str]:
+    """What a run would do, a line for each thing.
+
+    Raises:
+        ConfigError: the run cannot work.
+        data.DatasetError: its dataset is not known, and cannot be opened.
+    """
+    check_config(config)
+    used, mapping = pick_devices(config)
+    sizes = _sizes_of(config)
+    experiment = build(config, sizes.spec, sizes.num_train)
+    resident = 0 if sizes.is_streamed else sizes.num_train
+    shape = sizes.image_shape
+    if config.num_passes == 0:
+        passes = compiled.choose_passes(experiment, used, shape, resident)
+        experiment = experiment.in_passes(passes)
+    require_shares(experiment, len(used))
+    rows = [
+        ("run", f"{workdir}: {table_cells.read_state(workdir, config).text}"),
+        ("data", _describe_data(config, sizes)),
+        ("devices", _describe_devices(experiment, used, mapping)),
+        ("memory", _describe_memory(experiment, used, shape, resident)),
+        ("steps", _describe_steps(experiment)),
+        ("policies", _describe_policies(experiment)),
+        ("checkpoint", _describe_checkpoint(config, experiment, shape)),
+        *_describe_time(config, experiment, sizes, used),
+    ]
+    return [f"{name:11} {text}" for name, text in rows]
+
+
+def plan_table(config: ConfigDict, workdir: str) -> list[str]:
+    """A line per row and column of a table, with runs, hours and a total.
+
+    Raises:
+        TableError: the command cannot work.
+    """
+    cells = table_cells.select_cells(config)
+    table_cells.check_cells(config, cells)
+    device = jax.devices()[0]
+    here, there = f"hours, 1 x {device.device_kind}", f"hours, 1 x {H100}"
+    rows: list[tuple[str, ...]] = [("cell", "runs", "steps", here, there)]
+    totals = [0, 0.0, 0.0]
+    for row, column in dict.fromkeys((cell.row, cell.column) for cell in cells):
+        of_cell = [c for c in cells if (c.row, c.column) == (row, column)]
+        run = table_cells.cell_config(config, of_cell[0])
+        sizes = _sizes_of(run)
+        experiment = build(run, sizes.spec, sizes.num_train)
+        dtype = run.model.dtype
+        hours = [
+            len(of_cell) * _seconds(run, experiment, sizes, rates) / 3600
+            for rates in (_rates(device, dtype), _known(H100, dtype))
+        ]
+        totals = [
+            before + now
+            for before, now in zip(totals, (len(of_cell), *hours), strict=True)
+        ]
+        rows.append(
+            (
+                f"{row}/{column}",
+                str(len(of_cell)),
+                f"{experiment.total_steps:,}",
+                *(_number(number) for number in hours),
+            )
+        )
+    rows.append(("all", str(totals[0]), "", *(_number(n) for n in totals[1:])))
+    return [
+        f"{table_cells.title(config)}; {len(cells)} cells in {workdir}",
+        *in_columns(rows),
+        "hours of all runs of a line, one after the other, at least, by estimate, "
+        "without what the host decodes;",
+        _source_of(device),
+    ]
+
+
+def _sizes_of(config: ConfigDict) -> Sizes:
+    c = config.data
+    if c.name in data.NUM_IMAGES:
+        spec = data.describe(c.name, loader=c.loader, image_size=c.image_size)
+        num_train, num_test = data.NUM_IMAGES[c.name]
+        return Sizes(spec, min(c.num_train_images or num_train, num_train), num_test)
+    splits = open_splits(config)
+    test = splits.test
+    num = test.num_images if isinstance(test, data.Stream) else len(test.labels)
+    return Sizes(splits.spec, splits.num_images, num)
+
+
+def _describe_data(config: ConfigDict, sizes: Sizes) -> str:
+    how = "streamed" if sizes.is_streamed else "in memory"
+    return (
+        f"{config.data.name}: {sizes.num_train:,} training and {sizes.num_test:,} test "
+        f"images, {sizes.spec.num_classes:,} classes, {sizes.spec.image_size} px, {how}"
+    )
+
+
+def _describe_devices(
+    experiment: Experiment, used: Sequence[jax.Device], mapping: str
+) -> str:
+    layout, passes = experiment.recipe.layout, experiment.recipe.num_passes
+    of_pass = layout.num_groups // len(used) // passes
+    return (
+        f"{len(used)} x {used[0].device_kind} ({mapping}); {layout.num_groups} groups "
+        f"of {layout.rows_per_group} rows: {passes} "
+        f"pass{'es' if passes > 1 else ''} of {of_pass} on each device"
+    )
+
+
+def _describe_memory(
+    experiment: Experiment,
+    used: Sequence[jax.Device],
+    shape: tuple[int, int, int],
+    resident: int,
+) -> str:
+    recipe = experiment.recipe
+    needed = compiled.step_memory(experiment, len(used), shape, resident)
+    rows = recipe.layout.num_rows // len(used) // recipe.num_passes
+    limit = memory.device_bytes(used[0])
+    of = (
+        "which does not say what it has"
+        if limit is None
+        else f"of {limit / GIB:.3g} GiB"
+    )
+    whose = "the machine's" if used[0].platform == "cpu" else "each device's"
+    share = len(used) if used[0].platform == "cpu" else 1
+    gib = share * needed(rows) / GIB
+    more = "; MORE THAN THERE IS" if limit and gib * GIB > limit else ""
+    return f"about {_number(gib)} GiB in a step, {of} ({whose}; estimate){more}"
+
+
+def _describe_steps(experiment: Experiment) -> str:
+    recipe = experiment.recipe
+    layout = recipe.layout
+    return (
+        f"{experiment.total_steps:,}, {recipe.steps_per_epoch:,} an epoch; each "
+        f"{layout.num_rows:,} rows: N = {layout.num_images:,} images under "
+        f"M = {layout.num_policies}"
+    )
+
+
+def _describe_policies(experiment: Experiment) -> str:
+    source, recipe = experiment.source, experiment.recipe
+    if not source.is_learned:
+        return f"{source.name}; nothing is learned"
+    updates = experiment.total_steps // recipe.round_steps
+    fewest = records.FEWEST_UPDATES
+    first = fewest * recipe.round_steps
+    epoch = -(-first // recipe.steps_per_epoch)
+    when = (
+        f"at step {first:,}, in epoch {epoch:,}"
+        if updates >= fewest
+        else "never: they stay uniform, as `random` draws them"
+    )
+    return (
+        f"{source.name}: {updates:,} controller updates, one every "
+        f"{recipe.round_steps:,} steps; it can have moved after about {fewest}, {when}"
+    )
+
+
+def _describe_checkpoint(
+    config: ConfigDict, experiment: Experiment, shape: tuple[int, int, int]
+) -> str:
+    state = jax.eval_shape(
+        lambda root: compiled.init_run_state(experiment, root, shape),
+        randomness.key_of_seed(0),
+    )
+    size = memory.bytes_of_tree(state)
+    return f"{size / MIB:,.3g} MiB, the newest {config.checkpoint.keep} are kept"
+
+
+def _describe_time(
+    config: ConfigDict, experiment: Experiment, sizes: Sizes, used: Sequence[jax.Device]
+) -> list[tuple[str, str]]:
+    """What the host must decode, and the hours here and on one H100."""
+    dtype = config.model.dtype
+    # Virtual devices share the machine that was measured.
+    share = 1 if used[0].platform == "cpu" else len(used)
+    here = _seconds(config, experiment, sizes, _rates(used[0], dtype)) / share
+    there = _seconds(config, experiment, sizes, _known(H100, dtype))
+    rows = []
+    if sizes.is_streamed:
+        can = _decoded_per_second(experiment)
+        images = experiment.total_steps * experiment.recipe.layout.num_images
+        images += _num_tests(experiment) * sizes.num_test
+        rows.append(
+            (
+                "host",
+                f"decodes {_number(images / here)} images/s to keep up here, "
+                f"{_number(images / there)} with one H100; this machine can about "
+                f"{_number(can)} (measured on made-up JPEGs)",
+            )
+        )
+        here = max(here, images / can)
+    text = f"at least {_duration(here)} here, {_duration(there)} on one H100"
+    return [*rows, ("time", f"{text}, by estimate"), ("", _source_of(used[0]))]
+
+
+def _decoded_per_second(experiment: Experiment) -> float:
+    options = experiment.stream
+    return host_speed.images_per_second(
+        experiment.recipe.layout.num_policies,
+        options.image_size,
+        options.resample,
+        options.num_threads,
+    )
+
+
+def _seconds(
+    config: ConfigDict, experiment: Experiment, sizes: Sizes, rates: floors.Rates
+) -> float:
+    """The least that a run takes on one device: training and tests."""
+    options = json.dumps(config.model.options.to_dict())
+    network = config.model.name, options, config.model.dtype
+    of_image = _work(*network, sizes.spec.num_classes, sizes.spec.image_size)
+    rows = experiment.total_steps * experiment.recipe.layout.num_rows
+    tested = _num_tests(experiment) * sizes.num_test
+    return rows * of_image.train_seconds(rates) + tested * of_image.test_seconds(rates)
+
+
+def _num_tests(experiment: Experiment) -> int:
+    return -(-experiment.total_steps // experiment.test_every_steps)
+
+
+@functools.cache
+def _work(
+    name: str, options: str, dtype: str, num_classes: int, side: int
+) -> floors.Work:
+    network = models.create(
+        name,
+        num_classes=num_classes,
+        dtype=DTYPES[dtype],
+        bn_group_size=None,
+        **json.loads(options),
+    )
+    return floors.work(network, side, dtype)
+
+
+def _known(kind: str, dtype: str) -> floors.Rates:
+    rates = floors.known_rates(kind, dtype)
+    assert rates is not None  # a row of the tables
+    return rates
+
+
+def _rates(device: jax.Device, dtype: str) -> floors.Rates:
+    known = floors.known_rates(device.device_kind, dtype)
+    return known or floors.measured_rates(device, dtype)
+
+
+def _source_of(device: jax.Device) -> str:
+    is_known = floors.known_rates(device.device_kind, "bfloat16") is not None
+    here = "" if is_known else f"what the {device.device_kind} does was measured now, "
+    return (
+        f"{here}what an {H100} does is of its data sheet; a run takes longer: "
+        "benchmarks/NOTES.md expects 1.4 to 3 times"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.2g} min"
+    return f"{_number(seconds / 3600)} h"
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
