@@ -30,7 +30,7 @@ h2 { font-size: 1.4rem; margin: 3rem 0 .8rem; padding-top: .8rem;
 h3 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 a { color: var(--link); }
 nav { margin-top: 1.2rem; }
-nav a { margin-right: 1.2rem; white-space: nowrap; }
+nav a { display: inline-block; margin-right: 1.2rem; }
 .remark { background: var(--warn); padding: .6rem .9rem; border-radius: .3rem; }
 .numbers { display: flex; flex-wrap: wrap; gap: .8rem 2.8rem; margin: .5rem 0 1rem; }
 .numbers p { margin: 0; color: var(--soft); font-size: .9rem; max-width: 21rem; }

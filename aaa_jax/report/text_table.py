@@ -57,7 +57,7 @@ def to_html(table: TextTable, *, has_heading: bool = False) -> str:
 
 def _unbroken(cell: str) -> str:
     """The cell; its lines break before a bracket, not between a number and its ±."""
-    for text in (" ± ", "n = ", ", +", ", -"):
+    for text in (" ± ", "n = ", "1 run", "1 pair", ", +", ", -"):
         cell = cell.replace(text, text.replace(" ", "\N{NO-BREAK SPACE}"))
     return cell
 

@@ -14,6 +14,7 @@ from aaa_jax.report.measures import TEST_ERROR
 from aaa_jax.report.runs import Run
 from aaa_jax.report.series import Curves
 
+MANY = 100  # points from which a line is thinner
 LOG_FROM = 10  # largest over smallest value from which an axis is logarithmic
 
 
@@ -24,8 +25,8 @@ def loss_and_error(family: Family) -> Picture | None:
         return None
     chosen = style.looks([group.method for group in groups])
     panels = [
-        ("train_loss", "Training loss", "cross-entropy (nats)"),
         ("test_error", "Test error", "test error (%)"),
+        ("train_loss", "Training loss", "cross-entropy (nats)"),
     ]
     runs = [run for group in groups for run in group.runs]
     if any(line.get("test_loss") is not None for run in runs for line in run.metrics):
@@ -101,7 +102,7 @@ def draw_runs(
         finished.mean,
         color=look.color,
         linestyle=look.line,
-        linewidth=1.9,
+        linewidth=1.9 if len(finished.x) < MANY else 1.1,
         marker=look.marker if len(finished.x) == 1 else "",
         label=label,
     )
