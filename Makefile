@@ -7,7 +7,7 @@ ORACLES := $(VENV)/.oracles
 # jax.Array reductions spread over threads of their own: two workers fill two cores.
 TEST_WORKERS ?= 2
 
-.PHONY: quickstart test test-all check format clean
+.PHONY: quickstart test test-all check format docs clean
 
 quickstart: $(ENVIRONMENT)  ## train on the digits with Adversarial AutoAugment
 	$(BIN)/aaa-jax train --config=digits --workdir=runs/quickstart
@@ -28,6 +28,10 @@ check: $(ENVIRONMENT)  ## format, lint, types, fast tests
 format: $(ENVIRONMENT)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(ENVIRONMENT)  ## the pages that are made by scripts
+	$(BIN)/python docs/write_api.py
+	$(BIN)/python docs/images/draw_method.py > docs/images/method.svg
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -157,3 +157,4 @@ RANGES: dict[str, Ranges] = {
     # RandAugment's, magnitudes on the 0 to 30 scale (as in torchvision).
     "randaugment": Ranges(31, 30, _RANDAUGMENT),
 }
+"""What a magnitude means for each op, by the name of a table; the paper's: monotone."""

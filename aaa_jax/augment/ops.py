@@ -374,4 +374,5 @@ OPS: tuple[Op, ...] = (
     Op("SamplePairing", _sample_pairing, *values.SAMPLE_PAIRING),
     Op("Identity", lambda rgb, *_: rgb),
 )
+"""The 16 ops of the search space (Sec. 3.2) and Identity; `Policies.ops` are places."""
 NUM_SEARCH_OPS = len(OPS) - 1  # all except Identity, which is last
