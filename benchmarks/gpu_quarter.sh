@@ -70,7 +70,7 @@ choose() {
       set -- train_step --networks=r50 --name="train_$1" --candidates=aaa "${step[@]}" ;;
     step_*)
       case $1 in step_wrn28x10 | step_shake26_2x96d) ;; *) return 1 ;; esac
-      limit=200
+      about=130 limit=220
       set -- train_step --networks="${1#step_}" --name="train_$1" \
         --candidates=aaa,alone,torch "${step[@]}" ;;
     epoch) limit=300 && set -- epoch ${CIFAR:+--data-dir="$CIFAR"} $quick ;;

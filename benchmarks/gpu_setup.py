@@ -19,7 +19,7 @@ NO_CORRUPTION = "no error under corruption"
 NO_ROW = "its row of the augmentation's table is left out"
 NEEDED = {  # package -> what it costs to be without
     **dict.fromkeys(("flax", "optax", "chex", "dm_pix", "absl", "etils"), NOTHING),
-    "cv2": NOTHING,
+    **dict.fromkeys(("cv2", "lazy_loader"), NOTHING),
     "ml_collections": "only the parts parity, memory, augment and input run",
     "PIL": "the parts parity and augment cannot compare",
     **dict.fromkeys(("orbax", "tqdm"), NO_RUN),

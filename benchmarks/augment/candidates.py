@@ -41,8 +41,10 @@ def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, 
         candidates, absent = _candidates(work, options.only, is_spread=is_spread)
         runs = {name: candidate.run for name, candidate in candidates.items()}
         seconds = measure.take_turns(runs, options.rounds, warm_up=2, clock=clock)
-        for candidate in candidates.values():
+        for name, candidate in candidates.items():
             candidate.stop()
+            speed = measure.speeds(num_rows, seconds[name])["images_per_s"]
+            print(f"{side} px, {name}: {speed:,.0f} images/s", flush=True)
         equal = _shares_equal(candidates, work)
         rows = [
             {"name": name, "facts": candidate.facts, "equal": equal[name]}
