@@ -56,7 +56,8 @@ def _entry(node: ast.stmt, docstring: str, name: str) -> Iterator[str]:
     """The signature, and the docstring as Markdown."""
     if not docstring:
         raise LookupError(f"{name} has no docstring")
-    yield f"### `{name}`\n\n```python\n{_signature(node, name)}\n```\n"
+    signature = _signature(node, name).replace("'", '"')  # as the formatter has it
+    yield f"### `{name}`\n\n```python\n{signature}\n```\n"
     yield f"{_markdown(docstring)}\n"
 
 
