@@ -5,11 +5,12 @@ r"""Every key of a table, with its meaning; `table1.py` and its neighbours start
     python launch.py --config=configs/table1.py:wrn28x10/ours/seed3 \
       --workdir=runs/table1
 
-The first prints a line per cell, the second runs and resumes all cells one after the
-other, the third one cell, so that a cluster can share a table: several of these
-commands in one workdir pass over each other's cells. A cell is an ordinary run in
-WORKDIR/ROW/COLUMN/seedS. What follows the colon may leave out parts, or have * for
-them: `:wrn28x10`, `:*/ours`, `:*/*/seed0`.
+The first prints what is done, a line per row and column with the error beside the
+paper's (`--list=commands`: the command of each cell), the second runs and resumes all
+cells one after the other, the third one cell, so that a cluster can share a table:
+several of these commands in one workdir pass over each other's cells. A cell is an
+ordinary run in WORKDIR/ROW/COLUMN/seedS. What follows the colon may leave out parts,
+or have * for them: `:wrn28x10`, `:*/ours`, `:*/*/seed0`.
 
 `--config.cell.KEY=VALUE` sets a key of `default.py` in every cell.
 """

@@ -117,7 +117,7 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     rows.append(("all", str(totals[0]), "", *(_number(n) for n in totals[1:])))
     return [
         f"{table_cells.title(config)}; {len(cells)} cells in {workdir}",
-        *in_columns(rows),
+        *in_columns(rows, numbers=True),
         "hours of all runs of a line, one after the other, at least, by estimate, "
         "without what the host decodes;",
         _source_of(device),

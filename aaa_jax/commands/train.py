@@ -4,8 +4,9 @@
     python launch.py --config=configs/imagenet_r50.py
 
 The run's directory is runs/NAME[-ARGUMENT][-seedS], unless --workdir=DIR names another.
-For a table, such as table1, every cell runs in a process of its own; --list shows them,
-and configs/table.py says more. --plan says what the command would do, and does nothing.
+For a table, such as table1, every cell runs in a process of its own; --list says what
+is done, and configs/table.py more. --plan says what the command would do, and does
+nothing.
 
 Exit codes: 0 the run is finished; 2 the command cannot work, and a line for each
 problem says why; 1 the run failed, and says why; 128 + n the run was saved on signal n,
@@ -91,7 +92,9 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
         return fail(error)
     # Only now: a wrong command line is answered at once.
     if "table" in command.config:
+        from aaa_jax.data.errors import DatasetError
         from aaa_jax.experiments import table_cells
+        from aaa_jax.experiments.config_rules import ConfigError
 
         try:
             if command.lists or not table_cells.is_one_cell(command.config):
@@ -102,7 +105,7 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
                 workdir=os.path.join(command.workdir, cell.name),
                 origin=table_cells.cell_origin(command.origin, command.config, cell),
             )
-        except table_cells.TableError as error:
+        except (table_cells.TableError, ConfigError, DatasetError) as error:
             return fail(error)
     if command.plans:
         return _plan_run(command, program)
@@ -134,7 +137,7 @@ def parse(given: Sequence[str], program: Program = AAA_JAX) -> Command:
     for name, (default, text) in (FLAGS | POD_FLAGS).items():
         define = DEFINE[type(default)]
         define(name, default, text, flag_values=values)
-    text = "show a table's cells; --list=commands: the command of each"
+    text = "what of a table is done; --list=commands: each cell's command"
     flags.DEFINE_enum("list", "", LISTS, text, flag_values=values)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
     names = {word.split("=")[0].lstrip("-") for word in words}
@@ -174,22 +177,24 @@ def _default_workdir(values: flags.FlagValues, config: ConfigDict) -> str:
 
 def _whole_table(command: Command, given: Sequence[str], program: Program) -> int:
     """Lists a table's cells, or runs them, each in its own process; an exit code."""
+    from aaa_jax.commands import list_table, plan
     from aaa_jax.experiments import run_table
 
     def command_of(cell: Any) -> list[str]:
         words = cell_words(given, cell.name, command.workdir)
         return [sys.executable, *program.words, *words]
 
-    if command.lists:
-        lines = run_table.list_cells(command.config, command.workdir, command_of)
-        print("\n".join(lines))
-        return 0
-    if command.plans:
-        from aaa_jax.commands import plan
-
-        print("\n".join(plan.plan_table(command.config, command.workdir)))
-        return 0
-    return run_table.run_cells(command.config, command.workdir, command_of)
+    where = command.config, command.workdir
+    if command.lists == "commands":
+        lines = list_table.list_commands(*where, command_of)
+    elif command.lists:
+        lines = list_table.list_rows(*where)
+    elif command.plans:
+        lines = plan.plan_table(*where)
+    else:
+        return run_table.run_cells(*where, command_of)
+    print("\n".join(lines))
+    return 0
 
 
 def _plan_run(command: Command, program: Program) -> int:

@@ -1,4 +1,4 @@
-"""Lists a table's cells, and runs those that are not finished, a process for each.
+"""Runs a table's cells that are not finished, a process for each.
 
 `commands.train` calls this for a config of `configs/table.py`. Several commands may
 share a workdir: each passes over the cells that run elsewhere. Which cells there are
@@ -15,7 +15,6 @@ import jax
 import ml_collections
 from etils import epath
 
-from aaa_jax.experiments.paper_tables import PAPER_COSTS, Table
 from aaa_jax.experiments.table_cells import (
     Cell,
     TableError,
@@ -23,42 +22,9 @@ from aaa_jax.experiments.table_cells import (
     check_cells,
     read_state,
     select_cells,
-    table_of,
     title,
 )
 from aaa_jax.runtime.signals import stopping_signals
-
-
-def list_cells(
-    config: ml_collections.ConfigDict,
-    workdir: str,
-    command: Callable[[Cell], Sequence[str]],
-) -> list[str]:
-    """A heading, and a line per cell: argument, the paper's number, state, command."""
-    table, cells = table_of(config), select_cells(config)
-    rows = [
-        (
-            cell.name,
-            f"paper {_paper_text(table, cell)}",
-            read_state(epath.Path(workdir) / cell.name, cell_config(config, cell)).text,
-            shlex.join(["python", *command(cell)[1:]]),
-        )
-        for cell in cells
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        f"{title(config)}; {len(cells)} cells in {workdir}",
-        *("  ".join(map(str.ljust, row, [*widths[:3], 0])) for row in rows),
-    ]
-
-
-def _paper_text(table: Table, cell: Cell) -> str:
-    """The paper's number for a cell, or a dash; for Table 5 the paper's estimate."""
-    if table.name == "table5":
-        cost = PAPER_COSTS[cell.column]
-        return f"{cost.search_hours:g} + {cost.training_hours:g} device h"
-    paper = table.paper.get((cell.row, cell.column))
-    return paper.text if paper else "-"
 
 
 def run_cells(

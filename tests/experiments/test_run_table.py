@@ -15,7 +15,7 @@ import pytest
 import launch
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.commands import train
+from aaa_jax.commands import list_table, train
 from aaa_jax.experiments import build, run_table, sizes, table_cells
 from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import loop
@@ -78,22 +78,25 @@ def _cell_config(name, cell, seed=0, **changes):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_lists_its_cells(name, capsys, tmp_path):
-    given = [f"--config=configs/{name}.py", f"--workdir={tmp_path}", "--list"]
-    assert _launch(*given) == 0
-    heading, *lines = capsys.readouterr().out.splitlines()
+def test_every_table_lists_its_rows_and_the_commands_of_its_cells(
+    name, capsys, tmp_path
+):
+    given = [f"--config=configs/{name}.py", f"--workdir={tmp_path}"]
     known = TABLES[name]
     seeds = 1 if name == "table5" else 5
-    expected = [
-        f"{row}/{column}/seed{seed}"
-        for seed in range(seeds)
-        for row in known.rows
-        for column in known.arguments
-    ]
-    assert [line.split()[0] for line in lines] == expected
-    assert heading == f"{known.title}; {len(expected)} cells in {tmp_path}"
+    pairs = [f"{row}/{column}" for row in known.rows for column in known.arguments]
+    assert _launch(*given, "--list") == 0
+    heading, names, *lines = capsys.readouterr().out.splitlines()
+    assert heading == f"{known.title}; {seeds * len(pairs)} cells in {tmp_path}"
+    assert names.split()[:2] == ["cell", "seeds"]
+    assert [line.split()[0] for line in lines] == pairs
+    assert all(f" 0 of {seeds} " in line for line in lines)
+    assert all(line.endswith(f" {seeds} not run") for line in lines)
+    assert _launch(*given, "--list=commands") == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"{pair}/seed{seed}" for seed in range(seeds) for pair in pairs]
     for cell, line in zip(expected, lines, strict=True):
-        assert "not run" in line
+        assert line.split()[:3] == [cell, "not", "run"]
         command = shlex.split(line[line.index("python launch.py") :])
         assert command[2:] == [
             f"--config=configs/{name}.py:{cell}",
@@ -102,15 +105,17 @@ def test_every_table_lists_its_cells(name, capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_line_has_the_papers_number_and_the_overrides(capsys):
+def test_a_line_has_the_papers_number_and_a_command_the_overrides(capsys):
     assert _launch("--config=configs/table5.py", "--list") == 0
-    [_, autoaugment, ours] = capsys.readouterr().out.splitlines()
-    assert "paper 15000 + 160 device h  not run" in autoaugment
-    assert "paper 0 + 1280 device h" in ours
-    given = ["--config=configs/table3.py:resnet50/ours", "--list"]
-    assert _launch(*given, "--config.seeds=1", "--config.cell.data.dir=/x y") == 0
-    [_, line] = capsys.readouterr().out.splitlines()
-    assert "paper 20.60 ± 0.15 / 5.53 ± 0.05  not run" in line
+    [_, _, autoaugment, ours] = capsys.readouterr().out.splitlines()
+    assert "  15000 + 160 device h  " in autoaugment
+    assert "  0 + 1280 device h  " in ours
+    given = ["--config=configs/table3.py:resnet50/ours", "--config.seeds=1"]
+    assert _launch(*given, "--list") == 0
+    assert "  20.60 ± 0.15 / 5.53 ± 0.05  " in capsys.readouterr().out
+    given += ["--list=commands", "--config.cell.data.dir=/x y"]
+    assert _launch(*given) == 0
+    line = capsys.readouterr().out
     command = shlex.split(line[line.index("python") :])
     assert command[3] == "--workdir=runs/table3"
     assert command[4:] == ["--config.seeds=1", "--config.cell.data.dir=/x y"]
@@ -477,7 +482,7 @@ def test_a_scaled_table_says_so_everywhere(tmp_path, capsys):
     assert _run(config, tmp_path)[0] == 0
     for line in capsys.readouterr().out.splitlines():
         assert "SCALED to 0.1" in line or line.startswith(("[1/1]", "cell"))
-    listed = run_table.list_cells(config, str(tmp_path), lambda cell: [])
+    listed = list_table.list_rows(config, str(tmp_path))
     assert "SCALED to 0.1" in listed[0]
     recorded = run_directory.read_config(tmp_path / "digits/random/seed0")
     assert recorded["scale"] == 0.1
