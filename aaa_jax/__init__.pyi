@@ -17,6 +17,7 @@ from .search.sources import (
     schedule_source,
     trivialaugment_source,
 )
+from .trained.run import load_run
 
 __version__: str
 
@@ -33,6 +34,7 @@ __all__ = [
     "file_source",
     "fixed_source",
     "large_batch",
+    "load_run",
     "normalize",
     "normalize_losses",
     "per_policy_losses",

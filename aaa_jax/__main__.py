@@ -34,6 +34,20 @@ def _prepare(arguments: Sequence[str]) -> int:
     return preparers.main(list(arguments))
 
 
+def _predict(arguments: Sequence[str]) -> int:
+    """RUN IMAGE …: the classes of images of your own."""
+    from aaa_jax.trained import predict
+
+    return predict.main(arguments)
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    """RUN: errors and loss on its test images, or on --data=NAME."""
+    from aaa_jax.trained import evaluate
+
+    return evaluate.main(arguments)
+
+
 def _probe(arguments: Sequence[str]) -> int:
     """RUN: which (op, magnitude) pairs destroy the label."""
     from aaa_jax.trained import probe
@@ -73,6 +87,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "plan": _plan,
     "prepare": _prepare,
+    "predict": _predict,
+    "evaluate": _evaluate,
     "probe": _probe,
     "corruptions": _corruptions,
     "policies": _policies,

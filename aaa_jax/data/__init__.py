@@ -16,7 +16,7 @@ nothing imports TensorFlow; TFDS is imported where it is used.
 
 from aaa_jax.data.datasets import DATASETS, NUM_IMAGES, DatasetSpec
 from aaa_jax.data.errors import BadRecord, DatasetError, DatasetNotPrepared
-from aaa_jax.data.load import Dataset, describe, load, stratified_subset
+from aaa_jax.data.load import Dataset, class_names, describe, load, stratified_subset
 from aaa_jax.data.resident import epoch_permutation, gather
 from aaa_jax.data.stream import (
     Stream,
@@ -36,6 +36,7 @@ __all__ = [
     "DatasetSpec",
     "Stream",
     "StreamOptions",
+    "class_names",
     "describe",
     "epoch_permutation",
     "evaluation_batches",

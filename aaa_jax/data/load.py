@@ -27,7 +27,7 @@ from aaa_jax.data.examples import (
     parse_record,
 )
 from aaa_jax.data.record_files import open_records
-from aaa_jax.data.tfds_folder import open_prepared
+from aaa_jax.data.tfds_folder import data_folder, find_prepared, open_prepared
 
 DECODE_CHUNK = 512  # images a thread decodes at a time
 
@@ -120,6 +120,14 @@ def describe(
     if image_size and spec.loader == "stream":
         spec = spec._replace(image_size=image_size)
     return spec
+
+
+def class_names(
+    name: str, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """The names of a dataset's classes; none where it is not prepared."""
+    path = find_prepared(name, data_folder(data_dir))
+    return check_features(name, open_prepared(path))[0] if path else ()
 
 
 def _describe_unlisted(

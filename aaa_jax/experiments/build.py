@@ -61,6 +61,10 @@ class Splits(NamedTuple):
         """Whether steps and tests get rows from the host."""
         return isinstance(self.train, data.Stream)
 
+    def facts(self) -> dict[str, Any]:
+        """What is recorded of the dataset, so that its network can do without it."""
+        return self.spec._asdict() | {"class_names": self.train.class_names}
+
 
 class EvaluationView(NamedTuple):
     """How test images are batched and, where they are streamed, cut.
@@ -242,7 +246,7 @@ def build(
         total_steps=min(planned, config.max_steps or planned),
         planned_steps=planned,
         stream=_stream_options(config, info),
-        evaluation_view=_evaluation_view(config, info),
+        evaluation_view=evaluation_view(config, info),
         test_every_steps=config.evaluation.every_epochs * steps_per_epoch,
         scale=config.scale,
     )
@@ -417,6 +421,15 @@ def build_model(
     )
 
 
+def evaluation_view(
+    config: ml_collections.ConfigDict, info: data.DatasetSpec
+) -> EvaluationView:
+    """How test images are batched and, where they are streamed, cut."""
+    c = config.evaluation
+    side = c.image_size or info.image_size
+    return EvaluationView(c.batch_size, c.resize or sizes.resized_side(side), side)
+
+
 def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
     """The policy source of a config."""
     c, p = config.controller, config.policies
@@ -489,14 +502,6 @@ def _recipe(
         else config.policies.num_sub_policies,
         less_image_means=source.credit == "sub_policy_less_image_mean",
     )
-
-
-def _evaluation_view(
-    config: ml_collections.ConfigDict, info: data.DatasetSpec
-) -> EvaluationView:
-    c = config.evaluation
-    side = c.image_size or info.image_size
-    return EvaluationView(c.batch_size, c.resize or sizes.resized_side(side), side)
 
 
 def _stream_options(

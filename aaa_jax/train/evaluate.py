@@ -110,16 +110,25 @@ def batch_sums(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
     chex.assert_rank([logits, labels], [2, 1])
     counted = labels != PADDING_LABEL
     safe = jnp.where(counted, labels, 0)
-    own = jnp.take_along_axis(logits, safe[:, None], axis=1)
-    rank = jnp.sum(logits >= own, axis=1)  # 1: the highest; NaN: 0
-    ranked = counted & (rank >= 1)
+    rank = jnp.where(counted, ranks(logits, safe), 0)
     losses = jnp.where(counted, objective.cross_entropy(logits, safe), 0.0)
     return {
         "count": jnp.sum(counted, dtype=jnp.int32),
-        "top1": jnp.sum(ranked & (rank <= 1), dtype=jnp.int32),
-        "top5": jnp.sum(ranked & (rank <= 5), dtype=jnp.int32),
+        "top1": jnp.sum((rank >= 1) & (rank <= 1), dtype=jnp.int32),
+        "top5": jnp.sum((rank >= 1) & (rank <= 5), dtype=jnp.int32),
         "loss": jnp.sum(losses, dtype=jnp.float32),
     }
+
+
+def ranks(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The place of each label's logit, int32 [B]: 1 is the highest; NaN: 0.
+
+    Args:
+        logits: float [B, K].
+        labels: int32 [B], 0 to K - 1.
+    """
+    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
+    return jnp.sum(logits >= own, axis=1)
 
 
 def error_rates(sums: list[dict[str, Any]], num_classes: int) -> dict[str, float]:

@@ -200,7 +200,10 @@ def _train(
         step = int(state.train.step)
         epochs = resume.epochs_left(directory.path, experiment, step)
         if epochs:
-            records.write_facts(directory.path, experiment, used, fingerprint, origin)
+            facts = splits.facts()
+            records.write_facts(
+                directory.path, experiment, used, fingerprint, origin, facts
+            )
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)

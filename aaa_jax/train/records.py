@@ -155,10 +155,19 @@ def write_facts(
     used: Sequence[jax.Device],
     fingerprint: Mapping[str, int],
     origin: Mapping[str, Any],
+    dataset: Mapping[str, Any],
 ) -> None:
     """Writes ``run.json``: the run's length, devices, data, versions and origin.
 
     A run keeps the origin that it began with, whatever command goes on with it.
+
+    Args:
+        path: of the run.
+        experiment: the run's.
+        used: its devices.
+        fingerprint: checksums of its data.
+        origin: what this command says that the run is.
+        dataset: of `Splits.facts`.
     """
     if not processes.is_first():
         return
@@ -175,6 +184,7 @@ def write_facts(
         "commit": _commit(),
         "origin": recorded.get("origin") or dict(origin),
         DATA: dict(fingerprint),
+        run_facts.DATASET: dict(dataset),
     }
     with run_directory.clear_errors("write in", path):
         run_facts.save_facts(path, facts)

@@ -1,15 +1,20 @@
 """A trained network read back from a run directory, with what one needs to use it.
 
+    run = aaa_jax.load_run("runs/digits")
+    run.predict("pictures").top(5)
+    run.evaluate().test_error
+
 Nothing is written, renamed or locked: the run may still be going on. Only some keys of
-`config.json`, the last line of `policies.jsonl` and the network's leaves of the newest
-checkpoint are used, so that runs of other versions of this program can be read as well.
+`config.json`, the dataset's facts in `run.json`, the last line of `policies.jsonl` and
+the network's leaves of the newest checkpoint are used: no dataset, except where a run
+of an earlier version recorded no such facts.
 """
 
 import functools
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,17 +26,33 @@ from flax import traverse_util
 
 from aaa_jax import data, randomness
 from aaa_jax.augment import magnitudes, standard
-from aaa_jax.experiments.build import FILLS, build_model
+from aaa_jax.experiments.build import (
+    FILLS,
+    EvaluationView,
+    build_model,
+    evaluation_view,
+)
 from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.train import evaluate
-from aaa_jax.workdir import atomic_files, checkpoints, run_directory
+from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
+
+if TYPE_CHECKING:
+    from aaa_jax.trained.evaluate import Evaluation
+    from aaa_jax.trained.predict import Predictions
 
 BATCH_SIZE = 100  # images that the network sees at once
 DECODED_TOGETHER = 64  # images of a streamed dataset
 KEYS_READ = (
     *("data.name", "data.dir", "data.loader", "data.image_size", "data.resample"),
     *("data.on_bad_image", "data.num_threads", "evaluation.image_size"),
-    *("evaluation.resize", "model.name", "model.options", "model.dtype", "batch_size"),
+    *(
+        "evaluation.resize",
+        "evaluation.batch_size",
+        "model.name",
+        "model.options",
+        "model.dtype",
+        "batch_size",
+    ),
     *("batch_norm.group_size", "batch_norm.grouping", "policies.num_policies"),
     *("policies.ranges", "policies.fill"),
 )
@@ -54,12 +75,16 @@ class TrainedRun(NamedTuple):
         model: the target network.
         variables: its params and batch_stats.
         spec: the dataset: classes, size and normalisation of its images.
+        class_names: one name a class; empty where the run recorded none, and its
+            dataset is not here.
         data_dir: the folder of the datasets; None: the default.
         ranges: name of the table from magnitudes to values, with ten magnitudes.
         fill: colour of pixels that an op moves in.
-        stream: how streamed test images are made: its `image_size` is the side of the
-            square cut from the middle; None: images are used as they are stored.
-        resize: length of a streamed image's shorter side before the cut.
+        stream: how images are decoded; its `image_size` is the side of the square cut
+            from the middle, which the network sees.
+        resize: length of an image's shorter side before that cut.
+        batch_size: images of a batch in the run's own tests.
+        num_devices: that the run used; 0: not known.
     """
 
     path: epath.Path
@@ -67,11 +92,26 @@ class TrainedRun(NamedTuple):
     model: nn.Module
     variables: dict[str, Any]
     spec: data.DatasetSpec
+    class_names: tuple[str, ...]
     data_dir: str | None
     ranges: str
     fill: tuple[int, int, int]
-    stream: data.StreamOptions | None = None
-    resize: int = 0
+    stream: data.StreamOptions
+    resize: int
+    batch_size: int
+    num_devices: int
+
+    def predict(self, images: Any, *, batch_size: int = 128) -> "Predictions":
+        """The probabilities of the classes: see `predict.predict`."""
+        from aaa_jax.trained.predict import predict
+
+        return predict(self, images, batch_size=batch_size)
+
+    def evaluate(self, name: str = "", *, data_dir: str | None = None) -> "Evaluation":
+        """Errors and loss on a test split: see `evaluate.evaluate`."""
+        from aaa_jax.trained.evaluate import evaluate
+
+        return evaluate(self, name, data_dir=data_dir)
 
 
 def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
@@ -84,30 +124,48 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
     Raises:
         TrainedError: there is no run, or no sound checkpoint of its network.
         RunDirectoryError: a file of the run cannot be read.
-        DatasetError: the dataset is needed for its facts, and cannot be read.
+        DatasetError: the run recorded nothing of its dataset, as earlier versions did,
+            and it cannot be read.
     """
     path = run_directory.resolve(workdir)
     config = _read_config(path)
     data_dir = data_dir or config.data.dir or None
-    spec = data.describe(
-        config.data.name,
-        data_dir=data_dir,
-        loader=config.data.loader,
-        image_size=config.data.image_size,
-    )
+    try:
+        facts = run_facts.load_facts(path)
+    except run_facts.RunFactsError as error:
+        raise TrainedError(str(error)) from error
+    spec, class_names = _find_dataset(path, config, facts, data_dir)
     model = build_model(config, spec.num_classes)
     step, leaves = _newest_checkpoint(path)
+    view = _find_view(config, spec)
     return TrainedRun(
         path=path,
         step=step,
         model=model,
         variables=_find_variables(path, model, spec.image_size, leaves),
         spec=spec,
+        class_names=class_names,
         data_dir=data_dir,
         ranges=_find_ranges(path, config.policies.ranges),
         fill=_find_fill(config.policies.fill, spec),
-        stream=_find_stream(config, spec) if spec.loader == "stream" else None,
-        resize=config.evaluation.resize,
+        stream=data.StreamOptions(
+            image_size=view.image_size,
+            resample=config.data.resample,
+            on_bad_image=config.data.on_bad_image,
+            num_threads=config.data.num_threads,
+        ),
+        resize=view.resize,
+        batch_size=view.batch_size,
+        num_devices=facts.get("num_devices", 0),
+    )
+
+
+def unnamed_classes(run: TrainedRun) -> str:
+    """Says why classes are numbers."""
+    return (
+        f"{run.path} does not name its classes, as runs of earlier versions, and its "
+        f"dataset {run.spec.name} is not in {run.data_dir or 'the data folder'}: they "
+        "are numbers; --data-dir=DIR says where the dataset is"
     )
 
 
@@ -125,8 +183,8 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     Raises:
         DatasetError: there are no such images.
     """
-    if run.stream is not None:
-        return _load_streamed_images(run, run.stream, num_images)
+    if run.spec.loader == "stream":
+        return _load_streamed_images(run, num_images)
     split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
     if num_images is None or num_images >= len(split.labels):
         return split
@@ -134,9 +192,7 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     return split._replace(images=split.images[kept], labels=split.labels[kept])
 
 
-def _load_streamed_images(
-    run: TrainedRun, options: data.StreamOptions, num_images: int | None
-) -> data.Dataset:
+def _load_streamed_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     """Test images of a streamed dataset, decoded, resized and cut."""
     open_split = functools.partial(
         data.open_stream, run.spec.name, run.spec.test_split, data_dir=run.data_dir
@@ -145,7 +201,7 @@ def _load_streamed_images(
     if num_images is not None and num_images < stream.num_images:
         stream = open_split(num_images=num_images)
     with data.evaluation_batches(
-        stream, options, batch_size=DECODED_TOGETHER, resize=run.resize
+        stream, run.stream, batch_size=DECODED_TOGETHER, resize=run.resize
     ) as batches:
         kept = [
             (images[weights > 0], labels[weights > 0])
@@ -230,6 +286,41 @@ def _read_config(path: epath.Path) -> ml_collections.ConfigDict:
     return config
 
 
+def _find_dataset(
+    path: epath.Path,
+    config: ml_collections.ConfigDict,
+    facts: Mapping[str, Any],
+    data_dir: str | None,
+) -> tuple[data.DatasetSpec, tuple[str, ...]]:
+    """The dataset and its classes: as the run recorded them, or as they are here."""
+    if run_facts.DATASET in facts:
+        recorded = {k: _with_tuples(v) for k, v in facts[run_facts.DATASET].items()}
+        class_names = recorded.pop("class_names")
+        return data.DatasetSpec(**recorded), class_names
+    name = config.data.name
+    try:
+        spec = data.describe(
+            name,
+            data_dir=data_dir,
+            loader=config.data.loader,
+            image_size=config.data.image_size,
+        )
+    except data.DatasetError as error:
+        raise data.DatasetError(
+            f"{path}/{run_facts.FACTS} says nothing of the dataset, as runs of earlier "
+            f"versions, and without it the network cannot be used: {error}"
+        ) from error
+    return spec, data.class_names(name, data_dir)
+
+
+def _find_view(
+    config: ml_collections.ConfigDict, spec: data.DatasetSpec
+) -> EvaluationView:
+    """How the network sees a test image; one that is not streamed is not resized."""
+    view = evaluation_view(config, spec)
+    return view if spec.loader == "stream" else view._replace(resize=view.image_size)
+
+
 def _with_tuples(value: Any) -> Any:
     """The tuples of a config, which JSON has as lists."""
     if isinstance(value, Mapping):
@@ -303,14 +394,3 @@ def _find_fill(name: str, spec: data.DatasetSpec) -> tuple[int, int, int]:
     "alpha" makes moved-in pixels transparent: the network sees the dataset's mean.
     """
     return spec.fill if name == "alpha" else FILLS.get(name, spec.fill)
-
-
-def _find_stream(
-    config: ml_collections.ConfigDict, spec: data.DatasetSpec
-) -> data.StreamOptions:
-    return data.StreamOptions(
-        image_size=config.evaluation.image_size or spec.image_size,
-        resample=config.data.resample,
-        on_bad_image=config.data.on_bad_image,
-        num_threads=config.data.num_threads,
-    )

@@ -1,7 +1,8 @@
 """`run.json`: what a run is, in facts that reports, tables and a later start read.
 
 Its length in steps, devices, passes, versions, commit, origin (the command, preset and
-argument; table, row and column) and the checksums of its data.
+argument; table, row and column), the checksums of its data, and what its network needs
+to know of the dataset: classes, sizes and normalisation.
 """
 
 import json
@@ -13,6 +14,7 @@ from etils import epath
 from aaa_jax.workdir import atomic_files
 
 FACTS = "run.json"
+DATASET = "dataset"  # in it: `Splits.facts` of the room `experiments`
 LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
 
 

@@ -40,9 +40,14 @@ def make_run(ranges: str) -> trained.TrainedRun:
         model=model,
         variables=model.init(jax.random.key(3), images, train=False),
         spec=SPEC,
+        class_names=tuple("abcde"),
         data_dir=None,
         ranges=ranges,
         fill=SPEC.fill,
+        stream=data.StreamOptions(image_size=SIDE),
+        resize=SIDE,
+        batch_size=10,
+        num_devices=1,
     )
 
 

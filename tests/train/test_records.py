@@ -119,8 +119,10 @@ def test_the_search_is_timed_without_what_the_first_call_compiles():
 
 def test_a_run_keeps_the_origin_it_began_with(tmp_path):
     for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
-        records.write_facts(tmp_path, _experiment(), jax.devices(), {"x": 1}, origin)
+        facts = ({"x": 1}, origin, {"class_names": ("ant", "bee")})
+        records.write_facts(tmp_path, _experiment(), jax.devices(), *facts)
     facts = run_facts.load_facts(tmp_path)
+    assert facts["dataset"]["class_names"] == ["ant", "bee"]
     assert facts["origin"] == {"argument": "ours"}
     assert (facts["total_steps"], facts["data"]) == (20, {"x": 1})
     assert facts["versions"]["numpy"] == np.__version__

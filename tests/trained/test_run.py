@@ -9,39 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax.train import loop
+from aaa_jax import data
 from aaa_jax.trained import probe
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import checkpoints, run_directory
-from configs import digits
 from tests.oracles import by_hand
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
-
-TINY = {
-    "model.name": "tests.support.tiny:factory",
-    "data.num_train_images": 16,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
-    "policies.num_policies": 2,
-    "policies.ranges": "monotone10",
-    "epochs": 2,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
-}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of two epochs, a checkpoint after each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        config = digits.get_config("fixed")
-        with config.unlocked():
-            config.model.options = {}
-            config.update_from_flattened_dict(TINY)
-        workdir = tmp_path_factory.mktemp("run")
-        yield workdir, loop.train_and_evaluate(config, workdir)
 
 
 def _contents(folder: pathlib.Path) -> dict[str, bytes]:
@@ -64,12 +38,36 @@ def test_the_network_has_the_test_error_that_the_run_logged(run):
 @pytest.mark.parametrize(
     ("fill", "color"), [("black", (0, 0, 0)), ("alpha", (78, 78, 78))]
 )
-def test_moved_in_pixels_have_the_configs_color_or_the_mean(fill, color, run, tmp_path):
-    workdir = _copied(run, tmp_path)
-    config = json.loads((workdir / "config.json").read_text())
+def test_moved_in_pixels_have_the_configs_color_or_the_mean(fill, color, copied):
+    config = json.loads((copied / "config.json").read_text())
     config["policies"]["fill"] = fill
-    (workdir / "config.json").write_text(json.dumps(config))
-    assert trained.load(workdir).fill == color
+    (copied / "config.json").write_text(json.dumps(config))
+    assert trained.load(copied).fill == color
+
+
+def test_the_directory_alone_says_what_the_network_needs(run, copied):
+    config = json.loads((copied / "config.json").read_text())
+    config["data"] |= {"dir": "nowhere", "name": "folder:nowhere"}
+    (copied / "config.json").write_text(json.dumps(config))
+    loaded, here = trained.load(copied), trained.load(run[0])
+    assert loaded.spec == here.spec == data.DATASETS["digits"]
+    assert loaded.class_names == here.class_names == tuple("0123456789")
+    assert (loaded.stream.image_size, loaded.resize) == (32, 32)
+
+
+def test_of_a_run_of_an_earlier_version_the_dataset_says_it(run, copied):
+    facts = json.loads((copied / "run.json").read_text())
+    del facts["dataset"]
+    (copied / "run.json").write_text(json.dumps(facts))
+    assert trained.load(copied).class_names == tuple("0123456789")
+    loaded = trained.load(copied, data_dir="nowhere")
+    assert (loaded.spec, loaded.class_names) == (data.DATASETS["digits"], ())
+    assert "does not name its classes" in trained.unnamed_classes(loaded)
+    config = json.loads((copied / "config.json").read_text())
+    config["data"]["name"] = "folder:nowhere"
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.raises(data.DatasetError, match="says nothing of the dataset"):
+        trained.load(copied)
 
 
 def test_images_that_fill_up_a_batch_are_not_counted(monkeypatch):
@@ -93,8 +91,8 @@ def test_a_subset_is_stratified_and_always_the_same(run):
     assert np.all(np.abs(np.bincount(split.labels) - whole * 60 / 599) < 1)
 
 
-def test_reading_changes_nothing_and_takes_no_lock(run):
-    workdir, _ = run
+def test_reading_changes_nothing_and_takes_no_lock(copied):
+    workdir = copied
     unfinished = workdir / "checkpoints" / "15.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "part").write_text("a save under way")
@@ -108,15 +106,6 @@ def test_reading_changes_nothing_and_takes_no_lock(run):
     assert {k: v for k, v in after.items() if k != "lock"} == {
         k: v for k, v in before.items() if k != "lock"
     }
-    (unfinished / "part").unlink()
-    unfinished.rmdir()
-
-
-def _copied(run, tmp_path) -> pathlib.Path:
-    for name, content in _contents(run[0]).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    return tmp_path
 
 
 def _damage(step: pathlib.Path) -> None:
@@ -129,8 +118,8 @@ def _damage(step: pathlib.Path) -> None:
         path.write_bytes(content)
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(run, tmp_path):
-    workdir = _copied(run, tmp_path)
+def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(copied):
+    workdir = copied
     _damage(workdir / "checkpoints" / "4")
     before = _contents(workdir)
     with pytest.warns(UserWarning, match="step 4 is damaged; the one of step 2"):
@@ -194,8 +183,8 @@ def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):
         trained.load(tmp_path)
 
 
-def test_the_files_of_a_probe_are_written_into_the_run(run, tmp_path, capsys):
-    workdir = _copied(run, tmp_path)
+def test_the_files_of_a_probe_are_written_into_the_run(copied, capsys):
+    workdir = copied
     assert probe.main([str(workdir), "--images=50"]) == 0
     result = json.loads((workdir / "probe.json").read_text())
     assert (result["version"], result["step"], result["num_images"]) == (1, 4, 50)
