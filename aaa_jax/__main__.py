@@ -48,6 +48,13 @@ def _evaluate(arguments: Sequence[str]) -> int:
     return evaluate.main(arguments)
 
 
+def _export(arguments: Sequence[str]) -> int:
+    """RUN --weights=FILE.safetensors: the network for other programs."""
+    from aaa_jax.trained import export
+
+    return export.main(arguments)
+
+
 def _probe(arguments: Sequence[str]) -> int:
     """RUN: which (op, magnitude) pairs destroy the label."""
     from aaa_jax.trained import probe
@@ -89,6 +96,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "prepare": _prepare,
     "predict": _predict,
     "evaluate": _evaluate,
+    "export": _export,
     "probe": _probe,
     "corruptions": _corruptions,
     "policies": _policies,

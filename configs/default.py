@@ -44,6 +44,9 @@ def get_config() -> ConfigDict:
     c.model.name = "wide_resnet"  # a row of aaa_jax.models.MODELS
     c.model.options = ConfigDict({"depth": 28, "width": 10})  # of that network
     c.model.dtype = "bfloat16"  # compute type; parameters and losses stay float32
+    # Weights to begin with: a run directory, or a .safetensors or .npz file with the
+    # names of Flax or of timm's ResNets; the head begins anew where classes differ.
+    c.model.init_from = ""
 
     c.batch_norm = ConfigDict()
     # Rows that share statistics; divides batch_size. 0: batch_size, at most 128 (256

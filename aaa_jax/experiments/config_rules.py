@@ -189,6 +189,7 @@ RULES: dict[str, Rule] = {
     "model.name": _NAME,
     "model.options": _OPTIONS,
     "model.dtype": _one_of(models.DTYPES),
+    "model.init_from": _TEXT,
     "batch_norm.group_size": _WHOLE,
     "batch_norm.grouping": _one_of(batch_layout.GROUPINGS),
     "augment.padding": _whole(0, _MOST_PIXELS),

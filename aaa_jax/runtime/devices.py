@@ -186,15 +186,17 @@ def _pmapped(
     """The step under pmap, which in several processes needs its results mended."""
 
     def device_step(
-        index: jax.Array, first: Any, second: Any, rest: tuple[Any, ...]
+        index: tuple[jax.Array], first: Any, second: Any, rest: tuple[Any, ...]
     ) -> Any:
-        del index  # pmap wants at least one mapped argument
+        # pmap wants at least one mapped argument. It is in a tuple, because JAX 0.10.2
+        # takes plain axes for those of leaves where there are as many leaves as axes.
+        del index
         return step(first, second, *rest, axis_name=AXIS)
 
     compiled = jax.pmap(
         device_step,
         axis_name=AXIS,
-        in_axes=(0, None, 0 if split else None, None),
+        in_axes=((0,), None, 0 if split else None, None),
         out_axes=None,
         devices=list(devices),
         donate_argnums=tuple(position + 1 for position in donated),
@@ -213,7 +215,7 @@ def _pmapped(
         )
 
     def call(first: Any, second: Any, *rest: Any) -> Any:
-        results = compiled(index, first, second, rest)
+        results = compiled((index,), first, second, rest)
         if jax.process_count() == 1:
             return results
         return jax.tree.map(of_all_processes, results)

@@ -20,7 +20,7 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import randomness
-from aaa_jax.experiments import memory
+from aaa_jax.experiments import initial_weights, memory
 from aaa_jax.experiments.build import (
     ConfigError,
     Experiment,
@@ -126,10 +126,22 @@ def train_and_evaluate(
         passes = choose_passes(experiment, used, splits.image_shape, resident)
         experiment = experiment.in_passes(passes)
     require_shares(experiment, len(used))
+    weights = None
+    if config.model.init_from and not resume.has_begun(workdir):
+        weights = initial_weights.read(
+            config, splits.train.class_names, splits.image_shape
+        )
     while True:
         try:
             return _train(
-                config, workdir, origin or {}, splits, experiment, used, mapping
+                config,
+                workdir,
+                origin or {},
+                splits,
+                experiment,
+                used,
+                mapping,
+                weights,
             )
         except jax.errors.JaxRuntimeError as error:
             experiment = _in_more_passes(config, experiment, len(used), error)
@@ -143,6 +155,7 @@ def _train(
     experiment: Experiment,
     used: Sequence[jax.Device],
     mapping: str,
+    weights: initial_weights.InitialWeights | None,
 ) -> dict[str, Any]:
     """The run of an experiment, from its newest checkpoint to its end."""
     program = compile_program(
@@ -193,7 +206,7 @@ def _train(
             records.beginning(experiment, config.data.name, used, mapping)
             + f"\nin {directory.path}"
         )
-        state = _initial_state(run, splits.image_shape)
+        state = _initial_state(run, splits.image_shape, weights)
         state, said = resume.restore(state, checkpoints, directory, experiment)
         if said:
             progress.message(said)
@@ -257,10 +270,19 @@ def _say_compiling(step: Callable[..., Any], progress: Progress) -> Callable[...
     return announced
 
 
-def _initial_state(run: Run, image_shape: tuple[int, ...]) -> RunState:
+def _initial_state(
+    run: Run,
+    image_shape: tuple[int, ...],
+    weights: initial_weights.InitialWeights | None,
+) -> RunState:
     """The state before the first step, on the devices."""
     with run.watchdog.pause():  # it compiles; what it computes is waited for below
         fresh = init_run_state(run.experiment, run.root, image_shape)
+    if weights is not None:
+        run.progress.message(weights.said)
+        variables = {k: getattr(fresh.train, k) for k in ("params", "batch_stats")}
+        chosen = initial_weights.put_into(weights, variables)
+        fresh = replace(fresh, train=replace(fresh.train, **chosen))
     state = run.program.place(fresh)
     run.watchdog.beat("the initial state")
     return state

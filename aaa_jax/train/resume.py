@@ -90,6 +90,12 @@ def require_same_data(workdir: epath.PathLike, splits: Splits) -> dict[str, int]
     return found
 
 
+def has_begun(workdir: epath.PathLike) -> bool:
+    """Whether a run has saved a step: it goes on from there, whatever it began with."""
+    folder = epath.Path(workdir) / run_directory.CHECKPOINTS
+    return processes.from_first(lambda: bool(run_directory.steps_in(folder)))
+
+
 def fingerprint(splits: Splits) -> dict[str, int]:
     """Checksums of a run's data: other data under the same name differ in them.
 

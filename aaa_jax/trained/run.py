@@ -12,7 +12,6 @@ of an earlier version recorded no such facts.
 
 import functools
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -136,7 +135,10 @@ def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
         raise TrainedError(str(error)) from error
     spec, class_names = _find_dataset(path, config, facts, data_dir)
     model = build_model(config, spec.num_classes)
-    step, leaves = _newest_checkpoint(path)
+    try:
+        step, leaves = checkpoints.read_newest(path)
+    except checkpoints.CheckpointError as error:
+        raise TrainedError(str(error)) from error
     view = _find_view(config, spec)
     return TrainedRun(
         path=path,
@@ -326,32 +328,6 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _with_tuples(item) for key, item in value.items()}
     return tuple(_with_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _newest_checkpoint(path: epath.Path) -> tuple[int, dict[str, np.ndarray]]:
-    """Step and leaves by name of the newest checkpoint that is sound."""
-    directory = path / run_directory.CHECKPOINTS
-    damaged: list[int] = []
-    for step in reversed(run_directory.steps_in(directory)):
-        try:
-            leaves = checkpoints.read(directory / str(step))
-        except checkpoints.DamagedCheckpointError:
-            damaged.append(step)  # or the run has removed it meanwhile
-            continue
-        except checkpoints.CheckpointError as error:
-            raise TrainedError(str(error)) from error
-        if damaged:
-            warnings.warn(
-                f"{path}: the checkpoint of step {damaged[0]} is damaged; the one of "
-                f"step {step} is used",
-                stacklevel=3,
-            )
-        return step, leaves
-    found = f"those of steps {damaged} are damaged" if damaged else "none is there"
-    raise TrainedError(
-        f"{path} has no sound checkpoint ({found}): let the run save one (launch.py "
-        "saves at every epoch's end), or give another run"
-    )
 
 
 def _find_variables(

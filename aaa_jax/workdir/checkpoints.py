@@ -301,6 +301,34 @@ def read(path: epath.PathLike) -> dict[str, np.ndarray]:
         raise CheckpointError(f"cannot read {path}: {error}") from error
 
 
+def read_newest(workdir: epath.PathLike) -> tuple[int, dict[str, np.ndarray]]:
+    """Step and leaves of a run's newest sound checkpoint. Nothing is touched.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    directory = epath.Path(workdir) / run_directory.CHECKPOINTS
+    damaged: list[int] = []
+    for step in reversed(run_directory.steps_in(directory)):
+        try:
+            leaves = read(directory / str(step))
+        except DamagedCheckpointError:
+            damaged.append(step)  # or the run has removed it meanwhile
+            continue
+        if damaged:
+            warnings.warn(
+                f"{workdir}: the checkpoint of step {damaged[0]} is damaged; the one of"
+                f" step {step} is used",
+                stacklevel=3,
+            )
+        return step, leaves
+    found = f"those of steps {damaged} are damaged" if damaged else "none is there"
+    raise CheckpointError(
+        f"{workdir} has no sound checkpoint ({found}): let the run save one (it does at"
+        " every epoch's end), or give another run"
+    )
+
+
 def _read_leaves(
     path: epath.Path, expected: Mapping[str, Any] | None
 ) -> dict[str, Any]:

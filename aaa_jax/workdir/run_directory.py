@@ -40,7 +40,11 @@ from aaa_jax.workdir.tensorboard import Events
 FILES = ("metrics", "timing", "policies")
 CHECKPOINTS = "checkpoints"
 # Keys that the configurations of earlier versions lack: section, name, what was done.
-ADDED = (("controller", "credit", "policy"), ("controller", "steps_per_round", 1))
+ADDED = (
+    ("controller", "credit", "policy"),
+    ("controller", "steps_per_round", 1),
+    ("model", "init_from", ""),
+)
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
@@ -303,6 +307,7 @@ def _settle_config(
             raise RunDirectoryError(
                 f"{workdir} holds a run with another configuration:\n{''.join(refused)}"
                 "Choose another --workdir, or give the old values to resume that run."
+                + _how_to_train_longer(workdir, differences)
             )
         if not differences:
             return
@@ -310,6 +315,17 @@ def _settle_config(
         _refuse_without_config(workdir)
     text = json.dumps(_plain(config), indent=2, sort_keys=True, allow_nan=False)
     atomic_files.write_whole(path, text.encode() + b"\n")
+
+
+def _how_to_train_longer(workdir: epath.Path, differences: Mapping[str, Any]) -> str:
+    """How to go on from a run that was planned shorter; else nothing."""
+    if "epochs" not in differences:
+        return ""
+    return (
+        " The learning rate falls over all epochs, so that more of them are another"
+        " run. To begin one with these weights, give another --workdir and"
+        f" --config.model.init_from={workdir}."
+    )
 
 
 def _refuse_without_config(workdir: epath.Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import re
+import shutil
 import signal
 import types
 
@@ -166,6 +167,39 @@ def test_another_config_in_the_same_workdir_is_refused(never_stopped):
         loop.train_and_evaluate(changed, never_stopped[0])
     assert "optimizer.learning_rate: 0.1 in the run directory, 0.3" in str(caught.value)
     assert "controller.kl_cap" in str(caught.value)
+
+
+def test_a_run_begins_with_the_weights_of_another(never_stopped, tmp_path, capsys):
+    earlier = tmp_path / "earlier"
+    shutil.copytree(never_stopped[0], earlier)
+    changes = {"model.init_from": str(earlier), "optimizer.learning_rate": 1e-30}
+    config = _config("fixed", max_steps=1, **changes)
+    loop.train_and_evaluate(config, tmp_path / "new")
+    assert (
+        "6 leaves came (Conv_0, GroupBatchNorm_0, Dense_0)" in capsys.readouterr().out
+    )
+    _, before = checkpoints.read_newest(earlier)
+    _, after = checkpoints.read_newest(tmp_path / "new")
+    kernels = [name for name in after if name.startswith("train.params.")]
+    assert len(kernels) == 4
+    for name in kernels:  # which a step of size 1e-30 leaves as they are
+        np.testing.assert_array_equal(after[name], before[name])
+    # What is saved goes on without them; a new run needs them, and leaves no trace.
+    shutil.rmtree(earlier)
+    config.max_steps = 2
+    assert loop.train_and_evaluate(config, tmp_path / "new")["step"] == 2
+    assert "leaves came" not in capsys.readouterr().out
+    with pytest.raises(loop.ConfigError, match=r"^model\.init_from: .*earlier is no"):
+        loop.train_and_evaluate(config, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_longer_run_is_refused_with_how_to_go_on(never_stopped):
+    workdir, _ = never_stopped
+    with pytest.raises(run_directory.RunDirectoryError) as caught:
+        loop.train_and_evaluate(_config(epochs=5), workdir)
+    assert "epochs: 4 in the run directory, 5 now" in str(caught.value)
+    assert f"--config.model.init_from={workdir}" in str(caught.value)
 
 
 def test_a_run_of_explicit_sizes_goes_on_with_what_stands_for_them(tmp_path):
