@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         groups: dict[Any, list[trained.TrainedRun]] = {}
         for path in options.run:
-            run = trained.load(path, data_dir=options.data_dir)
+            run = trained.load_run(path, data_dir=options.data_dir)
             key = run.spec, run.data_dir, run.stream, run.resize
             groups.setdefault(key, []).append(run)
         for runs in groups.values():

@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
     options = parser.parse_args(argv)
     try:
-        run = trained.load(options.run, data_dir=options.data_dir)
+        run = trained.load_run(options.run, data_dir=options.data_dir)
         result = evaluate(run, options.data)
     except trained.ERRORS as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.weights.suffix != weight_files.SAFETENSORS:
         parser.error(f"--weights={options.weights} must end in .safetensors")
     try:
-        run = trained.load(options.run, data_dir=options.data_dir)
+        run = trained.load_run(options.run, data_dir=options.data_dir)
         count = export(run, options.weights, options.layout)
     except trained.ERRORS as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.csv and not options.csv.absolute().parent.is_dir():
         parser.error(f"--csv={options.csv}: there is no folder {options.csv.parent}")
     try:
-        run = trained.load(options.run, data_dir=options.data_dir)
+        run = trained.load_run(options.run, data_dir=options.data_dir)
         found = predict(run, options.image)
         if options.csv:
             atomic_files.write_whole(options.csv, _to_csv(found, options.top).encode())

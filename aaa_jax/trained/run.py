@@ -113,7 +113,7 @@ class TrainedRun(NamedTuple):
         return evaluate(self, name, data_dir=data_dir)
 
 
-def load(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
+def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> TrainedRun:
     """The network of the newest sound checkpoint of a run.
 
     Args:

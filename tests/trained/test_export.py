@@ -44,7 +44,7 @@ def test_another_process_has_the_same_network_from_the_file(run, tmp_path, capsy
     weights = tmp_path / "tiny.safetensors"
     assert export.main([str(run[0]), f"--weights={weights}"]) == 0
     assert "6 arrays of step 4" in capsys.readouterr().out
-    loaded = trained.load(run[0])
+    loaded = trained.load_run(run[0])
     images = trained.load_images(loaded, 20).images
     np.save(tmp_path / "images.npy", images)
     words = [str(weights), str(tmp_path / "images.npy"), str(tmp_path / "logits.npy")]
@@ -58,7 +58,7 @@ def test_another_process_has_the_same_network_from_the_file(run, tmp_path, capsy
 
 def test_the_metadata_say_what_the_network_must_be_shown(run, tmp_path):
     weights = tmp_path / "tiny.safetensors"
-    export.export(trained.load(run[0]), weights)
+    export.export(trained.load_run(run[0]), weights)
     with safe_open(weights, "numpy") as file:
         metadata = file.metadata()
     assert json.loads(metadata["class_names"]) == list("0123456789")
@@ -69,7 +69,7 @@ def test_the_metadata_say_what_the_network_must_be_shown(run, tmp_path):
 def with_resnet(run, **options) -> trained.TrainedRun:
     network = models.create("resnet", num_classes=10, **options)
     variables = random_variables(network)
-    return trained.load(run[0])._replace(model=network, variables=variables)
+    return trained.load_run(run[0])._replace(model=network, variables=variables)
 
 
 def test_of_a_resnet_timms_names_are_written(run, tmp_path):
@@ -123,7 +123,7 @@ def test_timm_reads_the_file_and_has_our_logits(name, options, side, run, tmp_pa
 
 
 def test_the_variables_come_back_bit_for_bit(run, tmp_path):
-    loaded = trained.load(run[0])
+    loaded = trained.load_run(run[0])
     export.export(loaded, tmp_path / "x.safetensors")
     back = unflatten_dict(load_file(tmp_path / "x.safetensors"), sep=".")
     for name, leaf in flatten_dict(loaded.variables, sep=".").items():

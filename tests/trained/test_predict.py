@@ -134,9 +134,9 @@ def test_wrong_options_are_refused_before_any_work(option, message, capsys):
 
 
 def test_classes_that_nobody_names_are_numbers(folder, run, monkeypatch, capsys):
-    load = trained.load
+    load = trained.load_run
     monkeypatch.setattr(
-        trained, "load", lambda *a, **k: load(*a, **k)._replace(class_names=())
+        trained, "load_run", lambda *a, **k: load(*a, **k)._replace(class_names=())
     )
     assert predict.main([str(run[0]), str(folder / "b.png"), "--top=1"]) == 0
     printed = capsys.readouterr()

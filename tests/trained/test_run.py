@@ -25,7 +25,7 @@ def _contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 def test_the_network_has_the_test_error_that_the_run_logged(run):
     workdir, line = run
-    loaded = trained.load(workdir)
+    loaded = trained.load_run(workdir)
     assert loaded.step == line["step"] == 4
     split = trained.load_images(loaded, 10_000)
     assert len(split.labels) == line["test_images"] == 599
@@ -42,14 +42,14 @@ def test_moved_in_pixels_have_the_configs_color_or_the_mean(fill, color, copied)
     config = json.loads((copied / "config.json").read_text())
     config["policies"]["fill"] = fill
     (copied / "config.json").write_text(json.dumps(config))
-    assert trained.load(copied).fill == color
+    assert trained.load_run(copied).fill == color
 
 
 def test_the_directory_alone_says_what_the_network_needs(run, copied):
     config = json.loads((copied / "config.json").read_text())
     config["data"] |= {"dir": "nowhere", "name": "folder:nowhere"}
     (copied / "config.json").write_text(json.dumps(config))
-    loaded, here = trained.load(copied), trained.load(run[0])
+    loaded, here = trained.load_run(copied), trained.load_run(run[0])
     assert loaded.spec == here.spec == data.DATASETS["digits"]
     assert loaded.class_names == here.class_names == tuple("0123456789")
     assert (loaded.stream.image_size, loaded.resize) == (32, 32)
@@ -59,15 +59,15 @@ def test_of_a_run_of_an_earlier_version_the_dataset_says_it(run, copied):
     facts = json.loads((copied / "run.json").read_text())
     del facts["dataset"]
     (copied / "run.json").write_text(json.dumps(facts))
-    assert trained.load(copied).class_names == tuple("0123456789")
-    loaded = trained.load(copied, data_dir="nowhere")
+    assert trained.load_run(copied).class_names == tuple("0123456789")
+    loaded = trained.load_run(copied, data_dir="nowhere")
     assert (loaded.spec, loaded.class_names) == (data.DATASETS["digits"], ())
     assert "does not name its classes" in trained.unnamed_classes(loaded)
     config = json.loads((copied / "config.json").read_text())
     config["data"]["name"] = "folder:nowhere"
     (copied / "config.json").write_text(json.dumps(config))
     with pytest.raises(data.DatasetError, match="says nothing of the dataset"):
-        trained.load(copied)
+        trained.load_run(copied)
 
 
 def test_images_that_fill_up_a_batch_are_not_counted(monkeypatch):
@@ -84,7 +84,7 @@ def test_images_that_fill_up_a_batch_are_not_counted(monkeypatch):
 
 
 def test_a_subset_is_stratified_and_always_the_same(run):
-    loaded = trained.load(run[0])
+    loaded = trained.load_run(run[0])
     split, again = (trained.load_images(loaded, 60) for _ in range(2))
     np.testing.assert_array_equal(split.images, again.images)
     whole = np.bincount(trained.load_images(loaded, 599).labels)
@@ -100,7 +100,7 @@ def test_reading_changes_nothing_and_takes_no_lock(copied):
     held = run_directory.RunDirectory(workdir, run_directory.read_config(workdir))
     with held:  # as a live run does
         lock = (workdir / "lock").read_bytes()
-        assert trained.load(workdir).step == 4
+        assert trained.load_run(workdir).step == 4
         assert (workdir / "lock").read_bytes() == lock
     after = _contents(workdir)
     assert {k: v for k, v in after.items() if k != "lock"} == {
@@ -123,11 +123,11 @@ def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(copied):
     _damage(workdir / "checkpoints" / "4")
     before = _contents(workdir)
     with pytest.warns(UserWarning, match="step 4 is damaged; the one of step 2"):
-        assert trained.load(workdir).step == 2
+        assert trained.load_run(workdir).step == 2
     assert _contents(workdir) == before
     _damage(workdir / "checkpoints" / "2")
     with pytest.raises(trained.TrainedError, match=r"steps \[4, 2\] are damaged"):
-        trained.load(workdir)
+        trained.load_run(workdir)
 
 
 def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(run, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(run, monkeypatc
 
     monkeypatch.setattr(checkpoints, "read", refuse)
     with pytest.raises(trained.TrainedError, match=r"cannot read .*4: PERMISSION"):
-        trained.load(run[0])
+        trained.load_run(run[0])
 
 
 def test_what_cannot_be_read_is_refused_in_one_line(run, tmp_path, capsys):
@@ -180,7 +180,7 @@ def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):
     with checkpoints.Checkpoints(tmp_path / "checkpoints") as saved:
         saved.save(1, state, wait=True)
     with pytest.raises(trained.TrainedError, match=r"has nothing for train\.batch"):
-        trained.load(tmp_path)
+        trained.load_run(tmp_path)
 
 
 def test_the_files_of_a_probe_are_written_into_the_run(copied, capsys):

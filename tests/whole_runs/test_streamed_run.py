@@ -118,7 +118,7 @@ def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
     never_stopped, tmp_path
 ):
     """Resized and cut as in the run; so does whatever else the config says."""
-    run = trained.load(never_stopped)
+    run = trained.load_run(never_stopped)
     split = trained.load_images(run, 1000)
     assert split.images.shape == (7, 16, 16, 3)
     floats = standard.normalize(split.images, run.spec.mean, run.spec.std)
@@ -135,6 +135,9 @@ def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
     larger.evaluation.resize = 28
     shutil.copytree(never_stopped / "checkpoints", tmp_path / "checkpoints")
     (tmp_path / "config.json").write_text(larger.to_json())
-    assert trained.load_images(trained.load(tmp_path), 9).images.shape[1:3] == (24, 24)
+    assert trained.load_images(trained.load_run(tmp_path), 9).images.shape[1:3] == (
+        24,
+        24,
+    )
     with pytest.raises(data.DatasetError, match="0 images cannot be taken"):
         trained.load_images(run, 0)
