@@ -39,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         return _read_npz(name) if name.endswith(NPZ) else _read_safetensors(name)
     except OSError as error:
         why = error.strerror or error
-    except (SafetensorError, zipfile.BadZipFile, ValueError, TypeError) as error:
+    except (SafetensorError, zipfile.BadZipFile, ValueError, EOFError) as error:
         why = " ".join(str(error).split())
     raise WeightFileError(f"{name} cannot be read: {why}")
 

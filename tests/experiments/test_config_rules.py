@@ -335,7 +335,10 @@ def test_a_warm_up_is_measured_with_the_steps_that_there_are():
         build.build(config, data.describe("digits"), 300)
 
 
-FREE_TEXT = ("data.dir", "data.name", "policies.replay_run", "policies.file")
+FREE_TEXT = (
+    *("data.dir", "data.name", "model.init_from"),
+    *("policies.replay_run", "policies.file"),
+)
 
 
 def test_a_value_of_another_type_is_refused():

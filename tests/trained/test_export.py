@@ -43,7 +43,7 @@ np.save(sys.argv[3], logits)
 def test_another_process_has_the_same_network_from_the_file(run, tmp_path, capsys):
     weights = tmp_path / "tiny.safetensors"
     assert export.main([str(run[0]), f"--weights={weights}"]) == 0
-    assert "6 arrays of step 4" in capsys.readouterr().out
+    assert "7 arrays of step 4" in capsys.readouterr().out
     loaded = trained.load_run(run[0])
     images = trained.load_images(loaded, 20).images
     np.save(tmp_path / "images.npy", images)
