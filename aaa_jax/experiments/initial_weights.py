@@ -63,9 +63,13 @@ def read(
     Raises:
         ConfigError: naming what cannot be read, or does not fit.
     """
-    place = config.model.init_from
+    place, count = config.model.init_from, len(class_names)
+    shapes, wider = (_shapes(config, k, image_shape) for k in (count, count + 1))
     try:
-        source = _read_run(place) if _is_folder(place) else _read_file(place, config)
+        if epath.Path(place).expanduser().is_dir():
+            source = _read_run(place)
+        else:
+            source = _read_file(place, config, shapes)
     except (
         weight_files.WeightFileError,
         checkpoints.CheckpointError,
@@ -73,8 +77,6 @@ def read(
         run_facts.RunFactsError,
     ) as error:
         raise ConfigError(f"model.init_from: {error}") from error
-    count = len(class_names)
-    shapes, wider = (_shapes(config, k, image_shape) for k in (count, count + 1))
     head = [name for name in shapes if shapes[name] != wider[name]]
     why = _why_anew(source, head, shapes, class_names)
     anew = head if why else []
@@ -102,10 +104,6 @@ def put_into(weights: InitialWeights, variables: Mapping[str, Any]) -> dict[str,
     return jax.tree_util.tree_map_with_path(chosen, dict(variables))
 
 
-def _is_folder(place: str) -> bool:
-    return epath.Path(place).expanduser().is_dir()
-
-
 def _read_run(place: str) -> _Source:
     """The network of the newest sound checkpoint of a run."""
     path = epath.Path(place).expanduser()
@@ -124,7 +122,9 @@ def _read_run(place: str) -> _Source:
     return _Source(f"step {step} of {place}", leaves, names)
 
 
-def _read_file(place: str, config: ml_collections.ConfigDict) -> _Source:
+def _read_file(
+    place: str, config: ml_collections.ConfigDict, names: Iterable[str]
+) -> _Source:
     """The leaves of a file under our names; it may have those of timm."""
     found, metadata = weight_files.read(os.path.expanduser(place))
     leaves = {name.replace("/", "."): leaf for name, leaf in found.items()}
@@ -136,7 +136,7 @@ def _read_file(place: str, config: ml_collections.ConfigDict) -> _Source:
                 f"model.init_from: {place} has timm's weights of a ResNet, but "
                 f"model.name is {config.model.name!r}: set it to resnet"
             )
-        leaves = timm_layout.from_timm(leaves, model.depth, model.variant)
+        leaves = timm_layout.from_timm(leaves, names, model.variant)
         name = f"{place} (timm's names)"
     class_names = json.loads(metadata.get("class_names", "[]"))
     return _Source(name, leaves, tuple(class_names))

@@ -48,7 +48,7 @@ def export(run: trained.TrainedRun, path: pathlib.Path, layout: str = "flax") ->
                 f"--layout=timm is for a resnet of width {timm_layout.WIDTH}, and the "
                 f"network of {run.path} is not one: use --layout=flax"
             )
-        leaves = timm_layout.to_timm(leaves, model.depth, model.variant)
+        leaves = timm_layout.to_timm(leaves, model.variant)
     network = run_directory.read_config(run.path)["model"]
     facts = {
         "network": network["name"],

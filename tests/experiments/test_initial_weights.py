@@ -134,7 +134,7 @@ def test_timms_names_are_recognised(config, tmp_path):
         config.model.name = "resnet"
         config.model.options = {"depth": 14}
     leaves = leaves_of(config)
-    theirs = timm_layout.to_timm(leaves, 14, "v1.5")
+    theirs = timm_layout.to_timm(leaves, "v1.5")
     theirs["bn1.num_batches_tracked"] = np.array(7)
     place = save(tmp_path / "x.safetensors", theirs)
     weights = read(config, place)

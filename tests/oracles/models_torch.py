@@ -32,18 +32,13 @@ NAMES = {
 }
 
 
-def load(network, variables, module_names=None):
-    """Gives the network our variables; every one must have its place, and no other.
-
-    `module_names` says how the network calls our modules; None: as we do, with dots.
-    """
+def load(network, variables):
+    """Gives the network our variables; every one must have its place, and no other."""
     state = {}
     for collection in variables.values():
         for path, leaf in jax.tree_util.tree_flatten_with_path(collection)[0]:
             *parts, name = [part.key for part in path]
             module = ".".join(parts)
-            if module_names is not None:
-                module = module_names[module]
             value = np.asarray(leaf, np.float64)
             if name == "kernel":
                 value = value.transpose((3, 2, 0, 1) if value.ndim == 4 else (1, 0))
