@@ -22,14 +22,13 @@ NEEDED = {  # package -> what it costs to be without
     **dict.fromkeys(("cv2", "lazy_loader"), NOTHING),
     "ml_collections": "only the parts parity, memory, augment and input run",
     "PIL": "the parts parity and augment cannot compare",
-    **dict.fromkeys(("orbax", "tqdm"), NO_RUN),
+    **dict.fromkeys(("orbax", "tqdm", "safetensors"), NO_RUN),
 }
 OPTIONAL = {  # the same; every benchmark starts without
     "tensorboardX": NO_RUN,
     "tensorflow_datasets": NO_DATA,
     "array_record": NO_DATA,
     "google_crc32c": "TFRECORD files cannot be read; CIFAR-10 in array_record can",
-    "safetensors": "networks cannot be exported",
     "sklearn": "the digits cannot be prepared, which --tiny needs",
     "scipy": "no report, no error under corruption",
     "matplotlib": "no report",

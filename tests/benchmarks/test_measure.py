@@ -46,10 +46,10 @@ def test_a_page_says_how_it_was_made_and_on_what():
     ("module", "word", "message"),
     [
         ("augment", "--only=Gimp", "Gimp: use this engine (map)"),
-        ("train_step", "--networks=vgg", "vgg: use wrn40x2, wrn28x10"),
+        ("train_step", "--networks=vgg", "vgg: use wrn16x4, wrn40x2"),
         ("train_step", "--dtypes=float16", "float16: use bfloat16, float32"),
         ("train_step", "--rows=24", "a multiple of 16"),
-        ("epoch", "--networks=r50", "r50: use wrn40x2"),
+        ("epoch", "--networks=r50", "r50: use wrn16x4"),
         ("epoch", "--candidates=jit", "such as jit:2"),
         ("epoch", "--candidates=vmap:2", "such as jit:2"),
         *(
