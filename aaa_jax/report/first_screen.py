@@ -81,7 +81,7 @@ def verdict(family: Family) -> str:
             for group in learned or family.groups
             if (text := _against_random(family, group))
         ]
-        words = words or ["nothing here can be compared with random policies"]
+        words = words or ["There are no random policies to compare with"]
     return f"{'; '.join(words)}."
 
 

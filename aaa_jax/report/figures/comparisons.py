@@ -154,7 +154,7 @@ def _draw_error_against_m(
             name=f"{family.prefix}error-against-m-{slug(method)}",
             title=f"Figure 5: test error against M, {method}",
             caption=(
-                "Bar: mean ± standard deviation over seeds; circles: each run. "
+                "Circles: each run; line: their mean, ± standard deviation of several. "
                 "The paper finds that accuracy rises to M = 8 and is flat beyond. "
                 + "; ".join(
                     f"M = {group.num_policies}: {seeds_in_words(group.finished)}"
