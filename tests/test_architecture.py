@@ -10,24 +10,25 @@ PACKAGE = ROOT / "aaa_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that its files may import: one direction, no cycle.
-GROUND = {"randomness", "objective", "runtime", "models", "data", "augment"}
+GROUND = {"randomness", "paths", "objective", "runtime", "models", "data", "augment"}
 METHOD = GROUND | {"workdir", "search", "experiments"}
 ROOMS = {
     "randomness": set(),
+    "paths": set(),
     "objective": set(),
     "runtime": set(),
     "models": {"randomness"},
-    "data": {"randomness"},
+    "data": {"randomness", "paths"},
     "augment": {"randomness"},
-    "workdir": {"runtime"},
-    "search": {"randomness", "objective", "augment", "workdir"},
+    "workdir": {"runtime", "paths"},
+    "search": {"randomness", "paths", "objective", "augment", "workdir"},
     "experiments": GROUND | {"workdir", "search"},
     "train": METHOD,
     "trained": METHOD | {"train"},
     "report": (METHOD - {"runtime", "models"}),
     "commands": METHOD | {"train", "trained", "report"},
 }
-FILES = {"randomness", "objective"}  # rooms of one file
+FILES = {"randomness", "paths", "objective"}  # rooms of one file
 TOP = {"__init__", "__main__"} | FILES  # the only modules outside a room
 # What derives a key or reads it: nothing in the environment changes these.
 MADE_TO_DRAW = ("randomness.drawing", "randomness.initializing")

@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import aaa_jax
+from aaa_jax import paths
 from aaa_jax.experiments import key_names
 
 HINT = "--config=configs/NAME.py[:ARGUMENT], or the name alone: --config=digits:random"
@@ -44,7 +45,7 @@ def find_config(given: str) -> str:
     is_name = re.fullmatch(r"\w+", path) is not None and path not in NO_PRESETS
     if is_name and preset.is_file():
         return f"{preset}{colon}{argument}"
-    path = os.path.expanduser(path)
+    path = paths.expand(path)
     if os.path.isfile(path):
         return f"{path}{colon}{argument}"
     known = preset_names()

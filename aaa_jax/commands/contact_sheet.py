@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import randomness
+from aaa_jax import paths, randomness
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet, save_contact_sheet
@@ -48,6 +48,10 @@ def read_folder(folder: Path, size: int, columns: int) -> np.ndarray:
     return np.stack([read_square(path, size) for path in chosen])
 
 
+def _path(text: str) -> Path:
+    return Path(paths.expand(text))
+
+
 def positive(text: str) -> int:
     """A number that counts something."""
     if not text.isdecimal() or int(text) < 1:
@@ -76,9 +80,9 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="aaa-jax contact-sheet", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("sheet.png"))
-    parser.add_argument("--policies", type=Path, help="JSON; default: random ones")
+    parser.add_argument("folder", type=_path)
+    parser.add_argument("--output", type=_path, default=Path("sheet.png"))
+    parser.add_argument("--policies", type=_path, help="JSON; default: random ones")
     parser.add_argument("--rows", type=positive, default=8, help="random policies")
     parser.add_argument("--columns", type=positive, default=10, help="pictures")
     parser.add_argument("--size", type=positive, default=96, help="side to augment at")

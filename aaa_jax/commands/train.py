@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
+from aaa_jax import paths
 from aaa_jax.commands import config_flag
 from aaa_jax.commands.config_flag import UsageError
 
@@ -88,7 +89,7 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
     fail = functools.partial(_fail, program)
     try:
         command = parse(given, program)
-    except UsageError as error:
+    except (UsageError, paths.PathError) as error:
         return fail(error)
     # Only now: a wrong command line is answered at once.
     if "table" in command.config:
@@ -156,7 +157,7 @@ def parse(given: Sequence[str], program: Program = AAA_JAX) -> Command:
     is_table = "table" in config
     if values.list and not is_table:
         raise UsageError("--list is for tables, such as --config=configs/table1.py")
-    workdir = os.path.expanduser(values.workdir) or _default_workdir(values, config)
+    workdir = paths.expand(values.workdir) or _default_workdir(values, config)
     if values.deterministic:
         (config.cell if is_table else config).deterministic = True
     pod = {name: values[name].value for name in POD_FLAGS}

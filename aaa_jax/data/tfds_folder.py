@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import logging
 
+from aaa_jax import paths
 from aaa_jax.data.errors import DatasetError
 
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -36,7 +37,24 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
             f"the data folder {chosen!r} is not a local path: array_record files are "
             "read from local (or mounted) disks only"
         )
-    return Path(chosen).expanduser()
+    return expanded(chosen)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path that a person gave.
+
+    Raises:
+        DatasetError: its home directory is not there.
+    """
+    try:
+        return Path(paths.expand(path))
+    except paths.PathError as error:
+        raise DatasetError(str(error)) from error
+
+
+def images_folder(name: str) -> Path:
+    """PATH of the dataset "folder:PATH"."""
+    return expanded(name.removeprefix(PREFIX)).resolve()
 
 
 def find_prepared(name: str, folder: Path) -> Path | None:
@@ -60,7 +78,7 @@ def find_prepared(name: str, folder: Path) -> Path | None:
 
 def folder_name(name: str) -> str:
     """The name that the dataset of `folder:PATH` gets, another for each path."""
-    source = Path(name.removeprefix(PREFIX)).expanduser().resolve()
+    source = images_folder(name)
     word = re.sub(r"\W+", "_", source.name.lower(), flags=re.ASCII).strip("_")
     digest = hashlib.sha256(str(source).encode()).hexdigest()
     return f"folder_{word}_{digest[:8]}"

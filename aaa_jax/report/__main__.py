@@ -5,6 +5,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from aaa_jax.paths import PathError
 from aaa_jax.report import ReportError, write_report
 
 USAGE = """\
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             note=options.note,
             epochs=options.epochs,
         )
-    except ReportError as error:
+    except (ReportError, PathError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     print(page)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aaa_jax.augment import magnitudes, ops, policy_json
+from aaa_jax.paths import expand
 from aaa_jax.report.costs import RunCost, run_cost
 from aaa_jax.report.earlier_runs import complete_facts, recorded_state
 from aaa_jax.search import collapse
@@ -166,7 +167,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     """
     places: dict[pathlib.Path, None] = {}
     for path in paths:
-        found = list(_find(pathlib.Path(path).expanduser().resolve()))
+        found = list(_find(pathlib.Path(expand(path)).resolve()))
         if not found:
             raise ReportError(
                 f"{os.fspath(path)!r} holds no run: give run directories (they have a "

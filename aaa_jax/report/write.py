@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from aaa_jax.paths import expand
 from aaa_jax.report import costs, csv_file, grouping, paper_comparison, result_tables
 from aaa_jax.report.figures import (
     comparisons,
@@ -51,6 +52,7 @@ def write_report(
     Raises:
         ReportError: there is nothing to report, or a file cannot be read or written.
     """
+    folder = pathlib.Path(expand(output))
     runs = read_runs(paths)
     families = grouping.make_families(runs)
     tables, numbers = _tables(runs, families)
@@ -71,7 +73,6 @@ def write_report(
             files[f"figures/{picture.name}.png"] = picture.png
             if picture.svg is not None:
                 files[f"figures/{picture.name}.svg"] = picture.svg
-    folder = pathlib.Path(output).expanduser()
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax import paths
 from aaa_jax.augment import policy_json
 from aaa_jax.search import recorded_run, replay
 from aaa_jax.search.policy_source import check
@@ -45,6 +46,7 @@ def export(
     Raises:
         ValueError: in one line, what is missing.
     """
+    run = paths.expand(run)
     recording = recorded_run.read_recording(run, finished=False)
     number = _find_round(run, recording, epoch, round_number)
     if selection == "policies":

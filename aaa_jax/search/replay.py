@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import randomness
+from aaa_jax import paths, randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import SavedPolicies
@@ -74,6 +74,7 @@ def replay_source(
     """
     check_shape(num_policies)
     check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
+    run = paths.expand(run)
     recording = read_recording(run)
     saved = recording.saved
     _check_requested(requested, run, saved, recording.fill_name)
@@ -124,7 +125,7 @@ def read_policies(path: str) -> tuple[SavedPolicies, bool]:
     """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
     check(bool(path), "no file is given: set policies.file to a JSON file of policies")
     try:
-        record = policy_json.parse_json(pathlib.Path(path).read_text())
+        record = policy_json.parse_json(pathlib.Path(paths.expand(path)).read_text())
         saved = policy_json.from_json(record)
         alpha = record.get("alpha", False)
         check(isinstance(alpha, bool), f"alpha is {str(alpha)[:40]!r}: true or false")

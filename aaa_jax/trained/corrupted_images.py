@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from etils import epath
 
-from aaa_jax import data
+from aaa_jax import data, paths
 from aaa_jax.trained.corruption_functions import CORRUPTIONS, NAMES, SEVERITIES
 
 SIDE = 224
@@ -93,16 +93,17 @@ def make_sets(split: data.Dataset, frost: str | None, processes: int) -> Corrupt
     """
     longer = max(split.images.shape[1:3])
     enlarged = max(SIDE, longer)
-    paths = tuple(os.path.join(frost, name) for name in FROST) if frost else ()
-    read_frost(paths, enlarged)
-    names = [name for name in NAMES if paths or name != "frost"]
+    folder = paths.expand(frost) if frost else ""
+    pictures = tuple(os.path.join(folder, name) for name in FROST) if frost else ()
+    read_frost(pictures, enlarged)
+    names = [name for name in NAMES if pictures or name != "frost"]
     return CorruptedSets(
         labels=split.labels,
         sides={name: enlarged if name in AT_224 else longer for name in names},
-        left_out={} if paths else {"frost": NO_FROST},
+        left_out={} if pictures else {"frost": NO_FROST},
         published="",
         images=functools.partial(
-            _make_images, split.images, frost=paths, processes=processes
+            _make_images, split.images, frost=pictures, processes=processes
         ),
     )
 
@@ -183,7 +184,7 @@ def read_sets(
         CorruptionError: a file is missing or has another content.
         data.DatasetError: a stratified subset of this size cannot be taken.
     """
-    path = epath.Path(folder).expanduser()
+    path = epath.Path(paths.expand(folder))
     files = {name: path / f"{name}.npy" for name in ("labels", *NAMES)}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:

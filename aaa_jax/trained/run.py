@@ -32,6 +32,7 @@ from aaa_jax.experiments.build import (
     evaluation_view,
 )
 from aaa_jax.experiments.config_rules import check_values
+from aaa_jax.paths import PathError
 from aaa_jax.train import evaluate
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
 
@@ -62,7 +63,7 @@ class TrainedError(RuntimeError):
 
 
 # What the commands of this room print as one line.
-ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError)
+ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError, PathError)
 
 
 class TrainedRun(NamedTuple):

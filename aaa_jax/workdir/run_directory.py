@@ -33,6 +33,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
+from aaa_jax import paths
 from aaa_jax.runtime import processes
 from aaa_jax.workdir import atomic_files
 from aaa_jax.workdir.tensorboard import Events
@@ -191,15 +192,16 @@ def resolve(workdir: epath.PathLike) -> epath.Path:
     Raises:
         RunDirectoryError: nothing can be written there, or not be read back.
     """
-    path = os.path.expanduser(os.fspath(workdir))
+    try:
+        path = paths.expand(workdir)
+    except paths.PathError as error:
+        raise RunDirectoryError(str(error)) from error
     is_bucket = "://" in path
     whole = path if is_bucket else os.path.abspath(path)
     wrong = ""
     try:
         os.fsencode(whole.encode().decode())
-        if path.startswith("~"):
-            wrong = "there is no such home directory"
-        elif found := _NOT_IN_PATHS.search(whole):
+        if found := _NOT_IN_PATHS.search(whole):
             wrong = f"checkpoints below {found[0]!r} could not be read back"
         elif is_bucket:
             epath.Path(path).exists()

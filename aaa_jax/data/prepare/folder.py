@@ -20,7 +20,7 @@ from absl import logging
 from aaa_jax.data.decode import decode_rgb, is_plain
 from aaa_jax.data.errors import DatasetError
 from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
-from aaa_jax.data.tfds_folder import PREFIX, folder_name
+from aaa_jax.data.tfds_folder import folder_name, images_folder
 
 SPLITS = {
     "train": "train",
@@ -45,7 +45,7 @@ def prepare_folder(name: str, folder: Path) -> Path:
     Raises:
         DatasetError: PATH is not such a folder, or holds files that cannot be read.
     """
-    source = Path(name.removeprefix(PREFIX)).expanduser().resolve()
+    source = images_folder(name)
     splits = _splits(source)
     class_names = _class_names(splits)
     other: list[Path] = []

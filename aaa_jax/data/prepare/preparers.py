@@ -19,7 +19,7 @@ from aaa_jax.data.prepare.cifar import prepare_cifar
 from aaa_jax.data.prepare.digits import prepare_digits
 from aaa_jax.data.prepare.folder import prepare_folder, warn_if_changed
 from aaa_jax.data.prepare.imagenet import prepare_imagenet
-from aaa_jax.data.tfds_folder import PREFIX, data_folder, find_prepared
+from aaa_jax.data.tfds_folder import PREFIX, data_folder, expanded, find_prepared
 
 # Each takes the folder of all datasets, and the original archive or None.
 PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
@@ -62,7 +62,7 @@ def prepare_dataset(
     try:
         if is_folder:
             return prepare_folder(name, folder)
-        return PREPARERS[name](folder, None if archive is None else Path(archive))
+        return PREPARERS[name](folder, None if archive is None else expanded(archive))
     except DownloadFailed as error:
         raise DatasetNotPrepared(_what_to_run(name, folder, error)) from error
     except OSError as error:

@@ -1,0 +1,125 @@
+"""Every door that takes a path knows a home directory by `~`."""
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from aaa_jax import data, paths
+from aaa_jax.__main__ import main
+from aaa_jax.report import runs
+from aaa_jax.search import sources
+from aaa_jax.trained import corrupted_images
+from tests.support import run_folders
+
+FILE = ("plan", "--config=digits", "--config.policies.source=file")
+UNKNOWN = ("plan", "--config=digits", "--config.data.name=none")
+# What is asked for, and a part of the answer; HOME stands for a home directory.
+COMMANDS = {
+    "config": (["train", "--config=HOME/none.py"], "/none.py"),
+    "workdir": (["plan", "--config=digits", "--workdir=HOME/runs/a"], "/runs/a: not"),
+    "table": (["train", "--config=table4_digits", "--workdir=HOME/t", "--list"], "/t"),
+    "replay": (
+        ["plan", "--config=digits:transfer", "--config.policies.replay_run=HOME/none"],
+        "/none is not a directory",
+    ),
+    "file": (
+        [*FILE, "--config.policies.file=HOME/none.json"],
+        "/none.json",
+    ),
+    "folder": (["plan", "--config=digits", "--config.data.name=folder:HOME/no"], "/no"),
+    "data": (
+        [*UNKNOWN, "--config.data.dir=HOME/data"],
+        "/data",
+    ),
+    "prepare": (["prepare", "digits", "--data-dir=HOME/data"], "/data/digits"),
+    "archive": (["prepare", "cifar10", "--archive=HOME/none.tar"], "/none.tar"),
+    "probe": (["probe", "HOME/none"], "/none is no run"),
+    "corruptions": (["corruptions", "HOME/none"], "/none is no run"),
+    "policies": (["policies", "HOME/none"], "/none is not a directory"),
+    "contact-sheet": (["contact-sheet", "HOME/none"], "/none is not a folder"),
+    "sheet": (["contact-sheet", "HOME", "--policies=HOME/none.json"], "/none.json"),
+}
+
+
+def _answer(words, home, capsys):
+    words = [word.replace("HOME", home) for word in words]
+    try:
+        code = main(words)
+    except SystemExit as ended:
+        code = ended.code
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TFDS_DATA_DIR", "~/datasets")
+    (tmp_path / "home").mkdir()
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "home" / "a.png")  # for a sheet
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("door", COMMANDS)
+def test_a_command_finds_the_home_directory(door, home, capsys, tmp_path):
+    words, expected = COMMANDS[door]
+    code, printed = _answer(words, "~", capsys)
+    assert f"{home}{expected}" in printed
+    assert code in (0, 2)
+    assert not any((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("door", COMMANDS)
+def test_a_home_that_is_not_there_is_named_in_one_line(door, home, capsys, tmp_path):
+    words, _ = COMMANDS[door]
+    code, printed = _answer(words, "~nobody_is_called_so", capsys)
+    assert code == 2, printed
+    assert "no such home directory" in printed.splitlines()[-1]
+    assert "Traceback" not in printed
+    assert not any((tmp_path / "here").iterdir())
+
+
+def test_a_tables_list_sees_the_runs_in_the_home_directory(home, capsys):
+    run_folders.write_cell(home / "t", "table4_digits", "digits", "ours")
+    words = ["train", "--config=table4_digits:digits/ours", "--workdir=~/t", "--list"]
+    code, printed = _answer(words, "~", capsys)
+    assert code == 0
+    assert "4 not run" in printed
+
+
+def test_a_report_reads_runs_in_the_home_directory(home, capsys):
+    run_folders.write_run(home / "run")
+    assert [run.path for run in runs.read_runs(["~/run"])] == [home / "run"]
+    for words in (["~nobody_is_called_so/x"], ["~/run", "--output=~nobody_is_so/x"]):
+        code, printed = _answer(["report", *words], "~", capsys)
+        assert code == 2
+        assert "no such home directory" in printed
+
+
+@pytest.mark.slow
+def test_a_report_is_written_to_the_home_directory(home, capsys, tmp_path):
+    run_folders.write_run(home / "run")
+    code, printed = _answer(["report", "~/run", "--output=~/report"], "~", capsys)
+    assert (code, printed.strip()) == (0, str(home / "report/report.html"))
+    assert not any((tmp_path / "here").iterdir())
+
+
+def test_the_library_finds_the_home_directory(home):
+    split = data.Dataset(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int32), ())
+    for refused in (
+        lambda: corrupted_images.read_sets(split, "~/none", None),
+        lambda: corrupted_images.make_sets(split, "~/none", 1),
+        lambda: sources.replay_source(run="~/none", num_policies=1),
+        lambda: sources.file_source("~/none", num_policies=1),
+    ):
+        with pytest.raises(ValueError, match=str(home / "none")):
+            refused()
+
+
+def test_what_has_no_home_stays_as_it_is():
+    for path in ("a/~", "/x", "", "gs://b/~"):
+        assert paths.expand(path) == path
+    with pytest.raises(paths.PathError, match="no such home directory"):
+        paths.expand("~nobody_is_called_so/x")
