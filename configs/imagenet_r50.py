@@ -33,6 +33,7 @@ def get_config(argument: str = "ours") -> ConfigDict:
     c.optimizer.weight_decay = 1e-4
     c.optimizer.clip_norm = 0.0
     c.optimizer.schedule = "cosine"
+    # Silent: linear, as Goyal et al. 2017 at large batches; of the Baseline too.
     c.optimizer.warmup_epochs = 5.0
     arguments.apply(c, argument)
     if argument == "baseline":  # Table 4; Silent: when and by how much

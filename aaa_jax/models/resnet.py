@@ -1,7 +1,11 @@
-"""ResNet v1.5 (He et al. 2015, https://arxiv.org/abs/1512.03385) and ResNet-D.
+"""ResNet v1.5 (He et al. 2015, https://arxiv.org/abs/1512.03385) and two variants.
 
 Version 1.5 strides in the 3x3 convolution of a bottleneck instead of the first 1x1.
 ResNet-D: "Bag of Tricks" (He et al. 2018, https://arxiv.org/abs/1812.01187).
+Pre-activation: "Identity Mappings in Deep Residual Networks" (He et al. 2016,
+https://arxiv.org/abs/1603.05027), with the same stride in the 3x3 convolution.
+Silent: which ResNet-200 the paper trained. Here it is v1.5 as its ResNet-50 is, so that
+Table 3 compares depths; the network's authors built it with pre-activation.
 """
 
 import chex
@@ -19,7 +23,7 @@ STAGE_SIZES = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-VARIANTS = ("v1.5", "d")
+VARIANTS = ("v1.5", "d", "pre_activation")
 EXPANSION = 4
 
 
@@ -32,10 +36,10 @@ class ResNet(Layers, kw_only=True):
     Attributes:
         num_classes: K.
         depth: a key of `STAGE_SIZES`.
-        variant: "v1.5", or "d", which has a stem of three 3x3 convolutions and averages
-            pixels in the shortcut.
+        variant: "v1.5"; "d", which has a stem of three 3x3 convolutions and averages
+            pixels in the shortcut; or "pre_activation".
         width: channels of the first stage's 3x3 convolutions, an even number.
-        zero_last_scale: see above.
+        zero_last_scale: see above; of "pre_activation" no norm is last in its block.
         remat: see `block_class`.
     """
 
@@ -67,7 +71,8 @@ class ResNet(Layers, kw_only=True):
         rows is not used: this network has no noise.
         """
         chex.assert_rank(images, 4)
-        block = block_class(Bottleneck, self.remat)
+        is_pre = self.variant == "pre_activation"
+        block = block_class(PreActivation if is_pre else Bottleneck, self.remat)
         x = max_pool(self._stem(images.astype(self.dtype), train))
         for stage, stride, name in block_places(STAGE_SIZES[self.depth]):
             x = block(
@@ -79,6 +84,8 @@ class ResNet(Layers, kw_only=True):
                 dtype=self.dtype,
                 name=name,
             )(x, train)
+        if is_pre:
+            x = nn.relu(self.normalize("last_norm", x, train))
         return Classifier(self.num_classes, name="classifier")(x)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
@@ -89,6 +96,8 @@ class ResNet(Layers, kw_only=True):
         layers = deep if self.variant == "d" else plain
         for number, (channels, kernel, stride) in enumerate(layers, start=1):
             x = self.convolve(f"stem_conv{number}", x, channels, kernel, stride)
+            if self.variant == "pre_activation":
+                return x
             x = nn.relu(self.normalize(f"stem_norm{number}", x, train))
         return x
 
@@ -127,3 +136,29 @@ class Bottleneck(Layers, kw_only=True):
             x, stride = average_pool(x), 1
         x = self.convolve("shortcut_conv", x, channels, 1, stride)
         return self.normalize("shortcut_norm", x, train)
+
+
+class PreActivation(Layers, kw_only=True):
+    """shortcut(x) + 1x1, 3x3, 1x1 convolutions of x, each after BN and relu.
+
+    Where the shape changes, the shortcut is a 1x1 convolution, with the stride, of x
+    after the first BN and relu.
+    """
+
+    channels: int
+    stride: int
+    variant: str
+    zero_last_scale: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] to [B, H / stride, W / stride, 4 * channels]."""
+        wide = EXPANSION * self.channels
+        y = nn.relu(self.normalize("norm1", x, train))
+        if x.shape[-1] != wide or self.stride != 1:
+            x = self.convolve("shortcut_conv", y, wide, 1, self.stride)
+        y = self.convolve("conv1", y, self.channels, 1)
+        y = nn.relu(self.normalize("norm2", y, train))
+        y = self.convolve("conv2", y, self.channels, 3, self.stride)
+        y = nn.relu(self.normalize("norm3", y, train))
+        return x + self.convolve("conv3", y, wide, 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-WIDTH = 64
+WIDTH, VARIANTS = 64, ("v1.5", "d")
 _LEAVES = {
     **{"kernel": "weight", "scale": "weight", "bias": "bias"},
     **{"mean": "running_mean", "var": "running_var"},
@@ -76,7 +76,7 @@ def timm_name(name: str, variant: str) -> str:
         inside = modules_of.get(layer, layer.replace("norm", "bn"))
         theirs = f"layer{stage}.{int(block) - 1}.{inside}"
     else:
-        theirs = modules_of[module]
+        theirs = modules_of.get(module, module)
     return f"{theirs}.{_LEAVES[leaf]}"
 
 

@@ -43,10 +43,13 @@ def export(run: trained.TrainedRun, path: pathlib.Path, layout: str = "flax") ->
     leaves = {name: np.asarray(leaf) for name, leaf in flat.items()}
     if layout == "timm":
         model = run.model
-        if not isinstance(model, ResNet) or model.width != timm_layout.WIDTH:
+        width, variants = timm_layout.WIDTH, timm_layout.VARIANTS
+        is_resnet = isinstance(model, ResNet) and model.width == width
+        if not is_resnet or model.variant not in variants:
             raise trained.TrainedError(
-                f"--layout=timm is for a resnet of width {timm_layout.WIDTH}, and the "
-                f"network of {run.path} is not one: use --layout=flax"
+                f"--layout=timm is for a resnet of width {width}, variant "
+                f"{' or '.join(variants)}, and the network of {run.path} is not one: "
+                "use --layout=flax"
             )
         leaves = timm_layout.to_timm(leaves, model.variant)
     network = run_directory.read_config(run.path)["model"]

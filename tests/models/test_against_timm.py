@@ -1,5 +1,6 @@
 """ResNets against timm's, which others wrote: the same weights, the same logits."""
 
+import re
 import types
 
 import jax
@@ -20,6 +21,7 @@ CASES = {
     "resnet50": ({"depth": 50}, 96),
     "resnet50d": ({"depth": 50, "variant": "d"}, 97),
     "resnet200": ({"depth": 200}, 64),
+    "resnetv2_50": ({"depth": 50, "variant": "pre_activation"}, 96),
 }
 
 
@@ -35,6 +37,25 @@ def timm() -> types.ModuleType:
     return timm
 
 
+def state_of(leaves: dict[str, np.ndarray], variant: str) -> dict[str, np.ndarray]:
+    """Variables under timm's names; pre-activation's are of timm's other ResNets."""
+    if variant != "pre_activation":
+        return timm_layout.to_timm(leaves, variant)
+    names = {"conv1": "stem.conv", "last_norm": "norm", "fc": "head.fc"}
+    state = {}
+    for name, leaf in timm_layout.to_timm(leaves, variant).items():
+        module, weight = name.rsplit(".", 1)
+        module = re.sub(
+            r"layer(\d)\.(\d+)\.(\w+)",
+            lambda m: f"stages.{int(m[1]) - 1}.blocks.{m[2]}.{m[3]}",
+            module.replace("downsample.0", "downsample_conv").replace(".bn", ".norm"),
+        ).replace("downsample_conv", "downsample.conv")
+        is_head = module == "fc" and leaf.ndim == 2  # which is a 1x1 convolution there
+        key = f"{names.get(module, module)}.{weight}"
+        state[key] = leaf[:, :, None, None] if is_head else leaf
+    return state
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_logits_are_those_of_timm(name, timm) -> None:
@@ -44,7 +65,7 @@ def test_logits_are_those_of_timm(name, timm) -> None:
     network = models.create("resnet", num_classes=NUM_CLASSES, **options)
     variables = random_variables(network)
     leaves = {k: np.asarray(v) for k, v in flatten_dict(variables, sep=".").items()}
-    state = timm_layout.to_timm(leaves, options.get("variant", "v1.5"))
+    state = state_of(leaves, options.get("variant", "v1.5"))
     oracle = timm.create_model(name, num_classes=NUM_CLASSES).double()
     oracle.load_state_dict(
         {k: torch.tensor(np.ascontiguousarray(v)) for k, v in state.items()}

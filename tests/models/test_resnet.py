@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from aaa_jax import models
+from aaa_jax.models import resnet
 from aaa_jax.models.resnet import Bottleneck
 from tests.oracles.models_numpy import (
     average_pool,
@@ -31,8 +32,34 @@ def test_the_number_of_parameters_is_the_published_one(options, published):
     assert count(network) == published
 
 
+@pytest.mark.parametrize("depth", [50, 200])
+def test_pre_activation_only_lacks_the_norms_of_the_shortcuts(depth):
+    """Its other norms have as many channels in all; timm says 25.55 M of depth 50."""
+    counts = [
+        count(models.create("resnet", num_classes=1000, depth=depth, variant=variant))
+        for variant in ("v1.5", "pre_activation")
+    ]
+    assert counts[0] - counts[1] == 2 * (256 + 512 + 1024 + 2048)
+
+
+def numpy_pre_activation(layers, x):
+    """A pre-activation ResNet of one block in each stage."""
+    x = max_pool(layers.conv("stem_conv1", x, 2))
+    for stage in (1, 2, 3, 4):
+        block = layers.inside(f"stage{stage}_block1")
+        stride = 2 if stage > 1 else 1
+        y = block.norm_relu("norm1", x)
+        x = block.conv("shortcut_conv", y, stride)
+        y = block.norm_relu("norm2", block.conv("conv1", y))
+        y = block.norm_relu("norm3", block.conv("conv2", y, stride))
+        x = x + block.conv("conv3", y)
+    return layers.classifier(layers.norm_relu("last_norm", x))
+
+
 def numpy_resnet(layers, x, variant):
     """A ResNet of one block in each stage."""
+    if variant == "pre_activation":
+        return numpy_pre_activation(layers, x)
     for number in range(1, 4 if variant == "d" else 2):
         y = layers.conv(f"stem_conv{number}", x, 2 if number == 1 else 1)
         x = layers.norm_relu(f"stem_norm{number}", y)
@@ -50,7 +77,7 @@ def numpy_resnet(layers, x, variant):
     return layers.classifier(x)
 
 
-@pytest.mark.parametrize("variant", ["v1.5", "d"])
+@pytest.mark.parametrize("variant", resnet.VARIANTS)
 @pytest.mark.parametrize("train", [False, True])
 def test_the_forward_pass_is_the_one_written_in_numpy(variant, train):
     network = models.create(
