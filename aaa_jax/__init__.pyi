@@ -2,6 +2,7 @@ from .augment.large_batch import apply_ops, apply_policies, draw, large_batch
 from .augment.magnitudes import RANGES
 from .augment.ops import OPS
 from .augment.policies import Policies
+from .augment.policy_json import from_json, load_policies, save_policies, to_json
 from .augment.standard import normalize, standard_augment
 from .objective import normalize_losses, per_policy_losses
 from .search.sources import (
@@ -33,7 +34,9 @@ __all__ = [
     "draw",
     "file_source",
     "fixed_source",
+    "from_json",
     "large_batch",
+    "load_policies",
     "load_run",
     "normalize",
     "normalize_losses",
@@ -42,7 +45,9 @@ __all__ = [
     "randaugment_source",
     "random_source",
     "replay_source",
+    "save_policies",
     "schedule_source",
     "standard_augment",
+    "to_json",
     "trivialaugment_source",
 ]

@@ -19,7 +19,7 @@ ROOMS = {
     "runtime": set(),
     "models": {"randomness"},
     "data": {"randomness", "paths"},
-    "augment": {"randomness"},
+    "augment": {"randomness", "paths"},
     "workdir": {"runtime", "paths"},
     "search": {"randomness", "paths", "objective", "augment", "workdir"},
     "experiments": GROUND | {"workdir", "search"},

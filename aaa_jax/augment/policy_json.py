@@ -1,19 +1,23 @@
 """Policies as JSON: the format of `docs/policies.md`."""
 
 import json
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax import paths
 from aaa_jax.augment import ops
 from aaa_jax.augment.checks import check_color
+from aaa_jax.augment.coefficients import check_size
 from aaa_jax.augment.magnitudes import RANGES, range_table
 from aaa_jax.augment.policies import Policies, check_policies
 
 SCHEMA_VERSION = 1
 ORDERS = ("standard_first", "policy_first")
+FILL = (125, 123, 114)
 
 
 class SavedPolicies(NamedTuple):
@@ -24,28 +28,44 @@ class SavedPolicies(NamedTuple):
         ranges: name of the range table, a key of `RANGES`.
         order: of `ORDERS`: the standard augmentation or the policy comes first.
         fill: colour (red, green, blue) of moved-in pixels and of the Cutout patch.
+        alpha: whether such pixels are 0 after normalisation instead, as by
+            `apply_policies(with_validity=True)`.
     """
 
     policies: Policies
     ranges: str
     order: str
     fill: tuple[int, int, int]
+    alpha: bool = False
 
 
 def to_json(
     policies: Policies,
     *,
-    ranges: str,
+    ranges: str | None = None,
     order: str = "standard_first",
-    fill: Sequence[int] = (125, 123, 114),
+    fill: Sequence[int] = FILL,
+    alpha: bool = False,
+    image_size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Policies as a JSON object with names, read back by `from_json`.
 
+    Args:
+        policies: M policies.
+        ranges: name of the range table; None: the policies' own, else "monotone".
+        order: of `ORDERS`.
+        fill: colour of moved-in pixels and of the Cutout patch.
+        alpha: see `SavedPolicies`.
+        image_size: height and width in pixels for which values are added; None: none.
+
     Returns:
         {"version", "ranges", "order", "fill", "policies"}; the last is a list of M
-        lists of Q lists of S entries [name of the op, magnitude, probability].
+        lists of Q lists of S entries [name of the op, magnitude, probability]. With an
+        image size also "image_size" and "values", in whose place for an entry stand the
+        values of which one is drawn: two where the op has two directions, none where
+        it has no magnitude.
     """
-    check_policies(policies, ranges)
+    ranges = check_policies(policies, ranges).ranges or "monotone"
     _check_order(order)
     columns = (
         [ops.OPS[op].name for op in np.ravel(policies.ops)],
@@ -54,13 +74,55 @@ def to_json(
         [float(str(prob)) for prob in np.ravel(policies.probs).astype(np.float32)],
     )
     entries = np.array(columns, object).T.reshape(*policies.ops.shape, 3)
-    return {
+    record = {
         "version": SCHEMA_VERSION,
         "ranges": ranges,
         "order": order,
         "fill": check_color(fill).tolist(),
         "policies": entries.tolist(),
     }
+    if image_size is not None:
+        record["image_size"] = list(image_size)
+        record["values"] = _values(record["policies"], ranges, image_size)
+    return record | ({"alpha": True} if alpha else {})
+
+
+def _values(policies: Any, ranges: str, image_size: tuple[int, int]) -> Any:
+    """The values of every entry, in nested lists like those of the policies."""
+    check_size(*image_size)
+    table = range_table(ranges)
+
+    def of_entry(name: str, magnitude: int) -> list[float]:
+        if not ops.OPS[ops.op_index(name)].has_magnitude:
+            return []
+        both = [table.value(name, magnitude, sign, *image_size) for sign in (1, -1)]
+        return both if both[0] != both[1] else both[:1]
+
+    return [
+        [
+            [of_entry(name, magnitude) for name, magnitude, _ in chain]
+            for chain in policy
+        ]
+        for policy in policies
+    ]
+
+
+def save_policies(path: str | pathlib.Path, policies: Policies, **options: Any) -> None:
+    """Writes `to_json(policies, **options)` as a file, read back by `load_policies`."""
+    text = json.dumps(to_json(policies, **options), indent=1)
+    pathlib.Path(paths.expand(path)).write_text(text + "\n", encoding="utf-8")
+
+
+def load_policies(path: str | pathlib.Path) -> SavedPolicies:
+    """The policies of a JSON file (`docs/policies.md`), as many as it holds.
+
+    Raises:
+        ValueError: names the file, and what is missing or wrong.
+    """
+    try:
+        return from_json(pathlib.Path(paths.expand(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the policies of {path} cannot be read: {error}") from error
 
 
 def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
@@ -93,7 +155,11 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
     range_table(ranges)
     _check_order(order)
     red, green, blue = check_color(fill).tolist()
-    return SavedPolicies(_parse(policies, ranges), ranges, order, (red, green, blue))
+    alpha = record.get("alpha", False)
+    if not isinstance(alpha, bool):
+        raise ValueError(f"alpha is {str(alpha)[:40]!r}: true or false is needed")
+    color = (red, green, blue)
+    return SavedPolicies(_parse(policies, ranges), ranges, order, color, alpha)
 
 
 def parse_json(text: str) -> Any:

@@ -2,15 +2,19 @@
 
     python -m aaa_jax policies RUN > policies.json
     python -m aaa_jax policies RUN --epoch=120 --select=best5 > policies.json
+    python -m aaa_jax policies RUN --format=pillow > policy.py
 
+The last is a transform for PyTorch's data loaders: `pillow_policy` with the policies.
 `docs/policies.md` describes the file; `--config.policies.source=file` trains with it.
 Replaying all epochs of a run needs no export: `configs/NAME.py:transfer`.
 """
 
 import argparse
 import json
+import pathlib
+import pprint
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +23,7 @@ import numpy as np
 
 from aaa_jax import paths
 from aaa_jax.augment import policy_json
-from aaa_jax.search import recorded_run, replay
+from aaa_jax.search import pillow_policy, recorded_run, replay
 from aaa_jax.search.policy_source import check
 from aaa_jax.workdir import run_facts
 
@@ -32,6 +36,7 @@ def export(
     epoch: int | None = None,
     round_number: int | None = None,
     selection: str = "policies",
+    image_size: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """The policies of one round of a run, as the JSON object of `docs/policies.md`.
 
@@ -42,6 +47,8 @@ def export(
             either, the last round.
         selection: "policies", the M policies; or one policy of the five of highest
             loss ("best5") or of all sub-policies ("all").
+        image_size: height and width that the values are for; None: the run's, if its
+            run.json says it, else there are none.
 
     Raises:
         ValueError: in one line, what is missing.
@@ -53,14 +60,15 @@ def export(
         chosen = recording.saved.policies
     else:
         chosen = replay.select(recording, selection)
+    side = run_facts.load_facts(run).get(run_facts.DATASET, {}).get("image_size")
     record = policy_json.to_json(
         jax.tree.map(lambda leaf: jnp.asarray(leaf[number]), chosen),
         ranges=recording.saved.ranges,
         order=recording.saved.order,
         fill=recording.saved.fill,
+        alpha=recording.fill_name == "alpha",
+        image_size=image_size or (side and (side, side)),
     )
-    if recording.fill_name == "alpha":
-        record["alpha"] = True
     losses = [None if np.isneginf(x) else float(x) for x in recording.losses[number]]
     record["origin"] = {
         "round": number,
@@ -70,6 +78,45 @@ def export(
         "losses": losses,
     }
     return record
+
+
+def to_pillow(record: Mapping[str, Any]) -> str:
+    """A Python file that applies policies to Pillow images: a copy of `pillow_policy`.
+
+    Args:
+        record: of `to_json`, with values.
+
+    Raises:
+        ValueError: it has no values, or pixels that are to be invalid.
+    """
+    check("values" in record, "give --size, the side of the images in pixels")
+    check(
+        not record.get("alpha"),
+        "the run's fill is alpha, which a picture of three channels cannot have: "
+        "--format=json has the policies",
+    )
+    pairs = zip(record["policies"], record["values"], strict=True)
+    policies = [
+        [
+            [
+                (name, probability, tuple(drawn))
+                for (name, _, probability), drawn in zip(*chains, strict=True)
+            ]
+            for chains in zip(*pair, strict=True)
+        ]
+        for pair in pairs
+    ]
+    height, width = record["image_size"]
+    text = pathlib.Path(pillow_policy.__file__).read_text(encoding="utf-8")
+    for name, value in (
+        ("POLICIES: list[list[list[Op]]]", pprint.pformat(policies, width=88)),
+        ("SIZE", (height, width)),
+        ("FILL", tuple(record["fill"])),
+    ):
+        start = text.index(f"\n{name} = ") + len(f"\n{name} = ")
+        end = min(text.index(mark, start) for mark in ("  #", "\n"))
+        text = f"{text[:start]}{value}{text[end:]}"
+    return text
 
 
 def _find_round(
@@ -106,6 +153,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="policies",
         help="the M policies; or one of the five hardest, or of all",
     )
+    parser.add_argument(
+        "--format",
+        choices=("json", "pillow"),
+        default="json",
+        help="JSON, or a Python file with a transform of Pillow images",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="side in pixels of the images that values are for; without: the run's",
+    )
     given = parser.parse_args(arguments)
     try:
         record = export(
@@ -113,10 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             epoch=given.epoch,
             round_number=given.round,
             selection=given.select,
+            image_size=given.size and (given.size, given.size),
         )
+        text = to_pillow(record) if given.format == "pillow" else ""
     except ValueError as error:
         print(f"aaa-jax policies: {error}", file=sys.stderr)
         return 2
-    json.dump(record, sys.stdout, indent=1)
-    print()
+    print(text or json.dumps(record, indent=1), end="" if text else "\n")
     return 0

@@ -57,7 +57,7 @@ def read_recording(run: str, *, finished: bool = True) -> Recording:
     """
     check(
         bool(run),
-        "no run is given: set policies.replay_run to the directory of a finished one",
+        "no run is given: the directory of a finished one is needed",
     )
     check(pathlib.Path(run).is_dir(), f"{run} is not a directory: give that of a run")
     try:
@@ -111,7 +111,7 @@ def _read_rounds(
             losses.append(_losses(line, one.policies.num_policies))
             steps.append(end)
             saved.append(one)
-            kind, first = ((*o[1:], o.policies.ops.shape) for o in (one, saved[0]))
+            kind, first = ((*o[1:4], o.policies.ops.shape) for o in (one, saved[0]))
             check(kind == first, f"it is of the kind {kind}, the first of {first}")
         except ValueError as error:
             raise ValueError(f"{path}: round {number}: {error}") from error

@@ -8,7 +8,6 @@ is applied as it was, or refused.
 
 import dataclasses
 import functools
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -95,43 +94,34 @@ def replay_source(
 
 
 def file_source(
-    path: str, num_policies: int = 1, *, requested: Requested = AS_RECORDED
+    path: str, num_policies: int | None = None, *, requested: Requested = AS_RECORDED
 ) -> PolicySource:
     """The policies of a JSON file in every round (`docs/policies.md`).
 
     Args:
         path: of the file.
-        num_policies: M; the file holds M policies, or one, which is then repeated.
+        num_policies: M; the file holds M policies, or one, which is then repeated;
+            None: as many as the file holds.
         requested: what the config asks for; see `Requested`.
 
     Raises:
         ValueError: the file is missing or wrong, or cannot be honoured.
     """
+    check(bool(path), "no file is given: a JSON file of policies is needed")
+    saved = policy_json.load_policies(path)
+    if num_policies is None:
+        num_policies = saved.policies.num_policies
     check_shape(num_policies)
-    saved, alpha = read_policies(path)
-    _check_requested(requested, path, saved, "alpha" if alpha else "dataset")
+    _check_requested(requested, path, saved, "alpha" if saved.alpha else "dataset")
     given = saved.policies
     if given.num_policies == 1:
         given = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_policies, 0), given)
     check(
         given.num_policies == num_policies,
         f"num_policies is {num_policies}, but {path} has {given.num_policies} policies:"
-        f" set policies.num_policies={given.num_policies}, or give a file with one",
+        f" give num_policies={given.num_policies}, or a file with one",
     )
     return constant_source("file", given, order=saved.order, fill=saved.fill)
-
-
-def read_policies(path: str) -> tuple[SavedPolicies, bool]:
-    """The policies of a JSON file, and whether moved-in pixels are invalid (alpha)."""
-    check(bool(path), "no file is given: set policies.file to a JSON file of policies")
-    try:
-        record = policy_json.parse_json(pathlib.Path(paths.expand(path)).read_text())
-        saved = policy_json.from_json(record)
-        alpha = record.get("alpha", False)
-        check(isinstance(alpha, bool), f"alpha is {str(alpha)[:40]!r}: true or false")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the policies of {path} cannot be read: {error}") from error
-    return saved, alpha
 
 
 def select(recording: Recording, selection: str) -> Policies:
@@ -169,19 +159,23 @@ def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
 def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
     """`init` and `sample` of policies chosen at once; the state holds all rounds."""
     chosen = select(recording, selection)
+    sample = functools.partial(_sample_selected, recording.num_rounds, num_policies)
+    return functools.partial(_init_arrays, chosen), sample
 
-    def init(key: jax.Array) -> Policies:
-        return jax.tree.map(jnp.asarray, chosen)
 
-    def sample(
-        key: jax.Array, state: Policies, progress: jax.Array | float
-    ) -> Policies:
-        now = round_at(progress, recording.num_rounds)
-        return jax.tree.map(
-            lambda leaf: jnp.repeat(leaf[now], num_policies, axis=0), state
-        )
+def _init_arrays(state: Any, key: jax.Array) -> Any:
+    return jax.tree.map(jnp.asarray, state)
 
-    return init, sample
+
+def _sample_selected(
+    num_rounds: int,
+    num_policies: int,
+    key: jax.Array,
+    state: Policies,
+    progress: jax.Array | float,
+) -> Policies:
+    now = round_at(progress, num_rounds)
+    return jax.tree.map(lambda leaf: jnp.repeat(leaf[now], num_policies, axis=0), state)
 
 
 def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
@@ -199,21 +193,26 @@ def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
     loaded = [_recorded_params(run, steps[place], module) for place in used]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *loaded)
     state = {"params": stacked, "place": place_of_round.astype(np.int32)}
+    kind = num_policies, recording.num_rounds, recording.saved.ranges
+    sample = functools.partial(_sample_anew, module, *kind)
+    return functools.partial(_init_arrays, state), sample
+
+
+def _sample_anew(
+    module: controller.Controller,
+    num_policies: int,
+    num_rounds: int,
+    ranges: str,
+    key: jax.Array,
+    state: dict[str, Any],
+    progress: jax.Array | float,
+) -> Policies:
+    place = state["place"][round_at(progress, num_rounds)]
+    params = {"params": jax.tree.map(lambda leaf: leaf[place], state["params"])}
+    drawn = controller.sample(key, params, module, num_policies * NUM_BEST)
     shape = (num_policies, NUM_BEST * module.num_sub_policies, controller.CHAIN_LENGTH)
-
-    def init(key: jax.Array) -> dict[str, Any]:
-        return jax.tree.map(jnp.asarray, state)
-
-    def sample(
-        key: jax.Array, state: dict[str, Any], progress: jax.Array | float
-    ) -> Policies:
-        place = state["place"][round_at(progress, recording.num_rounds)]
-        params = {"params": jax.tree.map(lambda leaf: leaf[place], state["params"])}
-        drawn = controller.sample(key, params, module, num_policies * NUM_BEST)
-        shaped = jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
-        return dataclasses.replace(shaped, ranges=recording.saved.ranges)
-
-    return init, sample
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(shape), drawn)
+    return dataclasses.replace(shaped, ranges=ranges)
 
 
 def _recorded_controller(run: str, recording: Recording) -> controller.Controller:

@@ -4,8 +4,11 @@ import json
 import pathlib
 import re
 
+import jax
+import numpy as np
 import pytest
 
+import aaa_jax
 from aaa_jax.augment import magnitudes, ops, policy_json
 from aaa_jax.search import export
 from aaa_jax.workdir import run_directory, run_facts
@@ -162,6 +165,37 @@ def test_the_command_prints_json_or_one_line(run, capsys):
     printed = json.loads(capsys.readouterr().out)
     expected = export.export(str(run), epoch=2, selection="best5")
     assert printed == expected
+    assert export.main([str(run), "--format=pillow"]) == 2
+    assert "give --size" in capsys.readouterr().err
+    assert export.main([str(run), "--format=pillow", "--size=32"]) == 0
+    assert "SIZE = (32, 32)  #" in capsys.readouterr().out
+
+
+def test_values_stand_beside_the_magnitudes_for_the_runs_images(run):
+    facts = run_facts.load_facts(run)
+    run_facts.save_facts(run, facts | {"dataset": {"image_size": 32}})
+    record = export.export(str(run))
+    assert list(_broken(record, SCHEMA)) == []
+    assert record["image_size"] == [32, 32]
+    firsts = [policy[0][0] for policy in record["values"]]
+    t = 4 / 9  # every entry of this round has the magnitude 4
+    want = [[30 * t, -30 * t], [], [8], [1 + 0.9 * t, 1 - 0.9 * t]]
+    want += [[0.3 * t, -0.3 * t], [256 * (1 - t)]]
+    for found, expected in zip(firsts, want, strict=True):
+        assert found == pytest.approx(expected)
+    assert record["values"][0][0][1] == []  # Identity
+
+
+def test_policies_are_saved_and_loaded_with_nothing_said(tmp_path):
+    path = tmp_path / "policies.json"
+    policies = aaa_jax.random_source(8).sample(jax.random.key(0), (), 0.0)
+    aaa_jax.save_policies(path, policies)
+    saved = aaa_jax.load_policies(path)
+    jax.tree.map(np.testing.assert_array_equal, saved.policies.ops, policies.ops)
+    assert saved[1:] == ("monotone", "standard_first", (125, 123, 114), False)
+    assert aaa_jax.file_source(path).num_policies == 8
+    wide = aaa_jax.trivialaugment_source(1).sample(jax.random.key(0), (), 0.0)
+    assert aaa_jax.from_json(aaa_jax.to_json(wide)).ranges == "trivial_wide"
 
 
 @pytest.mark.parametrize(

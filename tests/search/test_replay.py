@@ -182,7 +182,7 @@ def test_resample_draws_from_the_controller_that_began_the_round(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"run": ""}, r"set policies\.replay_run to the directory"),
+        ({"run": ""}, r"no run is given: the directory"),
         ({"run": "nowhere"}, "nowhere is not a directory"),
         ({"selection": "best6"}, "'best6' is not in .'best5', 'all', 'resample'."),
         ({"num_policies": 0}, "num_policies is 0"),
@@ -318,13 +318,13 @@ def test_a_file_of_one_policy_is_applied_m_times(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"count": 4}, {"num_policies": 3}, r"has 4 .*set policies\.num_policies=4"),
+        ({"count": 4}, {"num_policies": 3}, r"has 4 .*give num_policies=4"),
         ({"version": 2}, {}, r"p\.json cannot be read: .*version 2"),
         ({"policies": []}, {}, "a list that is not empty"),
         ({}, _request(fill="black"), "policies.fill is 'black'"),
         ({"alpha": True}, {}, "policies.fill is 'dataset', but .* 'alpha'"),
         ({"alpha": "no"}, {}, r"p\.json cannot be read: alpha is 'no': true or false"),
-        ({}, {"path": ""}, r"set policies\.file to a JSON file"),
+        ({}, {"path": ""}, r"no file is given: a JSON file"),
         ({}, {"path": "none.json"}, r"none\.json cannot be read"),
     ],
 )

@@ -115,7 +115,12 @@ def _read_policies(record) -> None:
         return
     policies.check_policies(saved.policies, saved.ranges)
     again = policy_json.to_json(
-        saved.policies, ranges=saved.ranges, order=saved.order, fill=saved.fill
+        saved.policies,
+        ranges=saved.ranges,
+        order=saved.order,
+        fill=saved.fill,
+        alpha=saved.alpha,
+        image_size=(5, 6),
     )
     reread = policy_json.from_json(json.dumps(again))
     jax.tree.map(np.testing.assert_array_equal, saved.policies, reread.policies)
@@ -155,9 +160,9 @@ def test_any_file_of_policies_is_read_or_refused_by_name(data, tmp_path_factory)
     cut = data.draw(st.one_of(st.none(), st.integers(0, len(text))))
     path = tmp_path_factory.mktemp("policies") / "policies.json"
     path.write_text(text[:cut])
-    read, refusal = _refusal(ValueError, replay.read_policies, str(path))
+    read, refusal = _refusal(ValueError, policy_json.load_policies, str(path))
     if refusal is None:
-        policies.check_policies(read[0].policies, read[0].ranges)
+        policies.check_policies(read.policies, read.ranges)
     else:
         assert str(path) in refusal
         assert "\n" not in refusal
