@@ -47,8 +47,17 @@ def per_policy_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Returns:
         float32 [M].
+
+    Raises:
+        ValueError: the shapes are not these.
     """
-    chex.assert_rank([logits, labels], [3, 1])
+    found = jnp.shape(logits), jnp.shape(labels)
+    if len(found[0]) != 3 or found[1] != found[0][1:2]:
+        raise ValueError(
+            f"logits {list(found[0])} and labels {list(found[1])}: [M, N, K] and [N] "
+            "are needed, one label for each of the N images"
+        )
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     return jnp.mean(jax.vmap(cross_entropy, in_axes=(0, None))(logits, labels), axis=1)
 
 
@@ -208,14 +217,20 @@ def normalize_losses(
     Returns:
         float32 [M], mean 0; larger is better for the controller.
     """
-    chex.assert_rank(averages, 1)
+    averages = jnp.asarray(averages, jnp.float32)
+    if averages.ndim != 1 or averages.size == 0:
+        raise ValueError(f"averages {list(averages.shape)}: [M], M > 0, are needed")
     if mode not in NORMALIZATIONS:
         raise ValueError(f"mode must be one of {NORMALIZATIONS}, not {mode!r}")
+    # The squares of losses above 1e18 would overflow: a power of two scales them.
+    largest = jnp.max(jnp.abs(averages))
+    unit = jnp.where((largest > 1e15) & jnp.isfinite(largest), 2.0**70, 1.0)
     # From the first element, so that equal losses give exactly zero.
-    averages = averages.astype(jnp.float32)
-    shifted = averages - averages[:1]
+    shifted = (averages - averages[:1]) / unit
     centered = shifted - jnp.mean(shifted)
-    return centered if mode == "center" else centered / (jnp.std(shifted) + eps)
+    if mode == "center":
+        return centered * unit
+    return centered / (jnp.std(shifted) + eps / unit)
 
 
 def less_image_means(row_losses: jax.Array, rows_of_image: jax.Array) -> jax.Array:

@@ -81,7 +81,10 @@ def get_config() -> ConfigDict:
     c.policies.order = "standard_first"
     c.policies.published = "cifar10"  # of source "published": a row of AUTOAUGMENT
     c.policies.randaugment_num_ops = 2  # of source "randaugment": its N, ops in a row
-    c.policies.randaugment_magnitude = 9  # of source "randaugment": its M, 0 to 30
+    c.policies.randaugment_magnitude = 9  # of source "randaugment": its M, 0 to scale
+    # Silent: the strongest magnitude: 10, the paper's and timm's scale, or 30,
+    # torchvision's.
+    c.policies.randaugment_scale = 10
     # Of source "replay": the directory of a finished run (Table 6), and what of its M
     # policies of an epoch is applied. Silent: "best5": the five of highest loss as one
     # policy; "all" as one; "resample": five drawn from the controller's snapshot.

@@ -250,6 +250,24 @@ def test_equal_losses_give_zero_rewards(mode, num_policies):
     np.testing.assert_array_equal(rewards, np.zeros(num_policies))
 
 
+@pytest.mark.parametrize("mode", ["standardize", "center"])
+@pytest.mark.parametrize("unit", [1e20, 1e38])
+def test_losses_whose_squares_overflow_are_normalised_too(unit, mode):
+    losses = jnp.array([1.0, 2.0, 3.0]) * unit
+    steps = np.array([-1.0, 0.0, 1.0])
+    want = steps * unit if mode == "center" else steps / np.sqrt(2 / 3)
+    got = objective.normalize_losses(losses, mode=mode)
+    rounding = 1e-6 * np.abs(want).max()
+    np.testing.assert_allclose(got, want, rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("labels", [(2, 3), (2, 4), (2,), ()])
+def test_labels_of_another_shape_are_named(labels):
+    message = r"logits \[2, 3, 4\] and labels .*: \[M, N, K\] and \[N\] are needed"
+    with pytest.raises(ValueError, match=message):
+        objective.per_policy_losses(jnp.zeros((2, 3, 4)), jnp.zeros(labels, jnp.int32))
+
+
 def test_an_unknown_normalisation_is_refused():
     with pytest.raises(ValueError, match="'rank'"):
         objective.normalize_losses(jnp.ones(2), mode="rank")

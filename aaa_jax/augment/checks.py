@@ -4,7 +4,7 @@ Values are checked where an array is concrete; of a tracer, only shape and dtype
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -69,8 +69,41 @@ def check_array(
         raise ValueError(f"{what} is {found}: {dtype} {list(shape)} is needed")
 
 
+def check_whole(lowest: int, **sizes: Any) -> None:
+    """Refuses what is no whole number from `lowest` on, by its name."""
+    for name, size in sizes.items():
+        _check_known(name, size)
+        try:
+            number = operator.index(size)
+        except TypeError:
+            number = lowest - 1
+        if isinstance(size, bool) or number < lowest:
+            raise ValueError(
+                f"{name} is {size!r}: a whole number from {lowest} on is needed"
+            )
+
+
+def check_flags(**flags: Any) -> None:
+    """Refuses what is neither True nor False, by its name."""
+    for name, flag in flags.items():
+        _check_known(name, flag)
+        if not isinstance(flag, bool | np.bool_):
+            raise ValueError(f"{name} is {flag!r}: True or False is needed")
+
+
+def _check_known(name: str, *values: Any) -> None:
+    """Refuses what only a running program knows, and whose Python value is needed."""
+    if any(isinstance(value, jax.core.Tracer) for value in values):
+        raise ValueError(
+            f"{name} is traced: it must be known when the function is compiled; give "
+            "it as Python numbers, or by static_argnames of jax.jit"
+        )
+
+
 def check_color(fill: Any) -> np.ndarray:
     """A colour (red, green, blue) as uint8 [3]."""
+    values = fill if isinstance(fill, Sequence) else (fill,)
+    _check_known("fill", *values)
     try:
         channels = [operator.index(c) for c in fill if not isinstance(c, bool)]
     except TypeError:

@@ -18,12 +18,14 @@ from aaa_jax.augment import batched_ops, packed_pixels
 from aaa_jax.augment import ops as image_ops
 from aaa_jax.augment.checks import (
     check_color,
+    check_flags,
     check_images,
     check_integers,
     check_signs,
+    check_whole,
 )
 from aaa_jax.augment.magnitudes import coefficient_rows, range_table
-from aaa_jax.augment.policies import Policies, check_policies
+from aaa_jax.augment.policies import Policies, check_policies, require_policies
 from aaa_jax.augment.standard import integers_below
 
 FILL = (125, 123, 114)
@@ -143,7 +145,9 @@ def draw(
     width those of the images, in pixels. A device that holds a share of the rows takes
     its slice of the draws.
     """
-    num_rows, chain_length = np.shape(policy_of_row)[0], policies.chain_length
+    require_policies(policies)
+    check_whole(1, height=height, width=width)
+    num_rows, chain_length = len(policy_of_row), policies.chain_length
     policy_of_row, group_size = _check_rows(
         num_rows, policy_of_row, policies, group_size
     )
@@ -202,6 +206,7 @@ def apply_policies(
         pixel is valid, else 0.
     """
     check_images("rows", rows)
+    check_flags(with_validity=with_validity)
     policies = check_policies(policies, ranges)
     policy_of_row, group_size = _check_rows(
         len(rows), policy_of_row, policies, group_size
@@ -323,7 +328,8 @@ def _check_rows(
     policy_of_row = check_integers("policy_of_row", policy_of_row, shape, last)
     if group_size is None:
         group_size = num_rows
-    if group_size < 1 or num_rows % group_size:
+    check_whole(1, group_size=group_size)
+    if num_rows % group_size:
         raise ValueError(
             f"{num_rows} rows are not whole groups of {group_size}: the group size "
             "must divide the number of rows"

@@ -4,6 +4,8 @@ A policy is Q sub-policies, a sub-policy is a chain of S ops, an op is a place i
 `ops.OPS` with a magnitude. `magnitudes` says what a magnitude means.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -65,6 +67,15 @@ def identity_policies(
     )
 
 
+def require_policies(policies: Any) -> None:
+    """Refuses what is no `Policies`, and says where they come from."""
+    if not isinstance(policies, Policies):
+        raise ValueError(
+            f"policies are {type(policies).__name__}: aaa_jax.Policies are needed, as "
+            "a source samples them or load_policies(FILE).policies holds them"
+        )
+
+
 def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
     """Check shapes, dtypes and, where the arrays are concrete, every entry.
 
@@ -75,6 +86,7 @@ def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
     Returns:
         The same in int32 and float32, with that range table.
     """
+    require_policies(policies)
     ranges = ranges or policies.ranges or "monotone"
     shape = getattr(policies.ops, "shape", ())
     if len(shape) != 3 or 0 in shape:

@@ -12,10 +12,11 @@ import chex
 import dm_pix
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aaa_jax import randomness
 from aaa_jax.augment import packed_pixels
-from aaa_jax.augment.checks import check_images
+from aaa_jax.augment.checks import check_flags, check_images, check_whole
 from aaa_jax.augment.ops import cutout_mask
 
 
@@ -34,6 +35,8 @@ class Crops(NamedTuple):
 @randomness.drawing
 def draw_crops(key: jax.Array, num_rows: int, *, padding: int, flip: bool) -> Crops:
     """Draws the standard augmentation of `num_rows` rows (CIFAR: padding 4, flip)."""
+    check_whole(0, num_rows=num_rows, padding=padding)
+    check_flags(flip=flip)
     uniform = jax.random.uniform(key, (num_rows, 3), jnp.float32)
     return Crops(
         offset=integers_below(2 * padding + 1, uniform[:, :2]),
@@ -59,6 +62,7 @@ def apply_crops(crops: Crops, images: jax.Array, *, padding: int) -> jax.Array:
     pixels is that of `draw_crops`.
     """
     check_images("images", images, channels=4 if images.shape[-1:] == (4,) else 3)
+    check_whole(0, padding=padding)
     chex.assert_shape(crops.offset, (images.shape[0], 2))
     chex.assert_shape(crops.flip, (images.shape[0],))
     driver = packed_pixels.driver_or_default(None)
@@ -107,18 +111,22 @@ def normalize(
     Raises:
         ValueError: a std is not above 0.
     """
+    if np.shape(mean) != np.shape(std) or np.ndim(mean) != 1:
+        raise ValueError(f"mean is {mean}, std {std}: one number a channel is needed")
     if not all(value > 0 for value in std):
         raise ValueError(
             f"std is {tuple(std)}: each must be above 0; give 1 for a channel that is "
             "constant, which becomes 0"
         )
-    chex.assert_type(images, jnp.uint8)
     channels = len(mean)
-    chex.assert_axis_dimension_lteq(images, -1, channels + 1)
-    chex.assert_axis_dimension_gteq(images, -1, channels)
+    last, dtype = np.shape(images)[-1:], getattr(images, "dtype", None)
+    if dtype != np.uint8 or last not in ((channels,), (channels + 1,)):
+        raise ValueError(
+            f"images are {dtype or type(images).__name__} {list(np.shape(images))}: "
+            f"uint8 [..., {channels}] is needed, or {channels + 1} with validity"
+        )
     leading = (1,) * (images.ndim - 1)
     shift, scale = (jnp.asarray(value, jnp.float32) for value in (mean, std))
-    chex.assert_shape([shift, scale], (channels,))
     floats = images[..., :channels].astype(jnp.float32) / 255.0
     floats = (floats - shift.reshape(*leading, -1)) / scale.reshape(*leading, -1)
     if images.shape[-1] == channels:
@@ -146,7 +154,8 @@ def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.A
     chex.assert_rank(images, 4)
     num_rows, height, width, _ = images.shape
     chex.assert_shape(centers, (num_rows, 2))
-    if size < 0 or size % 2:
+    check_whole(0, size=size)
+    if size % 2:
         raise ValueError(f"the Cutout's size is an even number of pixels: {size}")
     covered = jax.vmap(lambda center: cutout_mask(size // 2, center, height, width))
     return jnp.where(covered(centers)[..., None], 0.0, images)

@@ -32,6 +32,13 @@ from aaa_jax.experiments.config_rules import (
 from aaa_jax.runtime import devices
 from aaa_jax.search import replay, sources
 
+# What a source reads: the key of its place, and what must be there.
+_READ_BY = {
+    "replay": ("replay_run", "the directory of a finished run"),
+    "file": ("file", "a JSON file of policies"),
+}
+# What runs of earlier versions have, where it changes nothing.
+_UNREAD = {"policies.randaugment_scale": 30}
 # An epoch of so many steps tells every warm-up from the training's end.
 STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -154,7 +161,7 @@ class Experiment(NamedTuple):
             "batch_norm.group_size": self.recipe.layout.group_size,
             "policies.round_steps": self.recipe.round_steps,
             "evaluation.resize": self.evaluation_view.resize,
-        }
+        } | ({} if self.source.name == "randaugment" else _UNREAD)
 
     def is_tested(self, step: int) -> bool:
         """Whether the epoch that is over after so many steps is evaluated."""
@@ -460,6 +467,7 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
             "num_policies": p.num_policies,
             "num_ops": p.randaugment_num_ops,
             "magnitude": p.randaugment_magnitude,
+            "scale": p.randaugment_scale,
         },
         "trivialaugment": {"num_policies": p.num_policies},
         "replay": {"run": p.replay_run, "selection": p.replay_selection} | recorded,
@@ -551,6 +559,9 @@ def _build_optimizer(
 
 def _build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
     learned = config.policies.source == "adversarial"
+    key, what = _READ_BY.get(config.policies.source, ("source", ""))
+    if not config.policies[key]:
+        raise ConfigError(f"policies.{key} is empty: set policies.{key} to {what}")
     section = "policies or controller" if learned else "policies"
     return _in_section(section, build_source, config)
 

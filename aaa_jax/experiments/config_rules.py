@@ -206,6 +206,7 @@ RULES: dict[str, Rule] = {
     "policies.published": _one_of(published.AUTOAUGMENT),
     "policies.randaugment_num_ops": _WHOLE,
     "policies.randaugment_magnitude": _WHOLE,
+    "policies.randaugment_scale": _WHOLE,
     "policies.replay_run": _TEXT,
     "policies.replay_selection": _one_of(replay.SELECTIONS),
     "policies.file": _TEXT,

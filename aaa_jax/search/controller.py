@@ -5,6 +5,7 @@ makes `Policies` from a key, `update` makes new parameters from `Policies` and t
 losses. Everything is float32 and can be jitted.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 import optax
 
 from aaa_jax import objective, randomness
+from aaa_jax.augment.checks import check_integers
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.ops import NUM_SEARCH_OPS
 from aaa_jax.augment.policies import Policies
@@ -144,6 +146,7 @@ class ControllerState:
 
 
 @randomness.drawing
+@functools.partial(jax.jit, static_argnames=("module", "tx"))
 def init(
     key: jax.Array,
     module: Controller,
@@ -170,6 +173,7 @@ def init(
 
 
 @randomness.drawing
+@functools.partial(jax.jit, static_argnames=("module", "num_policies"))
 def sample(
     key: jax.Array, params: Params, module: Controller, num_policies: int
 ) -> Policies:
@@ -249,7 +253,8 @@ def update(
     Departure: `kl_cap` bounds the KL divergence from the old to the new controller: a
     step that is too long is halved until it fits.
     If a loss or a gradient is not finite, the state stays as it is, and the rewards are
-    reported as 0.
+    reported as 0; also if policies that only the compiled program knows are none that
+    the controller draws.
 
     Args:
         state: the controller that sampled `policies`.
@@ -266,9 +271,62 @@ def update(
         The new state, and float32 values for the log by name: rewards [M] or [M, Q],
         kl [] from the old to the new controller, gradient_norm [] of the first step,
         the entropy_weight [] that it used, and what `_describe` returns.
+
+    Raises:
+        ValueError: the controller cannot have drawn these policies, or the losses have
+            another shape.
     """
-    shape = policies.num_policies, module.num_sub_policies
-    chex.assert_shape(losses, shape[: losses.ndim])
+    shape = *np.shape(policies.ops)[:1], module.num_sub_policies, CHAIN_LENGTH
+    drawn = dataclasses.replace(
+        policies,
+        ops=check_integers("policies.ops", policies.ops, shape, module.num_ops - 1),
+        magnitudes=check_integers(
+            "policies.magnitudes", policies.magnitudes, shape, module.num_magnitudes - 1
+        ),
+    )
+    if np.shape(losses) not in (shape[:1], shape[:2]):
+        raise ValueError(
+            f"losses {list(np.shape(losses))}: one for each policy, {list(shape[:1])}, "
+            f"or sub-policy, {list(shape[:2])}, is needed"
+        )
+    return _update(
+        state,
+        drawn,
+        jnp.asarray(losses, jnp.float32),
+        module=module,
+        tx=tx,
+        normalization=normalization,
+        entropy_target=entropy_target,
+        kl_cap=kl_cap,
+        steps=steps,
+    )
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "module",
+        "tx",
+        "normalization",
+        "entropy_target",
+        "kl_cap",
+        "steps",
+    ),
+)
+def _update(
+    state: ControllerState,
+    policies: Policies,
+    losses: jax.Array,
+    *,
+    module: Controller,
+    tx: optax.GradientTransformation,
+    normalization: str,
+    entropy_target: float | None,
+    kl_cap: float | None,
+    steps: int,
+) -> tuple[ControllerState, dict[str, jax.Array]]:
+    """`update` of checked arguments."""
+    policies, is_possible = _within(policies, module)
     flat = objective.normalize_losses(losses.reshape(-1), mode=normalization)
     rewards = flat.reshape(losses.shape)
     params, opt_state = state.params, state.opt_state
@@ -290,6 +348,7 @@ def update(
         updates, opt_state = tx.update(gradients, opt_state, params)
         params, kl = _capped_step(params, updates, probs, module, policies, kl_cap)
     usable = jnp.all(jnp.isfinite(rewards)) & jnp.all(jnp.isfinite(jnp.stack(norms)))
+    usable &= is_possible
     moved = jnp.maximum(state.entropy_weight + DUAL_RATE * shortfall, 0.0)
     new_state = ControllerState(params, opt_state, entropy_weight=moved)
     new_state = jax.tree.map(lambda a, b: jnp.where(usable, a, b), new_state, state)
@@ -299,6 +358,14 @@ def update(
         "kl": jnp.where(usable, kl, 0.0),
         "entropy_weight": weight,
     }
+
+
+def _within(policies: Policies, module: Controller) -> tuple[Policies, jax.Array]:
+    """Policies of the search space, and whether they are the given ones: bool []."""
+    ops = jnp.clip(policies.ops, 0, module.num_ops - 1)
+    magnitudes = jnp.clip(policies.magnitudes, 0, module.num_magnitudes - 1)
+    is_same = jnp.all(ops == policies.ops) & jnp.all(magnitudes == policies.magnitudes)
+    return dataclasses.replace(policies, ops=ops, magnitudes=magnitudes), is_same
 
 
 def divergence(before: PolicyProbs, after: PolicyProbs) -> jax.Array:

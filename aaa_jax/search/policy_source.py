@@ -1,16 +1,18 @@
 """What every policy source is: three pure functions, and what they report."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aaa_jax import objective
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import RANGES
-from aaa_jax.augment.policies import Policies
+from aaa_jax.augment.policies import Policies, check_policies
 
 Info = dict[str, jax.Array]
 
@@ -91,13 +93,9 @@ def constant_source(
     fill: tuple[int, int, int] | None = None,
 ) -> PolicySource:
     """A source that gives the same policies in every round, in their own ranges."""
-
-    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        return policies
-
     return PolicySource(
         no_state,
-        sample,
+        functools.partial(_sample_constant, policies),
         describing_update(policies.ranges),
         name,
         policies.num_policies,
@@ -115,29 +113,30 @@ def describing_update(
     Shares count every op with its probability; an Identity has no magnitude. Entropies
     are those of the shares. `ranges` names the policies' range table.
     """
-    num_magnitudes = RANGES[ranges or "monotone"].num_magnitudes
-
-    def update(
-        state: Any, policies: Policies, outcome: RoundOutcome
-    ) -> tuple[Any, Info]:
-        is_op = policies.ops < ops.NUM_SEARCH_OPS
-        op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
-        magnitude_shares = _shares(
-            policies.magnitudes, policies.probs * is_op, num_magnitudes
-        )
-        return state, constant_info(outcome) | {
-            "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
-            "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
-            "op_shares": op_shares,
-            "magnitude_shares": magnitude_shares,
-        }
-
-    return update
+    return functools.partial(_describe, ranges)
 
 
-def constant_info(outcome: RoundOutcome) -> Info:
+def _describe(
+    ranges: str | None, state: Any, policies: Policies, outcome: RoundOutcome
+) -> tuple[Any, Info]:
+    policies = check_policies(policies, ranges)
+    num_magnitudes = RANGES[policies.ranges or "monotone"].num_magnitudes
+    is_op = policies.ops < ops.NUM_SEARCH_OPS
+    op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
+    magnitude_shares = _shares(
+        policies.magnitudes, jnp.where(is_op, policies.probs, 0.0), num_magnitudes
+    )
+    return state, constant_info(policies, outcome) | {
+        "op_entropy": _entropy_fraction(op_shares, ops.NUM_SEARCH_OPS),
+        "magnitude_entropy": _entropy_fraction(magnitude_shares, num_magnitudes),
+        "op_shares": op_shares,
+        "magnitude_shares": magnitude_shares,
+    }
+
+
+def constant_info(policies: Policies, outcome: RoundOutcome) -> Info:
     """The part of `info` that is the same for every source that does not learn."""
-    rewards = objective.normalize_losses(outcome.losses)
+    rewards = objective.normalize_losses(losses_of(policies, outcome))
     return {
         "rewards": jnp.where(jnp.all(jnp.isfinite(rewards)), rewards, 0.0),
         "log_probs": jnp.zeros(rewards.shape, jnp.float32),
@@ -145,6 +144,18 @@ def constant_info(outcome: RoundOutcome) -> Info:
         "kl": jnp.float32(0.0),
         "entropy_weight": jnp.float32(0.0),
     }
+
+
+def losses_of(policies: Policies, outcome: RoundOutcome) -> jax.Array:
+    """The losses of a round, float32 [M], if there is one for each of M policies."""
+    if not isinstance(outcome, RoundOutcome):
+        found = type(outcome).__name__
+        raise ValueError(f"outcome is {found}: give RoundOutcome(losses), losses [M]")
+    shape = (policies.num_policies,)
+    if np.shape(outcome.losses) != shape:
+        found = list(np.shape(outcome.losses))
+        raise ValueError(f"losses {found}: {list(shape)}, one a policy, is needed")
+    return jnp.asarray(outcome.losses, jnp.float32)
 
 
 def no_state(key: jax.Array) -> tuple[()]:
@@ -173,7 +184,10 @@ def check_one_of(allowed: Sequence[str], **values: str) -> None:
 def check_sizes(most: int, **sizes: int) -> None:
     """Refuses a size that is not from 1 to `most`, by its name."""
     for name, size in sizes.items():
-        check(1 <= size <= most, f"{name} is {size}, must be from 1 to {most}")
+        check(
+            type(size) is int and 1 <= size <= most,
+            f"{name} is {size!r}, must be a whole number from 1 to {most}",
+        )
 
 
 def check_shape(num_policies: int, num_sub_policies: int = 1) -> None:
@@ -182,11 +196,19 @@ def check_shape(num_policies: int, num_sub_policies: int = 1) -> None:
     check_sizes(MOST_SUB_POLICIES, num_sub_policies=num_sub_policies)
 
 
+def _sample_constant(
+    policies: Policies, key: jax.Array, state: Any, progress: jax.Array | float
+) -> Policies:
+    return policies
+
+
 def _shares(values: jax.Array, weights: jax.Array, width: int) -> jax.Array:
     counts = jnp.zeros(width, jnp.float32).at[values].add(weights)
     return counts / jnp.maximum(jnp.sum(counts), jnp.finfo(jnp.float32).tiny)
 
 
 def _entropy_fraction(shares: jax.Array, width: int) -> jax.Array:
-    entropy = jnp.sum(jax.scipy.special.entr(shares))
+    # entr(0) has a NaN in a branch not taken, which jax_debug_nans reports.
+    logs = jnp.log(jnp.where(shares > 0, shares, 1.0))
+    entropy = -jnp.sum(shares * logs)
     return jnp.minimum(entropy / math.log(width), 1.0)

@@ -23,7 +23,7 @@ import optax
 from aaa_jax import objective, randomness
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
-from aaa_jax.augment.policies import Policies, identity_policies
+from aaa_jax.augment.policies import Policies, check_policies, identity_policies
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import (
     CREDITS,
@@ -38,9 +38,12 @@ from aaa_jax.search.policy_source import (
     constant_info,
     constant_source,
     describing_update,
+    losses_of,
     no_state,
 )
 from aaa_jax.search.replay import file_source, replay_source
+
+RANDAUGMENT_SCALES = (10, 30)
 
 
 def adversarial_source(
@@ -99,34 +102,67 @@ def adversarial_source(
         temperature=temperature,
         reset_per_sub_policy=reset_per_sub_policy,
     )
-    tx = optax.adam(learning_rate)
-    init = functools.partial(
-        controller.init, module=module, tx=tx, entropy_weight=entropy_weight
+    return PolicySource(
+        functools.partial(
+            _init_controller, module, learning_rate, entropy_weight=entropy_weight
+        ),
+        functools.partial(_sample_controller, module, num_policies),
+        functools.partial(
+            _update_controller,
+            module,
+            learning_rate,
+            normalization=normalization,
+            entropy_target=entropy_target,
+            kl_cap=kl_cap,
+            steps=steps_per_round,
+        ),
+        "adversarial",
+        num_policies,
+        is_learned=True,
+        snapshot=_snapshot,
+        credit=credit,
     )
-    learn = functools.partial(
-        controller.update,
-        module=module,
-        tx=tx,
-        normalization=normalization,
-        entropy_target=entropy_target,
-        kl_cap=kl_cap,
-        steps=steps_per_round,
+
+
+# One optimiser for equal rates, so that equal sources share what is compiled.
+_adam = functools.lru_cache(optax.adam)
+
+
+def _init_controller(
+    module: controller.Controller,
+    learning_rate: float,
+    key: jax.Array,
+    *,
+    entropy_weight: float,
+) -> controller.ControllerState:
+    tx = _adam(learning_rate)
+    return controller.init(key, module, tx, entropy_weight=entropy_weight)
+
+
+def _sample_controller(
+    module: controller.Controller,
+    num_policies: int,
+    key: jax.Array,
+    state: controller.ControllerState,
+    progress: jax.Array | float,
+) -> Policies:
+    return controller.sample(key, state.params, module, num_policies)
+
+
+def _update_controller(
+    module: controller.Controller,
+    learning_rate: float,
+    state: controller.ControllerState,
+    policies: Policies,
+    outcome: RoundOutcome,
+    **options: Any,
+) -> tuple[controller.ControllerState, Info]:
+    losses_of(policies, outcome)
+    tx, losses = _adam(learning_rate), outcome.rewarded
+    state, info = controller.update(
+        state, policies, losses, module=module, tx=tx, **options
     )
-
-    def sample(
-        key: jax.Array, state: controller.ControllerState, progress: jax.Array | float
-    ) -> Policies:
-        return controller.sample(key, state.params, module, num_policies)
-
-    def update(
-        state: controller.ControllerState, policies: Policies, outcome: RoundOutcome
-    ) -> tuple[controller.ControllerState, Info]:
-        state, info = learn(state, policies, outcome.rewarded)
-        return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
-
-    functions = init, sample, update
-    kept: Any = {"is_learned": True, "snapshot": _snapshot, "credit": credit}
-    return PolicySource(*functions, "adversarial", num_policies, **kept)
+    return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
 
 
 def _check_fraction(**values: float | None) -> None:
@@ -146,42 +182,56 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
     From the same key it draws what a controller whose heads are zero draws.
     """
     check_shape(num_policies, num_sub_policies)
-    decisions = controller.CHAIN_LENGTH * num_sub_policies
     shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
+    return PolicySource(
+        no_state,
+        functools.partial(_sample_uniform, shape),
+        functools.partial(_describe_uniform, shape),
+        "random",
+        num_policies,
+    )
 
-    @randomness.drawing
-    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        def draw(decision: jax.Array, width: int) -> jax.Array:
-            logits = jnp.zeros((num_policies, width), jnp.float32)
-            folded = jax.random.fold_in(key, decision)
-            drawn = jax.random.categorical(folded, logits, mode="low")
-            return drawn.astype(jnp.int32)
 
-        steps = jnp.arange(decisions, dtype=jnp.int32)
-        types = jax.vmap(lambda t: draw(2 * t, ops.NUM_SEARCH_OPS))(steps)
-        magnitudes = jax.vmap(lambda t: draw(2 * t + 1, NUM_MAGNITUDES))(steps)
-        return Policies(
-            ops=types.T.reshape(shape),
-            magnitudes=magnitudes.T.reshape(shape),
-            probs=jnp.ones(shape, jnp.float32),
-        )
+def _sample_uniform(
+    shape: tuple[int, ...], key: jax.Array, state: Any, progress: jax.Array | float
+) -> Policies:
+    return _uniform_policies(key, shape)
 
-    def update(
-        state: Any, policies: Policies, outcome: RoundOutcome
-    ) -> tuple[Any, Info]:
-        op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
-        log_prob = -decisions * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
-        return state, constant_info(outcome) | {
-            "op_entropy": jnp.float32(1.0),
-            "magnitude_entropy": jnp.float32(1.0),
-            "log_probs": jnp.full(num_policies, log_prob, jnp.float32),
-            "op_shares": _of_all_ops(op_shares),
-            "magnitude_shares": jnp.full(
-                NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32
-            ),
-        }
 
-    return PolicySource(no_state, sample, update, "random", num_policies)
+@randomness.drawing
+@functools.partial(jax.jit, static_argnames="shape")
+def _uniform_policies(key: jax.Array, shape: tuple[int, ...]) -> Policies:
+    """Policies of a shape (M, Q, S)."""
+
+    def draw(decision: jax.Array, width: int) -> jax.Array:
+        logits = jnp.zeros((shape[0], width), jnp.float32)
+        folded = jax.random.fold_in(key, decision)
+        drawn = jax.random.categorical(folded, logits, mode="low")
+        return drawn.astype(jnp.int32)
+
+    steps = jnp.arange(math.prod(shape[1:]), dtype=jnp.int32)
+    types = jax.vmap(lambda t: draw(2 * t, ops.NUM_SEARCH_OPS))(steps)
+    magnitudes = jax.vmap(lambda t: draw(2 * t + 1, NUM_MAGNITUDES))(steps)
+    return Policies(
+        ops=types.T.reshape(shape),
+        magnitudes=magnitudes.T.reshape(shape),
+        probs=jnp.ones(shape, jnp.float32),
+    )
+
+
+def _describe_uniform(
+    shape: tuple[int, ...], state: Any, policies: Policies, outcome: RoundOutcome
+) -> tuple[Any, Info]:
+    policies = check_policies(policies)
+    op_shares = jnp.full(ops.NUM_SEARCH_OPS, 1 / ops.NUM_SEARCH_OPS, jnp.float32)
+    log_prob = -math.prod(shape[1:]) * math.log(ops.NUM_SEARCH_OPS * NUM_MAGNITUDES)
+    return state, constant_info(policies, outcome) | {
+        "op_entropy": jnp.float32(1.0),
+        "magnitude_entropy": jnp.float32(1.0),
+        "log_probs": jnp.full(shape[0], log_prob, jnp.float32),
+        "op_shares": _of_all_ops(op_shares),
+        "magnitude_shares": jnp.full(NUM_MAGNITUDES, 1 / NUM_MAGNITUDES, jnp.float32),
+    }
 
 
 def fixed_source(
@@ -215,19 +265,26 @@ def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySo
 
 
 def randaugment_source(
-    num_policies: int = 8, *, num_ops: int = 2, magnitude: int = 9
+    num_policies: int = 8, *, num_ops: int = 2, magnitude: int = 9, scale: int = 10
 ) -> PolicySource:
     """RandAugment: each image draws one of all ordered tuples of 14 ops.
+
+    Silent: the scale of the magnitude. RandAugment's paper has 0 to 10, "where a value
+    of 10 indicates the maximum scale", and so has timm; torchvision has 0 to 30. The
+    paper's searches also name 14 and 28, beyond its maximum: they are refused.
 
     Args:
         num_policies: M.
         num_ops: ops in a tuple, 1 to 4; the paper's N.
-        magnitude: of all ops, 0 to 30; the paper's M.
+        magnitude: of all ops, 0 to `scale`, which is the strongest; the paper's M.
+        scale: 10 or 30.
     """
     check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
+    check(scale in RANDAUGMENT_SCALES, f"scale is {scale}, must be 10 or 30")
+    in_scale = type(magnitude) is int and 0 <= magnitude <= scale
+    check(in_scale, f"magnitude is {magnitude}, must be 0 to {scale}, the strongest")
     last = published.NUM_WIDE_MAGNITUDES - 1
-    check(0 <= magnitude <= last, f"magnitude is {magnitude}, must be 0 to {last}")
-    chains = published.randaugment(num_ops, magnitude)
+    chains = published.randaugment(num_ops, magnitude * last // scale)
     policies = _from_chains(chains, num_policies, "randaugment")
     return constant_source("randaugment", policies)
 
@@ -254,26 +311,47 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     check_shape(num_policies)
     check_sizes(2**20, num_chains=num_chains)
     parts = published.pba_cifar()
-    ends = jnp.asarray(np.cumsum([epochs for epochs, _ in parts]), jnp.float32)
-    chains = [entries for _, entries in parts]
-    entries = _from_chains(chains, 1, "release")  # [1, parts, 30]
-
-    def sample(key: jax.Array, state: Any, progress: jax.Array | float) -> Policies:
-        # 1e-3, because float32 may round a part's first epoch down.
-        epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
-        part = jnp.minimum(jnp.sum(epoch >= ends), len(parts) - 1)
-        now = jax.tree.map(lambda leaf: leaf[0, part], entries)
-        return _walk(key, now, (num_policies, num_chains))
-
+    ends = np.cumsum([epochs for epochs, _ in parts]).astype(np.float32)
+    entries = _from_chains([entries for _, entries in parts], 1, "release")
     return PolicySource(
         no_state,
-        sample,
+        functools.partial(_sample_schedule, entries, ends, (num_policies, num_chains)),
         describing_update("release"),
         "schedule",
         num_policies,
         ranges="release",
         order="policy_first",
     )
+
+
+def _sample_schedule(
+    entries: Policies,
+    ends: np.ndarray,
+    shape: tuple[int, int],
+    key: jax.Array,
+    state: Any,
+    progress: jax.Array | float,
+) -> Policies:
+    return _scheduled_walk(
+        key, jnp.asarray(progress, jnp.float32), entries, ends, shape
+    )
+
+
+@randomness.drawing
+@functools.partial(jax.jit, static_argnames="shape")
+def _scheduled_walk(
+    key: jax.Array,
+    progress: jax.Array,
+    entries: Policies,
+    ends: jax.Array,
+    shape: tuple[int, int],
+) -> Policies:
+    """Chains of the part of a schedule [1, parts, 30] that ends at float32 [parts]."""
+    # 1e-3, because float32 may round a part's first epoch down.
+    epoch = progress * ends[-1] + 1e-3
+    part = jnp.minimum(jnp.sum(epoch >= ends), len(ends) - 1)
+    now = jax.tree.map(lambda leaf: leaf[0, part], entries)
+    return _walk(key, now, shape)
 
 
 @randomness.drawing

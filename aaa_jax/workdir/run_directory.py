@@ -45,6 +45,7 @@ ADDED = (
     ("controller", "credit", "policy"),
     ("controller", "steps_per_round", 1),
     ("model", "init_from", ""),
+    ("policies", "randaugment_scale", 30),
 )
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]

@@ -53,8 +53,9 @@ def test_numpy_arguments_and_one_group_are_what_needs_nothing_said() -> None:
 
 @pytest.mark.parametrize("given", [None, "monotone"])
 def test_policies_know_their_range_table_unless_another_is_asked_for(given) -> None:
-    """RandAugment's magnitude 9 turns by 9 degrees; that of the search by 30."""
-    of_source = aaa_jax.randaugment_source(1, num_ops=1).sample(KEY, (), 0.0)
+    """RandAugment's magnitude 9 of 30 turns by 9 degrees; that of the search by 30."""
+    source = aaa_jax.randaugment_source(1, num_ops=1, scale=30)
+    of_source = source.sample(KEY, (), 0.0)
     assert of_source.ranges == "randaugment"
     rotate = jnp.full_like(of_source.ops, ops.op_index("Rotate"))
     turning = of_source.replace(ops=rotate)
@@ -87,6 +88,15 @@ def test_a_second_eager_call_compiles_nothing(compiled) -> None:
             partners=images,
         ),
         "standard_augment": aaa_jax.standard_augment,
+        "normalize": lambda key, images: aaa_jax.normalize(
+            images, (0.5,) * 3, (1,) * 3
+        ),
+        "normalize_losses": lambda key, images: aaa_jax.normalize_losses(
+            images[0, 0, :, 0]
+        ),
+        "per_policy_losses": lambda key, images: aaa_jax.per_policy_losses(
+            images[..., 0].astype(np.float32), of_row[:4]
+        ),
     }
     for name, call in calls.items():
         compiled.clear()
@@ -137,13 +147,100 @@ def test_a_program_that_promotes_no_types_can_be_traced(driver) -> None:
     assert made.dtype == jnp.uint8
 
 
+def play_once(name, key):
+    """A round of a source that is made anew, as a person calls it: not under jit."""
+    source = aaa_jax.search.sources.SOURCES[name](num_policies=2)
+    state = source.init(key)
+    drawn = source.sample(key, state, 0.5)
+    outcome = aaa_jax.RoundOutcome(jnp.array([1.0, 2.0], jnp.float32))
+    return source.update(state, drawn, outcome)
+
+
+@pytest.mark.parametrize("name", ["adversarial", "random", "schedule", "published"])
+def test_a_second_eager_round_compiles_nothing(name, compiled) -> None:
+    play_once(name, jax.random.key(0))
+    compiled.clear()
+    play_once(name, jax.random.key(1))
+    assert not compiled
+
+
+@pytest.mark.parametrize("name", ["random", "schedule", "published"])
+def test_a_source_works_in_a_program_that_is_strict_about_numbers(name) -> None:
+    """No value is NaN in between, no types are mixed, no ranks are broadcast."""
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"):
+        info = play_once(name, KEY)[1]
+    assert {leaf.dtype.name for leaf in info.values()} == {"float32"}
+
+
+def test_the_adversary_can_be_traced_where_types_are_not_promoted() -> None:
+    source = aaa_jax.adversarial_source(2)
+    with jax.numpy_dtype_promotion("strict"):
+        state = jax.eval_shape(source.init, KEY)
+        jax.eval_shape(source.sample, KEY, state, 0.5)
+
+
+IMAGES = pictures(6, 7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: aaa_jax.standard_augment(KEY, IMAGES, flip=0.5), "flip is 0.5: True"),
+        (lambda: aaa_jax.standard_augment(KEY, IMAGES, padding=1.5), "padding is 1.5"),
+        (lambda: aaa_jax.standard_augment(KEY, IMAGES, padding=-1), "padding is -1"),
+        (
+            lambda: jax.jit(lambda p: aaa_jax.standard_augment(KEY, IMAGES, padding=p))(
+                4
+            ),
+            "padding is traced: it must be known",
+        ),
+        (
+            lambda: jax.jit(
+                lambda fill: aaa_jax.large_batch(
+                    KEY, IMAGES, some_policies((1, 1, 1)), fill=fill
+                )
+            )(jnp.array([1, 2, 3])),
+            "fill is traced: it must be known",
+        ),
+        (
+            lambda: aaa_jax.large_batch(KEY, IMAGES, {"ops": 1}),
+            "policies are dict: ",
+        ),
+        (
+            lambda: aaa_jax.draw(
+                KEY, some_policies((1, 1, 1)), np.zeros(4, int), height=2.5, width=2
+            ),
+            "height is 2.5: a whole number from 1",
+        ),
+        (lambda: aaa_jax.normalize(IMAGES, 0.5, 0.2), "mean is 0.5, std 0.2: one num"),
+        (lambda: aaa_jax.normalize(IMAGES, (0.5,), (0.2,)), r"images are uint8 \[9, 6"),
+        (lambda: aaa_jax.random_source(2.0), "num_policies is 2.0, must be a whole"),
+        (
+            lambda: aaa_jax.random_source(2).update(
+                (), some_policies((2, 5, 2)), jnp.ones(2)
+            ),
+            r"outcome is ArrayImpl: give RoundOutcome\(losses\)",
+        ),
+        (
+            lambda: aaa_jax.fixed_source(num_policies=2).update(
+                (), some_policies((2, 5, 2)), aaa_jax.RoundOutcome(jnp.ones(3))
+            ),
+            r"losses \[3\]: \[2\], one a policy",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_is_needed(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 @pytest.mark.parametrize("name", ["adversarial", "random", "schedule", "published"])
 def test_a_source_in_64_bits_is_the_same(name) -> None:
     def play():
         source = aaa_jax.search.sources.SOURCES[name](num_policies=2)
         state = jax.jit(source.init)(KEY)
         drawn = jax.jit(source.sample)(KEY, state, 0.5)
-        losses = jnp.array([1.0, 2.0], jnp.float32)
+        losses = aaa_jax.RoundOutcome(jnp.array([1.0, 2.0], jnp.float32))
         info = jax.eval_shape(source.update, state, drawn, losses)[1]
         return (state, check_policies(drawn)), info
 

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 import math
@@ -10,8 +11,9 @@ import pytest
 
 from aaa_jax import objective
 from aaa_jax.augment.policies import Policies
-from aaa_jax.search import controller
+from aaa_jax.search import controller, sources
 from aaa_jax.search.controller import Controller
+from aaa_jax.search.policy_source import RoundOutcome
 
 TINY = Controller(num_sub_policies=1, num_ops=3, num_magnitudes=2, hidden_size=5)
 TINY_Q2 = TINY.clone(num_sub_policies=2)
@@ -358,6 +360,31 @@ def test_the_largest_entropy_is_that_of_the_papers_search_space():
     np.testing.assert_allclose(
         controller.max_entropy(Controller()), 10 * (math.log(16) + math.log(10))
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("ops", 16), ("ops", -1), ("magnitudes", 10), ("magnitudes", -1)],
+)
+def test_policies_that_cannot_be_drawn_are_refused_or_change_nothing(field, wrong):
+    source = sources.adversarial_source(2, 1, hidden_size=4, embedding_size=3)
+    state = source.init(jax.random.key(0))
+    drawn = source.sample(jax.random.key(1), state, 0.0)
+    values = getattr(drawn, field).at[1, 0, 1].set(wrong)
+    changed = dataclasses.replace(drawn, **{field: values})
+    outcome = RoundOutcome(jnp.array([1.0, 2.0]))
+    with pytest.raises(
+        ValueError, match=rf"policies.{field} has {wrong} at \[1, 0, 1\]"
+    ):
+        source.update(state, changed, outcome)
+    new_state, info = jax.jit(source.update)(state, changed, outcome)
+    jax.tree.map(np.testing.assert_array_equal, new_state, state)
+    assert all(np.all(np.isfinite(value)) for value in info.values())
+    moved, info = source.update(state, drawn, outcome)
+    assert np.any(
+        moved.params["params"]["op_bias"] != state.params["params"]["op_bias"]
+    )
+    assert np.any(info["rewards"] != 0)
 
 
 def test_a_loss_that_is_not_finite_changes_nothing():

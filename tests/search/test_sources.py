@@ -3,6 +3,7 @@ import functools
 import itertools
 import json
 import pathlib
+import pickle
 import tempfile
 
 import jax
@@ -97,6 +98,16 @@ def test_a_source_is_called_as_its_row_and_samples_m_policies_of_its_tables(name
         jax.tree.leaves(again), jax.tree.leaves(played.policies), strict=True
     ):
         assert (x.shape, x.dtype) == (y.shape, y.dtype)
+
+
+@pytest.mark.parametrize("name", sources.SOURCES)
+def test_a_source_comes_back_from_a_pickle(name):
+    source = play(name).source
+    again = pickle.loads(pickle.dumps(source))
+    assert again[3:] == source[3:]
+    key = jax.random.key(1)
+    drawn = [s.sample(key, s.init(key), 0.9) for s in (source, again)]
+    assert leaves_equal(*drawn)
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -219,7 +230,7 @@ def test_a_fresh_controller_is_nearly_uniform_and_learns():
     [
         ("adversarial", {"num_policies": 1}, "num_policies is 1, must be at least 2"),
         ("adversarial", {"num_sub_policies": 0}, "num_sub_policies is 0"),
-        ("adversarial", {"hidden_size": 0}, "hidden_size is 0, must be from 1 to 4096"),
+        ("adversarial", {"hidden_size": 0}, "hidden_size is 0, must be a whole number"),
         ("adversarial", {"learning_rate": -1.0}, "learning_rate is -1.0"),
         ("adversarial", {"temperature": 0.0}, "temperature is 0.0"),
         ("adversarial", {"tanh_constant": 0.0}, "tanh_constant is 0.0"),
@@ -232,7 +243,9 @@ def test_a_fresh_controller_is_nearly_uniform_and_learns():
         ("random", {"num_sub_policies": 0}, "num_sub_policies is 0"),
         ("published", {"policy": "cifar"}, "'cifar' is not in cifar10, svhn"),
         ("randaugment", {"num_ops": 5}, "num_ops is 5"),
-        ("randaugment", {"magnitude": 31}, "must be 0 to 30"),
+        ("randaugment", {"magnitude": 11}, "magnitude is 11, must be 0 to 10"),
+        ("randaugment", {"magnitude": 31, "scale": 30}, "must be 0 to 30"),
+        ("randaugment", {"scale": 9}, "scale is 9, must be 10 or 30"),
     ],
 )
 def test_a_source_refuses_what_cannot_be(name, options, message):
@@ -301,7 +314,7 @@ def test_autoaugments_chains_have_the_published_frequencies(name):
 
 @pytest.mark.parametrize("num_ops", [1, 2])
 def test_randaugments_chains_are_all_tuples_equally_often(num_ops):
-    source = sources.randaugment_source(2, num_ops=num_ops, magnitude=14)
+    source = sources.randaugment_source(2, num_ops=num_ops, magnitude=14, scale=30)
     for found in frequencies(source.sample(jax.random.key(0), (), 0.0)):
         assert len(found) == 14**num_ops
         assert set(found.values()) == {1 / 14**num_ops}
@@ -310,6 +323,17 @@ def test_randaugments_chains_are_all_tuples_equally_often(num_ops):
             published.FOURTEEN_OPS
         )
     assert source.ranges == "randaugment"
+
+
+def test_randaugments_magnitudes_end_at_ten_unless_thirty_is_asked_for():
+    def degrees(**options):
+        source = sources.randaugment_source(1, num_ops=1, **options)
+        magnitude = int(source.sample(jax.random.key(0), (), 0.0).magnitudes[0, 0, 0])
+        return RANGES[source.ranges].value("Rotate", magnitude, 1, 32, 32)
+
+    assert degrees() == pytest.approx(27)
+    assert degrees(magnitude=10) == degrees(magnitude=30, scale=30) == 30
+    assert degrees(scale=30) == pytest.approx(9)
 
 
 def test_trivialaugments_chains_are_all_pairs_equally_often():
