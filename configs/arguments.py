@@ -49,6 +49,32 @@ def _guarded(config: ConfigDict) -> None:
     config.controller.kl_cap = 0.05
 
 
+def _fast(config: ConfigDict) -> None:
+    """Departure: a guarded controller that learns in the updates it has.
+
+    Departure: each sub-policy's four decisions are rewarded by its own rows' losses,
+    less the mean over the rows of each image.
+    Departure: two steps of Adam a round. The restraints are those of `guarded`.
+    """
+    _guarded(config)
+    config.controller.credit = "sub_policy_less_image_mean"
+    config.controller.steps_per_round = 2
+
+
+def _gain(config: ConfigDict) -> None:
+    """Departure: the reward is what the network gains, which cannot be fooled.
+
+    Departure: what a round takes off the loss of new images is the reward, instead of
+    the loss: an op that destroys labels gains nothing. Where nothing is gained, the
+    reward is noise, and the policies stay as they are.
+    Departure: credit and steps of Adam as in `fast`, with no restraint.
+    """
+    config.policies.source = "adversarial"
+    config.controller.reward = "gain"
+    config.controller.credit = "sub_policy_less_image_mean"
+    config.controller.steps_per_round = 2
+
+
 def _random(config: ConfigDict) -> None:
     """Table 4's Random: uniform policies."""
     config.policies.source = "random"
@@ -111,6 +137,8 @@ def _transfer(config: ConfigDict) -> None:
 ARGUMENTS: dict[str, Callable[[ConfigDict], None]] = {
     "ours": _ours,
     "guarded": _guarded,
+    "fast": _fast,
+    "gain": _gain,
     "random": _random,
     "fixed": _fixed,
     "cutout": _cutout,

@@ -105,6 +105,9 @@ def get_config() -> ConfigDict:
     c.controller.average_decay = 0.0
     # Silent: "standardize": (L - mean) / (std + 1e-5) over M; "center": L - mean.
     c.controller.normalization = "standardize"
+    # Departure: "gain": the loss on rows of the round's last mini-batch at the round's
+    # start, less that before they are trained on: nothing where nothing can be learned.
+    c.controller.reward = "loss"  # Eq. 8
     # Departures: what is rewarded. "policy": its 20 decisions by L_m (Eq. 9);
     # "sub_policy": its own four decisions by the loss of its own rows;
     # "sub_policy_less_image_mean": by that loss less the mean over the rows' images.

@@ -62,6 +62,16 @@ DATASETS: dict[str, DatasetSpec] = {
         fill=(78, 78, 78),
         flip=False,
     ),
+    "digits_few": DatasetSpec(
+        name="digits_few",
+        num_classes=10,
+        image_size=16,
+        mean=(0.3053, 0.3053, 0.3053),
+        std=(0.3188, 0.3188, 0.3188),
+        fill=(78, 78, 78),
+        flip=False,
+        padding=2,
+    ),
     "cifar10": DatasetSpec(
         name="cifar10",
         num_classes=10,

@@ -100,6 +100,7 @@ class StepRecipe(NamedTuple):
         unroll: unroll the passes (convolution gradients in loops are slow on CPUs).
         num_sub_policies: Q, where sub-policies are rewarded; else 0.
         less_image_means: reward them by losses less the mean of their image.
+        is_gain: reward them by what the round took off their loss.
     """
 
     rows: RowRecipe
@@ -111,6 +112,7 @@ class StepRecipe(NamedTuple):
     unroll: bool
     num_sub_policies: int = 0
     less_image_means: bool = False
+    is_gain: bool = False
 
     @property
     def layout(self) -> batch_layout.GroupLayout:
@@ -244,6 +246,11 @@ def build(
         "optimizer", _build_optimizer, config, steps_per_epoch
     )
     recipe = _recipe(config, info, source, steps_per_epoch)
+    if recipe.is_gain and recipe.round_steps < 2:
+        raise ConfigError(
+            "controller.reward is 'gain', what the steps of a round before its last "
+            "achieve, but a round has 1: set policies.round_steps to at least 2"
+        )
     return Experiment(
         model=build_model(config, info.num_classes, recipe.layout),
         optimizer=optimizer,
@@ -456,6 +463,7 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
             "temperature": c.temperature,
             "entropy_target": c.entropy_target or None,
             "kl_cap": c.kl_cap or None,
+            "reward": c.reward,
             "credit": c.credit,
             "steps_per_round": c.steps_per_round,
         },
@@ -506,9 +514,10 @@ def _recipe(
         skip_nonfinite=config.on_nonfinite_loss == "skip",
         unroll=jax.default_backend() == "cpu",
         num_sub_policies=0
-        if source.credit == "policy"
+        if (source.reward, source.credit) == ("loss", "policy")
         else config.policies.num_sub_policies,
         less_image_means=source.credit == "sub_policy_less_image_mean",
+        is_gain=source.reward == "gain",
     )
 
 

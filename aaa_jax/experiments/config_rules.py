@@ -221,6 +221,7 @@ RULES: dict[str, Rule] = {
     "controller.temperature": _NUMBER,
     "controller.entropy_target": _NUMBER,
     "controller.kl_cap": _NUMBER,
+    "controller.reward": _one_of(policy_source.REWARDS),
     "controller.credit": _one_of(policy_source.CREDITS),
     "controller.steps_per_round": _WHOLE,
     "optimizer.learning_rate": _NUMBER,

@@ -16,12 +16,14 @@ class WideResNet(Layers, kw_only=True):
         num_classes: K.
         depth: 6n + 4 (10, 16, 22, 28, 34, 40, ...), with n blocks in each stage.
         width: factor of the channels, which are 16, 32 and 64 without it.
+        stem_stride: 1; not in the paper: 2, for cheap runs, quarters all maps.
         remat: see `block_class`.
     """
 
     num_classes: int
     depth: int = 28
     width: int = 10
+    stem_stride: int = 1
     remat: bool = False
 
     def __post_init__(self) -> None:
@@ -30,8 +32,12 @@ class WideResNet(Layers, kw_only=True):
                 "a Wide-ResNet's depth is 6n + 4 (10, 16, 22, 28, 34, 40, ...): "
                 f"{self.depth}"
             )
-        if self.width < 1:
-            raise ValueError(f"a Wide-ResNet's width is at least 1: {self.width}")
+        for name, value in {
+            "width": self.width,
+            "stem_stride": self.stem_stride,
+        }.items():
+            if value < 1:
+                raise ValueError(f"a Wide-ResNet's {name} is at least 1: {value}")
         super().__post_init__()
 
     @nn.compact
@@ -44,7 +50,7 @@ class WideResNet(Layers, kw_only=True):
         """
         chex.assert_rank(images, 4)
         block = block_class(WideBlock, self.remat)
-        x = self.convolve("stem", images.astype(self.dtype), 16, 3)
+        x = self.convolve("stem", images.astype(self.dtype), 16, 3, self.stem_stride)
         for stage, stride, name in block_places(3 * [(self.depth - 4) // 6]):
             x = block(
                 channels=16 * 2**stage * self.width,

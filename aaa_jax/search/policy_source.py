@@ -16,6 +16,7 @@ from aaa_jax.augment.policies import Policies, check_policies
 
 Info = dict[str, jax.Array]
 
+REWARDS = ("loss", "gain")
 CREDITS = ("policy", "sub_policy", "sub_policy_less_image_mean")
 
 MOST_POLICIES, MOST_SUB_POLICIES = 1024, 4096  # of a round, of a policy
@@ -27,8 +28,8 @@ class RoundOutcome(NamedTuple):
     Attributes:
         losses: float32 [M], L̂_m.
         standard_errors: float32 [M], of `losses`; None: not known.
-        sub_policy_losses: float32 [M, Q], where sub-policies are rewarded, else None.
-            One that no row drew has the mean of the others.
+        sub_policy_losses: float32 [M, Q], what the source's `credit` and `reward` ask
+            for beyond L̂_m, or None. One that no row drew has the mean of the others.
         sub_policy_errors: as `sub_policy_losses`, their standard errors; 0 where no row
             drew it.
     """
@@ -38,11 +39,12 @@ class RoundOutcome(NamedTuple):
     sub_policy_losses: jax.Array | None = None
     sub_policy_errors: jax.Array | None = None
 
-    @property
-    def rewarded(self) -> jax.Array:
-        """What a controller learns from, of the finest kind there is."""
+    def rewarded(self, credit: str) -> jax.Array:
+        """What a controller with this credit learns from: [M] or [M, Q]."""
         finest = self.sub_policy_losses
-        return self.losses if finest is None else finest
+        if finest is None:
+            return self.losses
+        return jnp.mean(finest, axis=1) if credit == "policy" else finest
 
 
 class PolicySource(NamedTuple):
@@ -67,6 +69,8 @@ class PolicySource(NamedTuple):
         fill: colour (red, green, blue) of moved-in pixels; None: the config's.
         snapshot: state -> what a run keeps of it in `controller/`, a mapping of names
             to arrays; None: nothing.
+        reward: one of REWARDS: the loss, as in Eq. 8, or the gain: the loss that the
+            network had on the same rows at the round's start, less its loss now.
         credit: one of CREDITS: what the outcome of a round must hold: no losses of
             sub-policies; the mean loss of each one's rows; the same after each row's
             loss was lessened by the mean over the M rows of its image.
@@ -82,6 +86,7 @@ class PolicySource(NamedTuple):
     order: str | None = None
     fill: tuple[int, int, int] | None = None
     snapshot: Callable[[Any], dict[str, Any]] | None = None
+    reward: str = "loss"
     credit: str = "policy"
 
 

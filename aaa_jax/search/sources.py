@@ -27,6 +27,7 @@ from aaa_jax.augment.policies import Policies, check_policies, identity_policies
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import (
     CREDITS,
+    REWARDS,
     Info,
     PolicySource,
     RoundOutcome,
@@ -60,6 +61,7 @@ def adversarial_source(
     temperature: float = 1.0,
     entropy_target: float | None = None,
     kl_cap: float | None = None,
+    reward: str = "loss",
     credit: str = "policy",
     steps_per_round: int = 1,
 ) -> PolicySource:
@@ -78,6 +80,7 @@ def adversarial_source(
         temperature: divides the logits.
         entropy_target: None, or a fraction of the maximal entropy, in (0, 1).
         kl_cap: None, or the most nats between successive controllers.
+        reward: one of `REWARDS`, see `PolicySource`.
         credit: one of `CREDITS`: a reward for each policy (Eq. 9), or for each
             sub-policy, see `PolicySource`.
         steps_per_round: of Adam on a round's policies; the paper's is 1.
@@ -92,6 +95,7 @@ def adversarial_source(
     check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
     _check_fraction(entropy_target=entropy_target)
     check_one_of(objective.NORMALIZATIONS, normalization=normalization)
+    check_one_of(REWARDS, reward=reward)
     check_one_of(CREDITS, credit=credit)
     check_sizes(controller.MOST_STEPS, steps_per_round=steps_per_round)
     module = controller.Controller(
@@ -115,11 +119,13 @@ def adversarial_source(
             entropy_target=entropy_target,
             kl_cap=kl_cap,
             steps=steps_per_round,
+            credit=credit,
         ),
         "adversarial",
         num_policies,
         is_learned=True,
         snapshot=_snapshot,
+        reward=reward,
         credit=credit,
     )
 
@@ -155,10 +161,12 @@ def _update_controller(
     state: controller.ControllerState,
     policies: Policies,
     outcome: RoundOutcome,
+    *,
+    credit: str,
     **options: Any,
 ) -> tuple[controller.ControllerState, Info]:
     losses_of(policies, outcome)
-    tx, losses = _adam(learning_rate), outcome.rewarded
+    tx, losses = _adam(learning_rate), outcome.rewarded(credit)
     state, info = controller.update(
         state, policies, losses, module=module, tx=tx, **options
     )

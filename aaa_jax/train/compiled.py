@@ -217,6 +217,7 @@ def init_run_state(
             image_shape,
             layout.num_policies,
             num_sub_policies=experiment.recipe.num_sub_policies,
+            keeps_round_start=experiment.recipe.is_gain,
         )
         state = source.init(jax.random.fold_in(root, step.CONTROLLER_STREAM))
         key = jax.random.fold_in(root, step.POLICY_STREAM)

@@ -39,6 +39,8 @@ class TrainState:
         opt_state: the optimiser's state.
         loss_average: the average of L_m over the current round.
         sub_policy_average: the same of each sub-policy; None where none is asked for.
+        round_start: parameters and batch_stats at the start of the round, where gains
+            are the reward; else None.
         epoch_loss: float32 [2], sum of the large batch's loss over the epoch's steps,
             and how many steps; those left out do not count.
         first_bad_step: int32 [], the step whose loss was not finite; -1: none.
@@ -54,6 +56,7 @@ class TrainState:
     first_bad_step: jax.Array
     skipped_steps: jax.Array
     sub_policy_average: objective.LossAverage | None = None
+    round_start: tuple[Any, Any] | None = None
 
 
 class ResidentData(NamedTuple):
@@ -96,6 +99,7 @@ def init_train_state(
     num_policies: int,
     rows_per_group: int = 1,
     num_sub_policies: int = 0,
+    keeps_round_start: bool = False,
 ) -> TrainState:
     """A fresh state: step 0, initialised network, empty averages.
 
@@ -107,6 +111,7 @@ def init_train_state(
         num_policies: M.
         rows_per_group: rows the network must be shown at least.
         num_sub_policies: Q, where their losses are asked for.
+        keeps_round_start: whether gains are.
     """
     images = jnp.zeros((rows_per_group, *image_shape), jnp.float32)
     variables = model.init({"params": key, "noise": key}, images, train=False)
@@ -122,6 +127,12 @@ def init_train_state(
         skipped_steps=jnp.int32(0),
         sub_policy_average=objective.init_average(num_policies, num_sub_policies)
         if num_sub_policies
+        else None,
+        # Not the same buffers: a donated argument must not hold one twice.
+        round_start=jax.tree.map(
+            jnp.zeros_like, (params, variables.get("batch_stats", {}))
+        )
+        if keeps_round_start
         else None,
     )
 
@@ -163,6 +174,8 @@ def train_step(
         The state after the step, and ``loss`` float32 [] and ``losses`` float32 [M]
         (L_m, Eq. 5) of the large batch.
     """
+    if recipe.is_gain:
+        state = replace(state, round_start=_round_start(state, recipe))
     key = step_key(root, state.step, recipe.steps_per_epoch)
     draws = draw_rows(key, policies, recipe.rows, *data.images.shape[1:3])
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
@@ -179,13 +192,17 @@ def train_step(
     sums = _sum_over_passes(one_pass, recipe)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
-    gradients, stats, loss_sums, row_losses = sums
+    gradients, stats, loss_sums, row_values = sums
     parts = num_devices * recipe.num_passes
     stats = jax.tree.map(lambda leaf: leaf / parts, stats)
     losses, squares = loss_sums / recipe.layout.num_images
     sub_policies = None
     if recipe.num_sub_policies:
-        sub_policies = _sub_policy_means(row_losses, draws.policy.sub_policy, recipe)
+        sub_policies = _sub_policy_means(row_values, draws.policy.sub_policy, recipe)
+        if recipe.is_gain:  # which only the round's last step has seen
+            means, squares_, counts = sub_policies
+            is_last = (state.step + 1) % recipe.round_steps == 0
+            sub_policies = means, squares_, jnp.where(is_last, counts, 0.0)
     return _apply(
         state, gradients, stats, losses, squares, sub_policies, optimizer, recipe
     )
@@ -233,6 +250,8 @@ def controller_step(
     good = is_known & (train.first_bad_step < 0)
     updated = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
     known = {k: leaf for k, leaf in outcome._asdict().items() if leaf is not None}
+    if train.round_start is not None:
+        known["gains"] = jnp.mean(known["sub_policy_losses"], axis=1)
     return updated, info | known
 
 
@@ -274,8 +293,8 @@ def _pass_gradients(
 
     Returns:
         Gradients, updated batch_stats, float32 [2, M]: sums of losses and of their
-        squares for each policy; and, where sub-policies are rewarded, the losses of
-        these rows in a float32 [M * N] of all.
+        squares for each policy; and, where sub-policies are rewarded, the losses or
+        gains of these rows in a float32 [M * N] of all.
     """
     layout = recipe.layout
     images, labels = batch
@@ -305,8 +324,49 @@ def _pass_gradients(
     ]
     of_all = None
     if recipe.num_sub_policies:
+        if recipe.is_gain:
+            losses = _gains(state, floats, labels, rows, model, recipe)
         of_all = jnp.zeros(layout.num_rows, jnp.float32).at[rows].set(losses)
     return gradients, stats, jnp.stack(sums), of_all
+
+
+def _round_start(state: TrainState, recipe: StepRecipe) -> tuple[Any, Any]:
+    """Parameters and statistics at the start of the round that a step is in."""
+    is_first = state.step % recipe.round_steps == 0
+    return jax.tree.map(
+        lambda now, kept: jnp.where(is_first, now, kept),
+        (state.params, state.batch_stats),
+        state.round_start,
+    )
+
+
+def _gains(
+    state: TrainState,
+    floats: jax.Array,
+    labels: jax.Array,
+    rows: jax.Array,
+    model: nn.Module,
+    recipe: StepRecipe,
+) -> jax.Array:
+    """What the round has taken off the loss of each row, float32 [rows].
+
+    The rows of a round's last step are the probe, before they are trained on: new
+    images under the round's policies, the same pixels for the network at the round's
+    start and for the present one, both in evaluation mode. In other steps it is 0.
+    """
+
+    def loss(params: Any, stats: Any) -> jax.Array:
+        variables = {"params": params, "batch_stats": stats}
+        logits: Any = model.apply(variables, floats, train=False, rows=rows)
+        return objective.cross_entropy(logits, labels)
+
+    assert state.round_start is not None
+    start = state.round_start
+    return jax.lax.cond(
+        (state.step + 1) % recipe.round_steps == 0,
+        lambda: loss(*start) - loss(state.params, state.batch_stats),
+        lambda: jnp.zeros(len(labels), jnp.float32),
+    )
 
 
 def _sub_policy_means(

@@ -42,6 +42,7 @@ FILES = ("metrics", "timing", "policies")
 CHECKPOINTS = "checkpoints"
 # Keys that the configurations of earlier versions lack: section, name, what was done.
 ADDED = (
+    ("controller", "reward", "loss"),
     ("controller", "credit", "policy"),
     ("controller", "steps_per_round", 1),
     ("model", "init_from", ""),

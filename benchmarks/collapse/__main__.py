@@ -4,14 +4,20 @@
 
 The controller plays against a table instead of a network: a pair of op o (0 to 15) and
 magnitude l has the hardness h = (o + 1)/16 · l/9, a policy's loss is the mean over its
-five sub-policies of the two pairs' losses, plus normal noise of 0.01; M = 8, one update
-a round. Three games:
+five sub-policies of the two pairs' losses, plus normal noise of 0.01 (of a sub-policy
+√5 times as much); M = 8, one update a round. Four games:
 
 - `table`: a pair's loss is its hardness, for ever.
 - `learning`: a network learns what it is shown. Each pair has a skill in [0, 1), its
   loss is h·(1 - skill); every draw of a pair closes 10 % of the gap to 1, and in
   every round 2 % of the skill is forgotten.
 - `irreducible`: the same, but nothing is learned of the last op (it destroys labels).
+- `noisy`: `irreducible` with noise of 0.2, as on the digits: at first the spread of
+  the M losses is about one standard error, and `paper` moves as late as there.
+
+Rewards other than the loss: `gain` is the loss before less the loss after the round's
+practice, with a tenth of the noise (a probe sees the same images with the same draws);
+`less slow` is the loss less that of a slow average of the skills, also on equal images.
 
 Writes `benchmarks/results/collapse-bandit.md` and `docs/images/collapse-bandit.png`.
 """
@@ -34,9 +40,10 @@ from aaa_jax.search import collapse, controller
 from benchmarks import measure
 
 NUM_POLICIES = 8
-NOISE = 0.01
+GAIN_NOISE = 0.1  # of a difference on equal images and draws, as a share of the loss's
+SLOW = 0.9  # decay of the slow average of the skills, per round
 GUARD = {"entropy_target": 0.75, "tanh_constant": 1.5}
-CONTROLLERS: dict[str, dict[str, Any]] = {
+RESTRAINTS: dict[str, dict[str, Any]] = {
     "paper": {},
     "reset per sub-policy": {"reset_per_sub_policy": True},
     "tanh constant 1.5": {"tanh_constant": 1.5},
@@ -47,7 +54,19 @@ CONTROLLERS: dict[str, dict[str, Any]] = {
     "guarded without KL cap": GUARD,
     "uniform": {"learning_rate": 0.0},
 }
+SUB_POLICY = {"credit": "sub_policy"}
+REWARDS: dict[str, dict[str, Any]] = {
+    "uniform": {"learning_rate": 0.0},
+    "paper": {},
+    "guarded": {**GUARD, "kl_cap": 0.05},
+    "sub-policy": SUB_POLICY,
+    "gain": {"reward": "gain"},
+    "gain, sub-policy": {"reward": "gain"} | SUB_POLICY,
+    "gain, sub-policy, two steps": {"reward": "gain", "steps": 2} | SUB_POLICY,
+    "less slow, sub-policy": {"reward": "less slow"} | SUB_POLICY,
+}
 SHOWN = (30, 90, 120, 160, 200, 600)
+MOVED = 0.95  # of the maximal entropy: below, the controller has begun to choose
 AVERAGED = 10  # updates before and at the one that is shown
 DRAWN = {  # line styles of the figure
     **{"paper": "-", "reset per sub-policy": "--"},
@@ -61,12 +80,14 @@ class Game(NamedTuple):
     learning: float  # share of a pair's gap in skill that a draw of it closes
     forgetting: float  # share of the skill that a round takes
     last_op: float  # 1: it is learned like the others; 0: never
+    noise: float  # of a policy's loss
 
 
 GAMES = {
-    "table": Game(0.0, 0.0, 0.0),
-    "learning": Game(0.1, 0.02, 1.0),
-    "irreducible": Game(0.1, 0.02, 0.0),
+    "table": Game(0.0, 0.0, 0.0, 0.01),
+    "learning": Game(0.1, 0.02, 1.0, 0.01),
+    "irreducible": Game(0.1, 0.02, 0.0, 0.01),
+    "noisy": Game(0.1, 0.02, 0.0, 0.2),
 }
 Arrays = dict[str, np.ndarray]
 
@@ -78,10 +99,10 @@ def hardness() -> np.ndarray:
     return np.outer(of_op, of_magnitude).astype(np.float32)
 
 
-def policy_losses(skill: jax.Array, policies: Policies) -> jax.Array:
-    """Mean over the sub-policies of the sum of their pairs' losses: float32 [M]."""
+def sub_policy_losses(skill: jax.Array, policies: Policies) -> jax.Array:
+    """The sum of each sub-policy's two pairs' losses: float32 [M, Q]."""
     losses = jnp.asarray(hardness()) * (1 - skill)
-    return jnp.mean(jnp.sum(losses[policies.ops, policies.magnitudes], axis=2), axis=1)
+    return jnp.sum(losses[policies.ops, policies.magnitudes], axis=2)
 
 
 def practise(skill: jax.Array, policies: Policies, game: Game) -> jax.Array:
@@ -97,8 +118,10 @@ def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
     def some(*names: str) -> dict[str, Any]:
         return {name: options[name] for name in names if name in options}
 
-    module = controller.Controller(**some("reset_per_sub_policy", "tanh_constant"))
-    restraints = some("entropy_target", "kl_cap")
+    module = controller.Controller(
+        **some("reset_per_sub_policy", "tanh_constant", "num_ops")
+    )
+    restraints = some("entropy_target", "kl_cap", "steps")
     tx = optax.adam(options.get("learning_rate", 3.5e-4))
     entropy_weight = options.get("entropy_weight", 1e-5)
 
@@ -107,28 +130,44 @@ def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
         state = controller.init(init_key, module, tx, entropy_weight=entropy_weight)
 
         def update(carry: Any, index: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-            state, skill = carry
+            state, skill, slow = carry
             sample_key, noise_key = jax.random.split(jax.random.fold_in(key, index))
             policies = controller.sample(sample_key, state.params, module, NUM_POLICIES)
-            losses = policy_losses(skill, policies)
-            noise = NOISE * jax.random.normal(noise_key, losses.shape)
+            losses = sub_policy_losses(skill, policies)
+            practised = practise(skill, policies, game)
+            noise = game.noise * jax.random.normal(noise_key, losses.shape)
+            noise *= losses.shape[1] ** 0.5
+            rewards = {
+                "loss": losses + noise,
+                "gain": losses
+                - sub_policy_losses(practised, policies)
+                + GAIN_NOISE * noise,
+                "less slow": losses
+                - sub_policy_losses(slow, policies)
+                + GAIN_NOISE * noise,
+            }[options.get("reward", "loss")]
+            if options.get("credit", "policy") == "policy":
+                rewards = jnp.mean(rewards, axis=1)
             state, info = controller.update(
-                state, policies, losses + noise, module=module, tx=tx, **restraints
+                state, policies, rewards, module=module, tx=tx, **restraints
             )
-            skill = practise(skill, policies, game)
-            return (state, skill), {
+            shares = jnp.pad(
+                info["op_shares"], (0, ops.NUM_SEARCH_OPS - module.num_ops)
+            )
+            return (state, practised, SLOW * slow + (1 - SLOW) * practised), {
                 "op_entropy": info["op_entropy"],
                 "magnitude_entropy": info["magnitude_entropy"],
-                "top_op_share": jnp.max(info["op_shares"]),
+                "top_op_share": jnp.max(shares),
+                "last_op_share": shares[-1],
                 "top_magnitude_share": info["magnitude_shares"][-1],
                 "kl": info["kl"],
                 "loss": jnp.mean(losses),
                 # What is left to learn of the ops that can be learned.
-                "ignorance": jnp.mean((jnp.asarray(hardness()) * (1 - skill))[:-1]),
+                "ignorance": jnp.mean((jnp.asarray(hardness()) * (1 - practised))[:-1]),
             }
 
-        start = state, jnp.zeros(hardness().shape, jnp.float32)
-        return jax.lax.scan(update, start, jnp.arange(updates))[1]
+        start = jnp.zeros(hardness().shape, jnp.float32)
+        return jax.lax.scan(update, (state, start, start), jnp.arange(updates))[1]
 
     return play
 
@@ -187,11 +226,13 @@ def row(name: str, arrays: Arrays) -> list[str]:
             f"{at(arrays['entropy'], update):.2f}" if update <= reached.shape[1] else ""
             for update in SHOWN
         ),
+        first_update(arrays["entropy"] < MOVED),
         first_update(reached >= collapse.STATES.index("narrowing")),
         first_update(reached >= collapse.STATES.index("collapsed")),
         ends,
         f"{arrays['loss'][:, -100:].mean():.3f}",
         f"{arrays['ignorance'][:, -100:].mean():.3f}",
+        f"{100 * arrays['last_op_share'][:, -100:].mean():.0f}",
         f"{arrays['kl'].max():.3f}",
     ]
 
@@ -203,14 +244,15 @@ def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
         *measure.head("Collapse in a bandit", record),
         "",
         f"Entropy of both heads as a fraction of the maximum: mean over {seeds} seeds "
-        f"and the {AVERAGED} updates that end with the one named. `narrowing at`: "
-        "median over the seeds of the first update in that state or worse. Loss: what "
-        "the controller maximises, mean of the last 100 updates. Ignorance: the mean "
-        "loss over all pairs of ops that can be learned, drawn or not, over the same "
-        "updates. KL in nats a policy and update.",
+        f"and the {AVERAGED} updates that end with the one named. `moved at`: median "
+        f"over the seeds of the first update below {MOVED} of the maximal entropy; "
+        "`narrowing at`: of the first in that state or worse. Loss: of the policies, "
+        "mean of the last 100 updates. Ignorance: the mean loss over all pairs but "
+        "those of the last op, drawn or not; last op: the share of it in the draws; "
+        "both over the same updates. KL in nats a policy and update.",
     ]
-    heads = ["controller", *SHOWN, "narrowing at", "collapsed at"]
-    heads += ["states at the end", "loss", "ignorance", "largest KL"]
+    heads = ["controller", *SHOWN, "moved at", "narrowing at", "collapsed at"]
+    heads += ["states at the end", "loss", "ignorance", "last op, %", "largest KL"]
     for game in GAMES:
         rows = [row(name, by_game[game]) for name, by_game in played.items()]
         lines += ["", f"## {game}", "", *measure.table(heads, rows)]
@@ -254,7 +296,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     options = parser.parse_args(command_line)
     record = measure.started("collapse", command_line) | measure.place()
     played = {}
-    for name, restraints in CONTROLLERS.items():
+    for name, restraints in REWARDS.items():
         started = time.monotonic()
         played[name] = play_games(restraints, options.seeds, options.updates)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)

@@ -54,10 +54,10 @@ def test_every_row_of_the_table_is_consistent_and_can_be_prepared():
         assert data.describe(name) is spec
 
 
-def statistics_of_digits(folder):
+def statistics_of_digits(folder, name="digits", side=32):
     images, labels = load_digits(return_X_y=True)
-    ids = ids_of("digits", "train", folder)
-    grey = np.stack([bilinear(images[int(i[-4:])].reshape(8, 8)) for i in ids])
+    ids = ids_of(name, "train", folder)
+    grey = np.stack([bilinear(images[int(i[-4:])].reshape(8, 8), side) for i in ids])
     grey = np.floor(grey + 0.5)
     return [grey.mean() / 255] * 3, [grey.std() / 255] * 3
 
@@ -84,6 +84,7 @@ def statistics_of_imagenet(folder):
 
 STATISTICS = {
     "digits": (statistics_of_digits, 1e-4),
+    "digits_few": (lambda folder: statistics_of_digits(folder, "digits_few", 16), 1e-4),
     "cifar10": (statistics_of_cifar10, 2e-3),  # the copy at hand is a JPEG one
     "cifar100": (statistics_of_cifar100, 3e-4),
     "imagenet2012": (statistics_of_imagenet, 0.02),  # a slice, at 64 pixels
@@ -127,26 +128,29 @@ def ids_of(name, split, folder):
     return [example["id"].decode() for example in source]
 
 
-def bilinear(grey):
-    """8x8 in 0..16 to 32x32 in 0..255 by Pillow, in float."""
+def bilinear(grey, side=32):
+    """8x8 in 0..16 to a square in 0..255 by Pillow, in float."""
     image = Image.fromarray((grey * 255 / 16).astype(np.float32))
-    return np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR), np.float64)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), float)
 
 
-def test_digits_are_those_of_scikit_learn_interpolated_as_pillow_does(folder, digits):
+@pytest.mark.parametrize("name", ["digits", "digits_few"])
+def test_digits_are_those_of_scikit_learn_interpolated_as_pillow_does(name, folder):
     images, labels = load_digits(return_X_y=True)
     seen = []
-    for split, dataset in digits.items():
-        places = [
-            int(i.removeprefix("digit_")) for i in ids_of("digits", split, folder)
-        ]
+    for split in SIZES:
+        dataset = data.load(name, split, data_dir=folder)
+        places = [int(i.removeprefix("digit_")) for i in ids_of(name, split, folder)]
         seen += places
         np.testing.assert_array_equal(dataset.labels, labels[places])
         for place, image in zip(places, dataset.images, strict=True):
-            expected = bilinear(images[place].reshape(8, 8))
+            expected = bilinear(images[place].reshape(8, 8), len(image))
             # 0.5 is rounding; 1e-3 covers Pillow's float32.
             np.testing.assert_allclose(image[..., 0], expected, atol=0.5 + 1e-3)
     assert sorted(seen) == list(range(1797))
+    if name == "digits_few":
+        tested = np.bincount(dataset.labels)
+        np.testing.assert_array_equal(tested, np.round(np.bincount(labels) * 5 / 6))
 
 
 def test_digits_are_grey_uint8_images_with_a_third_of_each_class_for_tests(digits):

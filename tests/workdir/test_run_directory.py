@@ -151,7 +151,7 @@ def test_the_same_config_is_accepted_and_another_refused_with_both_values(tmp_pa
 def test_a_key_that_came_later_has_the_value_that_stands_for_its_absence(tmp_path):
     RunDirectory(tmp_path, {"controller": {"kl_cap": 0.0}}).close()
     before = (tmp_path / "config.json").read_bytes()
-    later = {"kl_cap": 0.0, "credit": "policy", "steps_per_round": 1}
+    later = {"kl_cap": 0.0, "reward": "loss", "credit": "policy", "steps_per_round": 1}
     RunDirectory(tmp_path, {"controller": later}).close()
     assert (tmp_path / "config.json").read_bytes() == before
     assert read_config(tmp_path) == {"controller": later}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aaa_jax.data.errors import DatasetError, DatasetNotPrepared, DownloadFailed
 from aaa_jax.data.prepare.cifar import prepare_cifar
-from aaa_jax.data.prepare.digits import prepare_digits
+from aaa_jax.data.prepare.digits import prepare_digits, prepare_digits_few
 from aaa_jax.data.prepare.folder import prepare_folder, warn_if_changed
 from aaa_jax.data.prepare.imagenet import prepare_imagenet
 from aaa_jax.data.tfds_folder import PREFIX, data_folder, expanded, find_prepared
@@ -24,6 +24,7 @@ from aaa_jax.data.tfds_folder import PREFIX, data_folder, expanded, find_prepare
 # Each takes the folder of all datasets, and the original archive or None.
 PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
     "digits": lambda folder, archive: prepare_digits(folder),
+    "digits_few": lambda folder, archive: prepare_digits_few(folder),
     "cifar10": lambda folder, archive: prepare_cifar("cifar10", folder, archive),
     "cifar100": lambda folder, archive: prepare_cifar("cifar100", folder, archive),
     "imagenet2012": prepare_imagenet,
