@@ -1,6 +1,7 @@
 """When does the controller collapse, what prevents it, what does it cost? A bandit.
 
-    python -m benchmarks.collapse [--seeds=5] [--updates=600]
+    python -m benchmarks.collapse rewards [--seeds=5] [--updates=600]
+    python -m benchmarks.collapse restraints
 
 The controller plays against a table instead of a network: a pair of op o (0 to 15) and
 magnitude l has the hardness h = (o + 1)/16 · l/9, a policy's loss is the mean over its
@@ -19,7 +20,9 @@ Rewards other than the loss: `gain` is the loss before less the loss after the r
 practice, with a tenth of the noise (a probe sees the same images with the same draws);
 `less slow` is the loss less that of a slow average of the skills, also on equal images.
 
-Writes `benchmarks/results/collapse-bandit.md` and `docs/images/collapse-bandit.png`.
+The first plays the rewards and credits that the controller can have, the second the
+restraints on it. Writes `benchmarks/results/collapse-SET.md` and
+`docs/images/collapse-SET.png`.
 """
 
 import argparse
@@ -65,12 +68,14 @@ REWARDS: dict[str, dict[str, Any]] = {
     "gain, sub-policy, two steps": {"reward": "gain", "steps": 2} | SUB_POLICY,
     "less slow, sub-policy": {"reward": "less slow"} | SUB_POLICY,
 }
+SETS = {"rewards": REWARDS, "restraints": RESTRAINTS}
 SHOWN = (30, 90, 120, 160, 200, 600)
 MOVED = 0.95  # of the maximal entropy: below, the controller has begun to choose
 AVERAGED = 10  # updates before and at the one that is shown
-DRAWN = {  # line styles of the figure
-    **{"paper": "-", "reset per sub-policy": "--"},
-    **{"entropy weight 0.2": ":", "guarded": "-."},
+STYLES = ("-", "--", "-.", ":")  # lines of the figure, of these controllers
+DRAWN = {
+    "rewards": ("paper", "guarded", "gain, sub-policy, two steps", "sub-policy"),
+    "restraints": ("paper", "reset per sub-policy", "guarded", "entropy weight 0.2"),
 }
 
 
@@ -112,15 +117,38 @@ def practise(skill: jax.Array, policies: Policies, game: Game) -> jax.Array:
     return (skill * (1 - game.forgetting)).at[-1].multiply(game.last_op)
 
 
+def rewards_of(
+    policies: Policies,
+    skill: jax.Array,
+    practised: jax.Array,
+    slow: jax.Array,
+    noise: jax.Array | float,
+) -> dict[str, jax.Array]:
+    """Each reward of the sub-policies, float32 [M, Q].
+
+    Args:
+        policies: of the round.
+        skill: before it, [16, 10].
+        practised: after it.
+        slow: the slow average of the skills.
+        noise: of the losses.
+    """
+    losses = sub_policy_losses(skill, policies)
+    small = GAIN_NOISE * noise
+    return {
+        "loss": losses + noise,
+        "gain": losses - sub_policy_losses(practised, policies) + small,
+        "less slow": losses - sub_policy_losses(slow, policies) + small,
+    }
+
+
 def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
     """A function (game, seed) -> what happened in each update: arrays [updates]."""
 
     def some(*names: str) -> dict[str, Any]:
         return {name: options[name] for name in names if name in options}
 
-    module = controller.Controller(
-        **some("reset_per_sub_policy", "tanh_constant", "num_ops")
-    )
+    module = controller.Controller(**some("reset_per_sub_policy", "tanh_constant"))
     restraints = some("entropy_target", "kl_cap", "steps")
     tx = optax.adam(options.get("learning_rate", 3.5e-4))
     entropy_weight = options.get("entropy_weight", 1e-5)
@@ -133,35 +161,24 @@ def player(options: dict[str, Any], updates: int) -> Callable[..., Any]:
             state, skill, slow = carry
             sample_key, noise_key = jax.random.split(jax.random.fold_in(key, index))
             policies = controller.sample(sample_key, state.params, module, NUM_POLICIES)
-            losses = sub_policy_losses(skill, policies)
             practised = practise(skill, policies, game)
-            noise = game.noise * jax.random.normal(noise_key, losses.shape)
-            noise *= losses.shape[1] ** 0.5
-            rewards = {
-                "loss": losses + noise,
-                "gain": losses
-                - sub_policy_losses(practised, policies)
-                + GAIN_NOISE * noise,
-                "less slow": losses
-                - sub_policy_losses(slow, policies)
-                + GAIN_NOISE * noise,
-            }[options.get("reward", "loss")]
+            noise = game.noise * jax.random.normal(noise_key, policies.ops.shape[:2])
+            noise *= policies.num_sub_policies**0.5
+            offered = rewards_of(policies, skill, practised, slow, noise)
+            rewards = offered[options.get("reward", "loss")]
             if options.get("credit", "policy") == "policy":
                 rewards = jnp.mean(rewards, axis=1)
             state, info = controller.update(
                 state, policies, rewards, module=module, tx=tx, **restraints
             )
-            shares = jnp.pad(
-                info["op_shares"], (0, ops.NUM_SEARCH_OPS - module.num_ops)
-            )
             return (state, practised, SLOW * slow + (1 - SLOW) * practised), {
                 "op_entropy": info["op_entropy"],
                 "magnitude_entropy": info["magnitude_entropy"],
-                "top_op_share": jnp.max(shares),
-                "last_op_share": shares[-1],
+                "top_op_share": jnp.max(info["op_shares"]),
+                "last_op_share": info["op_shares"][-1],
                 "top_magnitude_share": info["magnitude_shares"][-1],
                 "kl": info["kl"],
-                "loss": jnp.mean(losses),
+                "loss": jnp.mean(sub_policy_losses(skill, policies)),
                 # What is left to learn of the ops that can be learned.
                 "ignorance": jnp.mean((jnp.asarray(hardness()) * (1 - practised))[:-1]),
             }
@@ -259,19 +276,19 @@ def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
     return measure.page(lines)
 
 
-def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
+def draw(name: str, played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
     """A panel per game: entropy over the updates, mean and range over the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(GAMES), figsize=(12, 3.8), sharey=True)
+    figure, axes = pyplot.subplots(1, len(GAMES), figsize=(15, 3.8), sharey=True)
     for game, axis in zip(GAMES, axes, strict=True):
-        for name, style in DRAWN.items():
-            entropy = played[name][game]["entropy"]
+        for controller_name, style in zip(DRAWN[name], STYLES, strict=True):
+            entropy = played[controller_name][game]["entropy"]
             x = np.arange(1, entropy.shape[1] + 1)
-            (line,) = axis.plot(x, entropy.mean(0), style, label=name)
+            (line,) = axis.plot(x, entropy.mean(0), style, label=controller_name)
             low, high = entropy.min(0), entropy.max(0)
             axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
         for value, state in ((0.5, "narrowing"), (0.3, "collapsed")):
@@ -288,24 +305,35 @@ def draw(played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
     pyplot.close(figure)
 
 
+def write(
+    name: str,
+    played: dict[str, dict[str, Arrays]],
+    record: dict[str, Any],
+    folder: pathlib.Path,
+) -> str:
+    """Writes page and figure of a set; returns the page."""
+    text = page(record, played)
+    output = folder / f"benchmarks/results/collapse-{name}.md"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text)
+    draw(name, played, folder / f"docs/images/collapse-{name}.png")
+    return text
+
+
 def main(command_line: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", choices=SETS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=600)
     parser.add_argument("--output", type=pathlib.Path, default=measure.ROOT)
     options = parser.parse_args(command_line)
     record = measure.started("collapse", command_line) | measure.place()
     played = {}
-    for name, restraints in REWARDS.items():
+    for name, choices in SETS[options.set].items():
         started = time.monotonic()
-        played[name] = play_games(restraints, options.seeds, options.updates)
+        played[name] = play_games(choices, options.seeds, options.updates)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    text = page(record, played)
-    output = options.output / "benchmarks/results/collapse-bandit.md"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text)
-    draw(played, options.output / "docs/images/collapse-bandit.png")
-    print(text)
+    print(write(options.set, played, record, options.output))
 
 
 if __name__ == "__main__":

@@ -25,15 +25,35 @@ def drawn_pairs(policies: Policies, some=slice(None)) -> list[tuple[int, int]]:
     return list(zip(*(column.ravel().tolist() for column in columns), strict=True))
 
 
-def test_a_policys_loss_is_the_mean_over_its_sub_policies():
+def test_a_sub_policys_loss_is_the_sum_over_its_pairs():
     policies, skill = make_policies(0), np.random.default_rng(1).random((16, 10))
-    losses = collapse.policy_losses(jnp.asarray(skill, jnp.float32), policies)
-    for m in range(8):
+    losses = collapse.sub_policy_losses(jnp.asarray(skill, jnp.float32), policies)
+    for m, q in np.ndindex(8, 5):
         expected = [
             (op + 1) / 16 * magnitude / 9 * (1 - skill[op, magnitude])
-            for op, magnitude in drawn_pairs(policies, m)
+            for op, magnitude in drawn_pairs(policies, (m, q))
         ]
-        assert losses[m] == pytest.approx(sum(expected) / 5, rel=1e-5)
+        assert losses[m, q] == pytest.approx(sum(expected), rel=1e-5)
+
+
+def test_what_cannot_be_learned_gains_nothing():
+    """The rewards of a round in which one sub-policy is of the last op alone."""
+    ops = jnp.stack([jnp.full((5, 2), 15), *make_policies(0).ops[1:]])
+    policies = make_policies(0).replace(ops=ops)
+    game = collapse.GAMES["irreducible"]._replace(noise=0.0)
+    before = jnp.zeros((16, 10))
+    after = collapse.practise(before, policies, game)
+    losses = collapse.sub_policy_losses(before, policies)
+    rewards = collapse.rewards_of(policies, before, after, before, 0.0)
+    np.testing.assert_array_equal(rewards["loss"], losses)
+    gains = np.asarray(losses - collapse.sub_policy_losses(after, policies))
+    np.testing.assert_allclose(rewards["gain"], gains, atol=1e-6)
+    assert not rewards["gain"][0].any()
+    assert (losses[0] > 0).any()
+    assert rewards["gain"][1:].max() > 0.1
+    noisy = collapse.rewards_of(policies, before, after, before, 1.0)
+    np.testing.assert_allclose(noisy["gain"] - rewards["gain"], 0.1, atol=1e-6)
+    assert not rewards["less slow"].any()
 
 
 @pytest.mark.parametrize("name", collapse.GAMES)
@@ -58,6 +78,7 @@ def make_arrays(entropy: np.ndarray) -> collapse.Arrays:
         "entropy": entropy,
         "top_op_share": constant,
         "top_magnitude_share": constant,
+        "last_op_share": constant / 2,
         "kl": constant / 10,
         "loss": constant * 3,
         "ignorance": constant * 2,
@@ -77,20 +98,24 @@ def test_states_and_their_first_updates_are_counted_from_one():
     cells = collapse.row("some", make_arrays(falling))
     mean = (np.mean(falling[0, 20:30]) + 0.9) / 2
     assert cells[:2] == ["some", f"{mean:.2f}"]
-    assert cells[-4:] == ["1 ok, 1 collapsed", "0.300", "0.200", "0.010"]
+    assert cells[-5:] == ["1 ok, 1 collapsed", "0.300", "0.200", "5", "0.010"]
+    assert cells[7:10] == ["3", "51 (1/2)", "71 (1/2)"]
 
 
-def test_the_page_has_every_controller_in_every_game_and_the_figure_is_drawn(tmp_path):
+@pytest.mark.parametrize("name", collapse.SETS)
+def test_the_page_has_all_controllers_in_all_games_and_the_figure_is_drawn(
+    name, tmp_path
+):
     arrays = make_arrays(np.full((3, 50), 0.8))
     played = {
-        name: dict.fromkeys(collapse.GAMES, arrays) for name in collapse.CONTROLLERS
+        choice: dict.fromkeys(collapse.GAMES, arrays) for choice in collapse.SETS[name]
     }
-    page = collapse.page(PLACE, played)
+    page = collapse.write(name, played, PLACE, tmp_path)
     for game in collapse.GAMES:
         assert f"\n## {game}\n" in page
     assert page.count("\n| guarded | 0.80 |") == len(collapse.GAMES)
-    collapse.draw(played, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    figure = tmp_path / f"docs/images/collapse-{name}.png"
+    assert figure.read_bytes().startswith(b"\x89PNG")
 
 
 # An independent simulation, mean of five seeds: entropy after 30, 90, ... updates.
@@ -105,7 +130,7 @@ REFERENCE = {
 @pytest.mark.slow  # the controller's numbers are in test_controller.py
 @pytest.mark.parametrize("name", REFERENCE)
 def test_the_table_game_agrees_with_an_independent_simulation(name):
-    entropy = collapse.play_games(collapse.CONTROLLERS[name], 5, 200)["table"]
+    entropy = collapse.play_games(collapse.RESTRAINTS[name], 5, 200)["table"]
     for update, expected in zip(collapse.SHOWN[:-1], REFERENCE[name], strict=True):
         found = collapse.at(entropy["entropy"], update)
         assert abs(found - expected) <= 0.1, update

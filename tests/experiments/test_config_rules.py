@@ -25,6 +25,7 @@ from configs import (
     cifar100_wrn28x10,
     default,
     digits,
+    digits_few,
     imagenet_r50,
     imagenet_r50d,
     imagenet_r200,
@@ -46,6 +47,7 @@ PRESETS = {
     "imagenet_r200": imagenet_r200,
     "cifar10_5000": cifar10_5000,
     "digits": digits,
+    "digits_few": digits_few,
 }
 WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}
 SHAKE32, SHAKE96, SHAKE112 = ({"depth": 26, "width": w} for w in (32, 96, 112))
@@ -198,7 +200,7 @@ def test_arguments_change_what_section_6_says(name):
     cutout = get("ours").augment.cutout_size
     expected = {  # source, M, Cutout
         "ours": ("adversarial", 8, cutout),
-        "guarded": ("adversarial", 8, cutout),
+        **dict.fromkeys(("guarded", "fast", "gain"), ("adversarial", 8, cutout)),
         "random": ("random", 8, cutout),
         "fixed": ("fixed", 8, cutout),
         "cutout": ("fixed", 1, cutout),
@@ -215,14 +217,21 @@ def test_arguments_change_what_section_6_says(name):
         assert c.policies.source == source
         assert c.policies.num_policies == num_policies
         assert c.augment.cutout_size == size
-    assert get("guarded").policies.ranges == "monotone10"
-    assert get("guarded").controller.tanh_constant == 1.5
-    assert get("guarded").controller.entropy_target == 0.75
-    assert get("guarded").controller.kl_cap == 0.05
+    for argument in ("guarded", "fast"):
+        assert get(argument).policies.ranges == "monotone10"
+        assert get(argument).controller.tanh_constant == 1.5
+        assert get(argument).controller.entropy_target == 0.75
+        assert get(argument).controller.kl_cap == 0.05
+    for argument in ("fast", "gain"):
+        assert get(argument).controller.credit == "sub_policy_less_image_mean"
+        assert get(argument).controller.steps_per_round == 2
+    assert {a for a in expected if get(a).controller.reward == "gain"} == {"gain"}
 
 
 def test_an_unknown_argument_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'our'; allowed: ours, guarded, random"):
+    with pytest.raises(
+        ValueError, match="'our'; allowed: ours, guarded, fast, gain, random"
+    ):
         digits.get_config("our")
 
 
@@ -273,6 +282,18 @@ def test_a_missing_key_and_too_many_steps_are_named():
     build.check_config(config)
     info = data.describe("digits")
     with pytest.raises(build.ConfigError, match="set epochs below 119304647"):
+        build.build(config, info, 300)
+
+
+def test_a_gain_needs_a_round_of_two_steps():
+    config = digits.get_config("gain")
+    info = data.describe("digits")
+    config.policies.round_steps = 2
+    assert build.build(config, info, 300).recipe.is_gain
+    config.policies.round_steps = 1
+    with pytest.raises(
+        build.ConfigError, match=r"set policies\.round_steps to at least"
+    ):
         build.build(config, info, 300)
 
 
@@ -395,6 +416,8 @@ def test_a_value_of_another_type_is_refused():
         ("model.options.depth", 29, "29"),
         ("optimizer.schedule", "linear", "linear"),
         ("controller.entropy_target", 1.5, r"entropy_target is 1.5, must .* \(0, 1\)"),
+        ("controller.reward", "entropy", "must be one of loss, gain"),
+        ("controller.steps_per_round", 33, "steps_per_round is 33, .* from 1 to 32"),
         ("controller.temperature", -1.0, "temperature is -1.0, must be positive"),
         ("optimizer.clip_norm", -1.0, "optimizer: clip_norm is above 0, or None: -1"),
         ("policies.randaugment_magnitude", 2.5, "must be a whole number"),

@@ -168,6 +168,7 @@ def test_an_unknown_option_is_refused_with_those_there_are(name):
         ("resnet", {"bn_group_size": 0}, "bn_group_size.*: 0"),
         *[("wide_resnet", {"depth": n}, rf"6n \+ 4.*: {n}") for n in (9, 12, 4, 27)],
         ("wide_resnet", {"width": 0}, "at least 1: 0"),
+        ("wide_resnet", {"stem_stride": 0}, "stem_stride is at least 1: 0"),
         ("shake_shake", {"depth": 27}, r"6n \+ 2.*: 27"),
         ("shake_shake", {"width": 33}, "even.*: 33"),
         ("pyramidnet", {"depth": 111}, r"9n \+ 2.*: 111"),

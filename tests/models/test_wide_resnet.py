@@ -45,8 +45,8 @@ def test_the_number_of_parameters_is_the_published_one(
     assert count(network) == expected
 
 
-def numpy_wide_resnet(layers, x, depth):
-    x = layers.conv("stem", x)
+def numpy_wide_resnet(layers, x, depth, stem_stride):
+    x = layers.conv("stem", x, stem_stride)
     for stage in (1, 2, 3):
         for index in range(1, (depth - 4) // 6 + 1):
             block = layers.inside(f"stage{stage}_block{index}")
@@ -59,15 +59,16 @@ def numpy_wide_resnet(layers, x, depth):
     return layers.classifier(layers.norm_relu("norm", x))
 
 
-@pytest.mark.parametrize(("depth", "width"), [(10, 1), (16, 2)])
+@pytest.mark.parametrize(("depth", "width", "stem"), [(10, 1, 2), (16, 2, 1)])
 @pytest.mark.parametrize("train", [False, True])
-def test_the_forward_pass_is_the_one_written_in_numpy(depth, width, train):
-    network = models.create(
-        "wide_resnet", num_classes=7, bn_group_size=3, depth=depth, width=width
-    )
-    check_forward_pass(
-        network, (11, 8), lambda layers, x: numpy_wide_resnet(layers, x, depth), train
-    )
+def test_the_forward_pass_is_the_one_written_in_numpy(depth, width, stem, train):
+    options = {"depth": depth, "width": width, "stem_stride": stem}
+    network = models.create("wide_resnet", num_classes=7, bn_group_size=3, **options)
+
+    def expected(layers, x):
+        return numpy_wide_resnet(layers, x, depth, stem)
+
+    check_forward_pass(network, (11, 8), expected, train)
 
 
 def test_the_initial_weights_are_he_normal_over_fan_out_and_uniform_over_fan_in():

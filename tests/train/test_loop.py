@@ -134,7 +134,7 @@ def test_kill_and_resume_equals_never_stopped(tmp_path):
     What is killed are processes; what they are compared with runs in this one.
     """
     long = {"epochs": 8, "evaluation.every_epochs": 8}
-    long |= {"controller.credit": "sub_policy"}
+    long |= {"controller.reward": "gain", "controller.credit": "sub_policy"}
     loop.train_and_evaluate(_config(**long), tmp_path / "alone")
     values = TINY | EVERY_2_STEPS | long
     process = start(tmp_path / "stopped", values)
@@ -229,7 +229,7 @@ def test_the_loop_runs_every_source_without_knowing_which(argument, tmp_path):
     line = loop.train_and_evaluate(config, tmp_path)
     assert line["step"] == 4
     assert np.isfinite(line["train_loss"])
-    assert ("state" in line) is (argument == "guarded")
+    assert ("state" in line) is (argument in ("guarded", "fast", "gain"))
 
 
 @pytest.mark.parametrize("mapping", ["jit", "pmap", "shard_map"])

@@ -95,6 +95,7 @@ def _init(model, optimizer, recipe) -> step.TrainState:
         image_shape=(SIDE, SIDE, 3),
         num_policies=recipe.layout.num_policies,
         num_sub_policies=recipe.num_sub_policies,
+        keeps_round_start=recipe.is_gain,
     )
     return jax.jit(init)(jax.random.key(1))
 
@@ -187,54 +188,79 @@ def test_losses_are_those_of_each_policy_wherever_its_rows_lie():
     np.testing.assert_allclose(result["loss"], np.mean(expected), rtol=1e-5)
 
 
+def _rows(recipe, index, params):
+    """Losses of a step's rows under a linear model, their (m, q) and their images."""
+    layout, data, policies = recipe.layout, _data(), _policies()
+    policy = batch_layout.policy_of_row(layout)
+    key = step.step_key(jax.random.key(3), jnp.int32(index), 2)
+    draws = pipeline.draw_rows(key, policies, recipe.rows, SIDE, SIDE)
+    shown = data.permutation[index * N + batch_layout.image_of_row(layout)]
+    floats = pipeline.augment_rows(
+        data.images[shown], policies, policy, draws, recipe.rows
+    )
+    logits = Linear().apply({"params": params}, floats, train=True)
+    losses = np.asarray(objective.cross_entropy(logits, data.labels[shown]))
+    places = list(zip(policy, np.asarray(draws.policy.sub_policy), strict=True))
+    return losses, places, shown
+
+
+def _mean_of_each(values, places):
+    """Means and standard errors of the rows of each (m, q), see `RoundOutcome`."""
+    own = {p: values[[q == p for q in places]] for p in set(places)}
+    means = np.full((M, 5), np.mean([rows.mean() for rows in own.values()]))
+    errors = np.zeros((M, 5))
+    for place, rows in own.items():
+        means[place], errors[place] = rows.mean(), rows.std() / np.sqrt(len(rows))
+    return means, errors
+
+
+def _two_steps(recipe, rate):
+    """The states of a round of two steps, and what its end says."""
+    model, tx = Linear(), optax.sgd(rate)
+    states = [_init(model, tx, recipe)]
+    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    for _ in range(2):
+        states.append(run(states[-1], _data(), _policies(), jax.random.key(3))[0])
+    source = sources.adversarial_source(M, credit="sub_policy")
+    start = source.init(jax.random.key(0))
+    _, info = step.controller_step(
+        start, _policies(), states[-1], source=source, axis_name=None
+    )
+    return states, info
+
+
 @pytest.mark.parametrize("less_image_means", [False, True])
 def test_losses_of_sub_policies_are_those_of_their_own_rows(less_image_means):
     """Over a round of two steps, whole and in passes, against a loop over the rows."""
-    losses, places, images = [], [], []
     recipe = _recipe(num_sub_policies=5, less_image_means=less_image_means)
-    model, tx = Linear(), optax.sgd(0.0)  # so that losses are those of the start
-    layout, policies, root = recipe.layout, _policies(), jax.random.key(3)
-    state, data = _init(model, tx, recipe), _data()
-    image, policy = (
-        batch_layout.image_of_row(layout),
-        batch_layout.policy_of_row(layout),
-    )
-    for index in range(2):
-        key = step.step_key(root, jnp.int32(index), 2)
-        draws = pipeline.draw_rows(key, policies, recipe.rows, SIDE, SIDE)
-        shown = data.permutation[index * N + image]
-        floats = pipeline.augment_rows(
-            data.images[shown], policies, policy, draws, recipe.rows
-        )
-        logits = model.apply({"params": state.params}, floats, train=True)
-        losses += objective.cross_entropy(logits, data.labels[shown]).tolist()
-        places += list(zip(policy, np.asarray(draws.policy.sub_policy), strict=True))
-        images += shown.tolist()
-    losses, images = np.array(losses), np.array(images)
-    if less_image_means:
-        losses = losses - [losses[images == n].mean() for n in images]
-    own = {place: losses[[p == place for p in places]] for place in set(places)}
-    mean = np.mean([rows.mean() for rows in own.values()])
-    expected = np.full((M, 5), mean)
-    errors = np.zeros((M, 5))
-    for place, rows in own.items():
-        expected[place], errors[place] = rows.mean(), rows.std() / np.sqrt(len(rows))
-    source = sources.adversarial_source(M, credit="sub_policy")
     for passes in (1, 2):
-        run = jax.jit(
-            _bound(model, tx, recipe._replace(num_passes=passes), axis_name=None)
+        # Rate 0, so that losses are those of the start.
+        states, info = _two_steps(recipe._replace(num_passes=passes), 0.0)
+        each = [_rows(recipe, index, states[0].params) for index in range(2)]
+        losses, places, images = (
+            np.concatenate([np.asarray(step[part]) for step in each])
+            for part in range(3)
         )
-        after = state
-        for _ in range(2):
-            after, _ = run(after, data, policies, root)
-        controller = source.init(jax.random.key(0))
-        _, info = step.controller_step(
-            controller, policies, after, source=source, axis_name=None
-        )
+        if less_image_means:
+            losses = losses - [losses[images == n].mean() for n in images]
+        expected, errors = _mean_of_each(losses, list(map(tuple, places.tolist())))
         np.testing.assert_allclose(info["sub_policy_losses"], expected, atol=1e-5)
         np.testing.assert_allclose(info["sub_policy_errors"], errors, atol=1e-3)
         rewards = (expected - expected.mean()) / (expected.std() + 1e-5)
         np.testing.assert_allclose(info["rewards"], rewards, atol=1e-3)
+
+
+def test_a_gain_is_what_a_round_took_off_the_loss_of_rows_it_has_not_seen():
+    """Of the second step's rows: the loss at the start less that after one step."""
+    recipe = _recipe(num_sub_policies=5, is_gain=True, num_passes=2)
+    states, info = _two_steps(recipe, 0.1)
+    before, places, _ = _rows(recipe, 1, states[0].params)
+    after, _, _ = _rows(recipe, 1, states[1].params)
+    expected, errors = _mean_of_each(before - after, places)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(info["sub_policy_losses"], expected, atol=1e-5)
+    np.testing.assert_allclose(info["sub_policy_errors"], errors, atol=1e-3)
+    np.testing.assert_allclose(info["gains"], expected.mean(axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("grouping", ["mixed", "per_policy"])
