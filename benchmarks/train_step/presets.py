@@ -130,9 +130,15 @@ def make_step(
     call = functools.partial(step.train_step, **parts, axis_name=None)
 
     def make_arguments() -> tuple[Any, ...]:
-        key, num_policies = jax.random.key(0), made.recipe.layout.num_policies
+        key, recipe = jax.random.key(0), made.recipe
         state = step.init_train_state(
-            key, made.model, made.optimizer, shape, num_policies
+            key,
+            made.model,
+            made.optimizer,
+            shape,
+            recipe.layout.num_policies,
+            num_sub_policies=recipe.num_sub_policies,
+            keeps_round_start=recipe.is_gain,
         )
         train = step.ResidentData(
             images=jax.random.bits(key, (resident, *shape), jnp.uint8),

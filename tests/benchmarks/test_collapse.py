@@ -99,7 +99,7 @@ def test_states_and_their_first_updates_are_counted_from_one():
     mean = (np.mean(falling[0, 20:30]) + 0.9) / 2
     assert cells[:2] == ["some", f"{mean:.2f}"]
     assert cells[-5:] == ["1 ok, 1 collapsed", "0.300", "0.200", "5", "0.010"]
-    assert cells[7:10] == ["3", "51 (1/2)", "71 (1/2)"]
+    assert cells[7:10] == ["4", "51 (1/2)", "71 (1/2)"]
 
 
 @pytest.mark.parametrize("name", collapse.SETS)

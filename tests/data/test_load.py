@@ -56,6 +56,7 @@ def test_every_row_of_the_table_is_consistent_and_can_be_prepared():
 
 def statistics_of_digits(folder, name="digits", side=32):
     images, labels = load_digits(return_X_y=True)
+    data.load(name, "train", data_dir=folder)  # prepares it
     ids = ids_of(name, "train", folder)
     grey = np.stack([bilinear(images[int(i[-4:])].reshape(8, 8), side) for i in ids])
     grey = np.floor(grey + 0.5)
