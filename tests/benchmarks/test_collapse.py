@@ -6,6 +6,7 @@ import pytest
 
 from aaa_jax.augment.policies import Policies
 from benchmarks.collapse import __main__ as collapse
+from benchmarks.collapse import signal
 from tests.support.benchmark_records import PLACE
 
 
@@ -134,3 +135,24 @@ def test_the_table_game_agrees_with_an_independent_simulation(name):
     for update, expected in zip(collapse.SHOWN[:-1], REFERENCE[name], strict=True):
         found = collapse.at(entropy["entropy"], update)
         assert abs(found - expected) <= 0.1, update
+
+
+def test_signal_and_noise_are_told_apart_and_the_image_is_taken_off():
+    rng = np.random.default_rng(0)
+    true = rng.normal(scale=0.5, size=(40, 30, 1))
+    image = rng.normal(scale=5.0, size=(40, 1, 20))
+    rewards = true + image + rng.normal(scale=2.0, size=(40, 30, 20))
+    between, within = signal.signal_and_noise(rewards)
+    # 1200 true rewards: a relative error of √(2/1200), 4 %, and what the noise adds.
+    assert between == pytest.approx(0.25, rel=0.25)
+    # 29/30 of the noise is left when the mean over 30 sub-policies is taken off.
+    assert within == pytest.approx(4.0 * 29 / 30, rel=0.05)
+    assert abs(signal.signal_and_noise(rewards - true)[0]) < 0.05
+
+
+def test_the_ops_of_the_highest_rewards_are_named():
+    ops = np.array([[0, 1], [15, 15], [4, 1], [0, 4]])
+    rewards = {"loss": np.array([[1.0, 3.0], [9.0, 9.0], [5.0, 5.0], [0.0, 0.0]])}
+    deviations = (np.array([2, 9, 5, 0]) - 4) / np.std([2, 9, 5, 0])
+    named = f"SamplePairing {deviations[1]:+.1f}"
+    assert signal.favourites([(ops, rewards)], "loss", 1) == named
