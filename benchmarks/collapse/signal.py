@@ -2,7 +2,7 @@
 
     python -m benchmarks.collapse.signal [--images=64] [--rounds=8]
 
-`configs/digits_few.py:random` is trained, and halted at four epochs. There, in each of
+`configs/digits_few.py:random` is trained, and halted at three epochs. There, in each of
 some rounds, the network sees the same probe images under the 40 sub-policies of a
 round, before and after it trains under them from the same start, in evaluation mode.
 
@@ -18,7 +18,7 @@ spread of the rows of a sub-policy. Writes `benchmarks/results/collapse-signal.m
 
 import argparse
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +34,7 @@ from aaa_jax.train import step
 from benchmarks import measure
 from configs import digits_few
 
-PARTS = (0.1, 0.35, 0.65, 0.95)  # of the training done where it is halted
+PARTS = (0.1, 0.4, 0.7)  # of the training done where it is halted
 STEPS = (3, 9)  # of a gain
 SLOW = 0.8  # decay of the slow average of the weights, per round
 ROWS = (3.2, 9.6)  # of a sub-policy in one mini-batch of digits_few, and in three
@@ -139,7 +139,7 @@ def judge_of(bed: Bed) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return on_host
 
 
-def watch(bed: Bed, images: int, rounds: int) -> list[tuple[int, list[Any]]]:
+def watch(bed: Bed, images: int, rounds: int) -> Iterator[tuple[int, list[Any]]]:
     """At each halt: the epoch, and of each round its ops and its rewards by name."""
     recipe, made = bed.experiment.recipe, bed.experiment
     shape = bed.images.shape[1:]
@@ -147,7 +147,7 @@ def watch(bed: Bed, images: int, rounds: int) -> list[tuple[int, list[Any]]]:
         jax.random.key(2), made.model, made.optimizer, shape, recipe.layout.num_policies
     )
     probe, judge = probe_of(bed, images), judge_of(bed)
-    key, slow, seen = jax.random.key(3), state.params, []
+    key, slow = jax.random.key(3), state.params
     for part in PARTS:
         end = round(part * made.total_steps)
         while int(state.step) < end:
@@ -172,10 +172,7 @@ def watch(bed: Bed, images: int, rounds: int) -> list[tuple[int, list[Any]]]:
                 rewards[f"gain {steps}"] = before - after
             rewards["less slow"] = before - slower
             found.append((np.asarray(policies.ops).reshape(len(before), -1), rewards))
-        epoch = int(state.step) // recipe.steps_per_epoch
-        print(f"epoch {epoch}", flush=True)
-        seen.append((epoch, found))
-    return seen
+        yield int(state.step) // recipe.steps_per_epoch, found
 
 
 def signal_and_noise(rewards: np.ndarray) -> tuple[float, float]:
@@ -244,23 +241,23 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=measure.RESULTS)
     options = parser.parse_args(command_line)
     record = measure.started("collapse.signal", command_line) | measure.place()
-    seen = watch(make_bed(), options.images, options.rounds)
     heads = ["reward", "ops of the highest, in its deviations", "epoch", "mean"]
     heads += ["spread of the true rewards", "noise of a row"]
     heads += [f"signal to noise, {rows} rows" for rows in ROWS]
-    text = measure.page(
-        [
-            *measure.head("How far rewards stand out of their noise", record),
-            "",
-            f"{options.rounds} rounds at each halt, {options.images} images. Signal to "
-            "noise: the variance of the true rewards over that of the mean of so many "
-            "rows, which a sub-policy has in one mini-batch, and in three.",
-            "",
-            *measure.table(heads, rows_of_page(seen), texts=2),
-        ]
+    facts = (
+        f"{options.rounds} rounds at each halt, {options.images} images. Signal to "
+        "noise: the variance of the true rewards over that of the mean of so many "
+        "rows, which a sub-policy has in one mini-batch, and in three."
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "collapse-signal.md").write_text(text)
+    lines = [*measure.head("How far rewards stand out of their noise", record), ""]
+    lines += [facts, ""]
+    rows: list[list[str]] = []
+    for halt in watch(make_bed(), options.images, options.rounds):
+        rows += rows_of_page([halt])
+        text = measure.page([*lines, *measure.table(heads, rows, texts=2)])
+        (options.out / "collapse-signal.md").write_text(text)
+        print(f"epoch {halt[0]} is on the page", flush=True)
     print(text)
 
 
