@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pathlib
 
 
 class PathError(ValueError, argparse.ArgumentTypeError):
@@ -23,3 +24,12 @@ def expand(path: str | os.PathLike[str]) -> str:
             "that name"
         )
     return expanded
+
+
+def local(text: str) -> pathlib.Path:
+    """The same as a path on this machine: the `type` of an argument of argparse.
+
+    Raises:
+        PathError: there is no such home directory; argparse says so in one line.
+    """
+    return pathlib.Path(expand(text))

@@ -48,10 +48,6 @@ def read_folder(folder: Path, size: int, columns: int) -> np.ndarray:
     return np.stack([read_square(path, size) for path in chosen])
 
 
-def _path(text: str) -> Path:
-    return Path(paths.expand(text))
-
-
 def positive(text: str) -> int:
     """A number that counts something."""
     if not text.isdecimal() or int(text) < 1:
@@ -80,9 +76,11 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="aaa-jax contact-sheet", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("folder", type=_path)
-    parser.add_argument("--output", type=_path, default=Path("sheet.png"))
-    parser.add_argument("--policies", type=_path, help="JSON; default: random ones")
+    parser.add_argument("folder", type=paths.local)
+    parser.add_argument("--output", type=paths.local, default=Path("sheet.png"))
+    parser.add_argument(
+        "--policies", type=paths.local, help="JSON; default: random ones"
+    )
     parser.add_argument("--rows", type=positive, default=8, help="random policies")
     parser.add_argument("--columns", type=positive, default=10, help="pictures")
     parser.add_argument("--size", type=positive, default=96, help="side to augment at")

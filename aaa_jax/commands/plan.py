@@ -118,8 +118,8 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     return [
         f"{table_cells.title(config)}; {len(cells)} cells in {workdir}",
         *in_columns(rows, numbers=True),
-        "hours of all runs of a line, one after the other, at least, by estimate, "
-        "without what the host decodes;",
+        "hours of all runs of a line, one after the other, by estimate, without what "
+        "the host decodes;",
         _source_of(device),
     ]
 
@@ -241,7 +241,8 @@ def _describe_time(
             )
         )
         here = max(here, images / can)
-    text = f"at least {_duration(here)} here, {_duration(there)} on one H100"
+    least = "at least" if _is_known(used[0]) else "about"
+    text = f"{least} {_duration(here)} here, at least {_duration(there)} on one H100"
     return [*rows, ("time", f"{text}, by estimate"), ("", _source_of(used[0]))]
 
 
@@ -296,9 +297,16 @@ def _rates(device: jax.Device, dtype: str) -> floors.Rates:
     return known or floors.measured_rates(device, dtype)
 
 
+def _is_known(device: jax.Device) -> bool:
+    return floors.known_rates(device.device_kind, "bfloat16") is not None
+
+
 def _source_of(device: jax.Device) -> str:
-    is_known = floors.known_rates(device.device_kind, "bfloat16") is not None
-    here = "" if is_known else f"what the {device.device_kind} does was measured now, "
+    here = (
+        ""
+        if _is_known(device)
+        else f"what the {device.device_kind} does was measured now, "
+    )
     return (
         f"{here}what an {H100} does is of its data sheet; a run takes longer: "
         "benchmarks/NOTES.md expects 1.4 to 3 times"

@@ -7,7 +7,6 @@ classes differ. The optimiser and the policies begin anew as in any run.
 
 import functools
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict
 
-from aaa_jax import randomness
+from aaa_jax import paths, randomness
 from aaa_jax.experiments.build import build_model
 from aaa_jax.experiments.config_rules import ConfigError
 from aaa_jax.models import timm_layout, weight_files
@@ -63,10 +62,11 @@ def read(
     Raises:
         ConfigError: naming what cannot be read, or does not fit.
     """
-    place, count = config.model.init_from, len(class_names)
+    count = len(class_names)
     shapes, wider = (_shapes(config, k, image_shape) for k in (count, count + 1))
     try:
-        if epath.Path(place).expanduser().is_dir():
+        place = paths.expand(config.model.init_from)
+        if epath.Path(place).is_dir():
             source = _read_run(place)
         else:
             source = _read_file(place, config, shapes)
@@ -75,6 +75,7 @@ def read(
         checkpoints.CheckpointError,
         run_directory.RunDirectoryError,
         run_facts.RunFactsError,
+        paths.PathError,
     ) as error:
         raise ConfigError(f"model.init_from: {error}") from error
     head = [name for name in shapes if shapes[name] != wider[name]]
@@ -106,7 +107,7 @@ def put_into(weights: InitialWeights, variables: Mapping[str, Any]) -> dict[str,
 
 def _read_run(place: str) -> _Source:
     """The network of the newest sound checkpoint of a run."""
-    path = epath.Path(place).expanduser()
+    path = epath.Path(place)
     if not (path / "config.json").exists():
         raise ConfigError(
             f"model.init_from: {place} is no run directory: it has no config.json"
@@ -126,7 +127,7 @@ def _read_file(
     place: str, config: ml_collections.ConfigDict, names: Iterable[str]
 ) -> _Source:
     """The leaves of a file under our names; it may have those of timm."""
-    found, metadata = weight_files.read(os.path.expanduser(place))
+    found, metadata = weight_files.read(place)
     leaves = {name.replace("/", "."): leaf for name, leaf in found.items()}
     name = place
     if timm_layout.is_timm(leaves):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from aaa_jax import paths
 from aaa_jax.models import timm_layout, weight_files
 from aaa_jax.models.resnet import ResNet
 from aaa_jax.trained import run as trained
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="aaa-jax export", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("run", help="a run directory")
-    parser.add_argument("--weights", type=pathlib.Path, required=True, help="the file")
+    parser.add_argument("--weights", type=paths.local, required=True, help="the file")
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="flax", help="of the names"
     )

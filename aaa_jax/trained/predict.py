@@ -23,6 +23,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from aaa_jax import paths
 from aaa_jax.augment import standard
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_rgb
@@ -111,7 +112,7 @@ def _find_items(images: Any) -> Iterable[Item]:
         if not isinstance(image, str | os.PathLike):
             yield str(place), _check_array(np.asarray(image), place)
             continue
-        path = pathlib.Path(image).expanduser()
+        path = pathlib.Path(paths.expand(image))
         files = _image_files(path) if path.is_dir() else [path]
         yield from ((str(file), file) for file in files)
 
@@ -193,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data-dir", help="TFDS directory, for a run of earlier versions"
     )
-    parser.add_argument("--csv", type=pathlib.Path, help="a file to write them to")
+    parser.add_argument("--csv", type=paths.local, help="a file to write them to")
     options = parser.parse_args(argv)
     if options.top < 1:
         parser.error(f"--top is {options.top}; it must be at least 1")
