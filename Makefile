@@ -1,23 +1,33 @@
-# Every target makes the environment it needs. PYTHON chooses the interpreter.
-PYTHON ?= python3
+# Every target makes the environment it needs, of the newest Python that runs here;
+# PYTHON=python3.12 chooses another.
+PYTHON ?= $(shell .ci/pythons | head -n 1)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.installed
 ORACLES := $(VENV)/.oracles
 # jax.Array reductions spread over threads of their own: two workers fill two cores.
 TEST_WORKERS ?= 2
+# A file of tests stays in one worker: what it builds once is built once.
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-all check format docs clean
+.PHONY: quickstart test test-all test-pythons check format docs clean
 
 quickstart: $(ENVIRONMENT)  ## train on the digits with Adversarial AutoAugment
 	$(BIN)/aaa-jax train --config=digits --workdir=runs/quickstart
 
 test: $(ENVIRONMENT)  ## the fast suite
-	$(BIN)/python -m pytest -n $(TEST_WORKERS)
+	$(PYTEST)
 
 test-all: $(ORACLES)  ## the fast and the slow suite, the slow one against PyTorch
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 \
-	  $(BIN)/python -m pytest -n $(TEST_WORKERS) -m "slow or not slow"
+	  $(PYTEST) -m "slow or not slow"
+
+test-pythons:  ## the fast suite on every Python from 3.11 on that is found
+	@set -e; for python in $$(.ci/pythons); do \
+	  version=$$($$python -c 'import sys; print(*sys.version_info[:2], sep=".")'); \
+	  echo "== Python $$version: $$python"; \
+	  $(MAKE) test PYTHON=$$python VENV=.venv-$$version; \
+	done
 
 check: $(ENVIRONMENT)  ## format, lint, types, fast tests
 	$(BIN)/ruff format --check .
@@ -34,11 +44,11 @@ docs: $(ENVIRONMENT)  ## the pages that are made by scripts
 	$(BIN)/python docs/images/draw_method.py > docs/images/method.svg
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-* runs .pytest_cache .mypy_cache .ruff_cache
 
 $(ENVIRONMENT): requirements.txt requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python >= 3.11 is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer, with venv, is needed: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt --editable .
