@@ -3,6 +3,7 @@
 import importlib.util
 import re
 
+import jax.numpy as jnp
 import pytest
 
 from tests.support.small_runs import ROOT
@@ -12,7 +13,7 @@ PAGES = [
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "benchmarks").glob("*.md"),
 ]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 def script(path):
@@ -20,6 +21,13 @@ def script(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def anchors(path):
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w\s-]", "", heading.lower()) for heading in headings]
+    return {text.strip().replace(" ", "-") for text in words}
 
 
 def test_the_page_of_public_names_is_current():
@@ -34,12 +42,32 @@ def test_the_figure_of_the_method_is_current():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_what_is_there(page):
-    links = LINK.findall(page.read_text())
-    inside = [link for link in links if "://" not in link]
-    assert [link for link in inside if not (page.parent / link).exists()] == []
+    for link, anchor in LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        path = page.parent / link if link else page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path), f"{link}#{anchor}"
 
 
 def test_the_index_names_every_page_of_the_docs():
-    links = set(LINK.findall((ROOT / "docs/README.md").read_text()))
+    links = {link for link, _ in LINK.findall((ROOT / "docs/README.md").read_text())}
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert pages <= links
+
+
+@pytest.mark.slow
+def test_the_ten_lines_of_the_readme_run():
+    text = (ROOT / "README.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    shapes = []
+
+    def train_on(big, labels):
+        shapes.append((big.shape, big.dtype))
+        return jnp.arange(8, dtype=jnp.float32)
+
+    images = jnp.zeros((3, 16, 16, 3), jnp.uint8)
+    given = {"images": images, "labels": None, "num_rounds": 2, "train_on": train_on}
+    exec(lines, given)
+    assert shapes == [((8, 3, 16, 16, 3), jnp.uint8)] * 2
+    assert given["info"]["rewards"].shape == (8,)

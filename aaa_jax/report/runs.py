@@ -23,8 +23,8 @@ from aaa_jax.workdir import run_directory, run_facts
 
 DEEPEST = 3  # levels below a folder at which runs are looked for: ROW/COLUMN/seedS
 NUMBERS = (
-    *("op_entropy", "magnitude_entropy", "entropy", "loss_spread", "kl"),
-    *("gradient_norm", "loss_log_prob_correlation", "repeated_ops"),
+    *("op_entropy", "magnitude_entropy", "entropy", "loss_spread"),
+    "loss_log_prob_correlation",
 )
 
 

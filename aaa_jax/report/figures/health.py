@@ -20,25 +20,18 @@ UPDATES = "controller updates"
 
 
 def health(family: Family, group: Group) -> Picture | None:
-    """Entropies, states, spread, KL, gradient and correlation; None if nothing learns.
+    """Entropies, states, spread and correlation; None if nothing learns.
 
     Unfinished runs are drawn dotted, and are not in a mean.
     """
     runs = [run for run in group.runs if run.is_learned]
     if not runs:
         return None
-    with style.new_figure(3, 2, width=7, height=7.4) as (figure, axes):
+    with style.new_figure(2, 2, width=7, height=5.4) as (figure, axes):
         _draw_entropy(axes[0, 0], runs)
         _draw_states(axes[0, 1], runs)
         _draw_spread(axes[1, 0], runs)
         _draw_correlation(axes[1, 1], runs)
-        _draw(axes[2, 0], runs, "kl", label="KL")
-        axes[2, 0].set(title="KL of successive controllers", yscale="log")
-        axes[2, 0].set(xlabel=UPDATES, ylabel="KL (nats)")
-        _draw(axes[2, 1], runs, "gradient_norm", label="norm")
-        axes[2, 1].set_ylim(bottom=0)
-        axes[2, 1].set(title="Gradient of the controller")
-        axes[2, 1].set(xlabel=UPDATES, ylabel="global norm")
         finished = [run for run in runs if run.is_finished]
         return style.finish(
             figure,
