@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
 from aaa_jax.experiments import floors
 from benchmarks import measure, plans
 from benchmarks.augment import engine
@@ -81,8 +83,10 @@ def _programs(options: Any) -> Iterator[tuple[Any, ...]]:
     for side in map(int, filter(None, options.sides)):
         work = engine.make_work(side, ROWS[side])
         by_vmap = functools.partial(engine.by_driver, "vmap")
+        program, arguments = engine.whole(work, by_vmap)
+        shapes = jax.eval_shape(lambda arguments=arguments: arguments)
         name = f"augmentation, {ROWS[side]} rows of {side} px"
-        yield name, 0.0, *engine.whole(work, by_vmap), ()
+        yield name, 0.0, program, shapes, ()
     for network in filter(None, options.networks):
         config, spec = presets.network_config(network, "bfloat16")
         made = presets.full_step(config)
