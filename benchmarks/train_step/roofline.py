@@ -71,9 +71,9 @@ def main(command_line: Sequence[str] | None = None) -> None:
             seconds, compiled = plans.compile_for(
                 sharding, program, arguments, donate_argnums=donated
             )
-            found = list(kernels(compiled.as_text()))
             made = {"name": name, "operations": operations, "compile_s": seconds}
-            record["programs"].append(made | {"kernels": found})
+            made["totals"] = totals(kernels(compiled.as_text()))
+            record["programs"].append(made)
             text = measure.write(options.out, "roofline", record, markdown(record))
     print(text)
 
@@ -163,27 +163,33 @@ def markdown(record: dict[str, Any]) -> str:
     lines = measure.head("Kernels and bytes, planned", record, facts)
     heads = ["program", "kernels", "GB", "of it float32", "ms of bytes"]
     heads += ["ms at the peak", "compile, s"]
-    rows: list[list[object]] = []
+    rows: list[list[str]] = []
     for program in record["programs"]:
-        found = program["kernels"]
         peak = 1e3 * program["operations"] / (1e12 * floors.peak(DEVICE, "bfloat16"))
-        rows.append([program["name"], *_cells(found), f"{peak:.1f}"])
-        rows[-1].append(f"{program['compile_s']:.0f}")
-        for kind in dict.fromkeys(kernel.kind for kernel in found):
-            rows.append([f"– {kind}", *_cells(k for k in found if k.kind == kind)])
+        whole, *parts = (
+            [
+                *(f"– {kind}", f"{times:,}", f"{moved / 1e9:.3f}"),
+                *(f"{single / 1e9:.3f}", f"{1e3 * seconds:.3f}"),
+            ]
+            for kind, (times, moved, single, seconds) in program["totals"].items()
+        )
+        whole[0] = program["name"]
+        rows.append([*whole, f"{peak:.1f}", f"{program['compile_s']:.0f}"])
+        rows += parts
     return measure.page([*lines, "", *measure.table(heads, rows)])
 
 
-def _cells(found: Iterable[Kernel]) -> list[str]:
-    """How many, gigabytes, gigabytes of float32, milliseconds."""
-    found = list(found)
-    bandwidth = floors.BANDWIDTHS[DEVICE]
-    return [
-        f"{sum(k.times for k in found):,}",
-        f"{sum(k.times * k.moved for k in found) / 1e9:.3f}",
-        f"{sum(k.times * k.moved_float32 for k in found) / 1e9:.3f}",
-        f"{sum(k.times * max(k.moved / bandwidth, LAUNCH) for k in found) * 1e3:.3f}",
-    ]
+def totals(found: Iterable[Kernel]) -> dict[str, list[float]]:
+    """Kernels, bytes, those of float32 and seconds: of all, then of each kind."""
+    sums: dict[str, list[float]] = {"all": [0, 0, 0, 0.0]}
+    for kernel in found:
+        seconds = max(kernel.moved / floors.BANDWIDTHS[DEVICE], LAUNCH)
+        once = (1, kernel.moved, kernel.moved_float32, seconds)
+        for kind in ("all", kernel.kind):
+            have = sums.setdefault(kind, [0, 0, 0, 0.0])
+            pairs = zip(have, once, strict=True)
+            sums[kind] = [value + kernel.times * more for value, more in pairs]
+    return sums
 
 
 if __name__ == "__main__":

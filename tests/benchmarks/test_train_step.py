@@ -118,6 +118,8 @@ def test_kernels_and_their_bytes_by_hand():
         ("copy", 5, 2 * values, 2 * values),
         ("convolutions", 1, 8 * 2 + (4 + values) + values, 2 * values),
     ]
-    program = {"name": "f", "operations": 989.4e9, "compile_s": 2.0, "kernels": made}
+    program = {"name": "f", "operations": 989.4e9, "compile_s": 2.0}
+    program["totals"] = roofline.totals(made)
+    assert program["totals"]["copy"] == [5, 10 * values, 10 * values, 5 * 2e-6]
     page = roofline.markdown(PLACE | {"programs": [program]})
     assert "| f | 7 | 0.000 | 0.000 | 0.014 | 1.0 | 2 |" in page
