@@ -20,6 +20,10 @@ WORDS = {
         "Policies from the paper's controller, a network rewarded for a large "
         "training loss; and from the same, restrained against collapse."
     ),
+    "fast, gain": (
+        "Departures: as guarded, with a reward for each sub-policy; and a "
+        "controller rewarded for what the network gains on new images."
+    ),
     "random, fixed, cutout, baseline": (
         "Policies drawn uniformly; none, but M copies of each image; none, with "
         "Cutout; none."

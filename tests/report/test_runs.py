@@ -80,7 +80,8 @@ def test_a_run_of_an_earlier_version_is_told_by_what_it_left(tmp_path):
 
 
 def test_an_argument_is_told_by_the_values_of_the_config():
-    for argument in arguments.ARGUMENTS:
+    later = {"fast", "gain"}  # than `run.json`, which says them
+    for argument in arguments.ARGUMENTS.keys() - later:
         config = digits.get_config(argument).to_dict()
         assert earlier_runs._argument(config) == argument
 

@@ -72,6 +72,8 @@ LOOKS = {
     "ours": Look(BLUE, "-", "o"),
     "guarded": Look(RED, "-.", "^"),
     "restrained": Look(RED, ":", "v"),
+    "fast": Look(RED, "--", "<"),
+    "gain": Look(BLUE, "--", ">"),
     "transfer": Look(SKY, ":", "d"),
 }
 SPARE_LOOKS = (
