@@ -12,8 +12,9 @@ def get_config() -> ConfigDict:
     """The recipe of Wide-ResNet-28-10 on CIFAR-10 (Table 7) with AAA."""
     c = ConfigDict()
     c.seed = 0  # root of all randomness: initialisation, data order, draws, policies
-    c.batch_size = 128  # N, images of a mini-batch (Table 7), over all devices
-    c.epochs = 200  # Table 7
+    # N, images of a mini-batch (Table 7), over all devices; 0: by the number of images.
+    c.batch_size = 128
+    c.epochs = 200  # Table 7; 0: by the number of images
     c.max_steps = 0  # stop after so many steps (schedules keep their length); 0: never
     # Accumulation: each device works through its groups in so many passes; 0: as few as
     # fit its memory, by estimate, and twice as many whenever they do not fit.
@@ -32,7 +33,11 @@ def get_config() -> ConfigDict:
     # "resident": the split is decoded once and lives on the device; "stream": read,
     # decoded and cropped by the host at every step; "auto": as the dataset asks for.
     c.data.loader = "auto"
-    c.data.image_size = 0  # side of streamed rows, pixels; 0: of the dataset
+    # Share of each class of the train split that is tested on instead of the test
+    # split, drawn by the seed; 0: the test split, or a fifth where there is none.
+    c.data.validation_fraction = 0.0
+    # Side of streamed rows, pixels; 0: of the dataset; -1: by its images, 64 to 224.
+    c.data.image_size = 0
     # Silent: of streamed crops that shrink: "area"; "supersample", nearly the same in
     # three quarters of the host's time; "bilinear", in half of it, which aliases.
     c.data.resample = "area"

@@ -14,19 +14,28 @@ that. `prepare` writes a folder that is not there yet. Nothing here knows a poli
 nothing imports TensorFlow; TFDS is imported where it is used.
 """
 
-from aaa_jax.data.datasets import DATASETS, NUM_IMAGES, DatasetSpec
+from aaa_jax.data.datasets import DATASETS, NUM_IMAGES, DatasetSpec, Part
 from aaa_jax.data.errors import BadRecord, DatasetError, DatasetNotPrepared
-from aaa_jax.data.load import Dataset, class_names, describe, load, stratified_subset
+from aaa_jax.data.load import (
+    AUTOMATIC_SIDE,
+    Dataset,
+    class_names,
+    describe,
+    load,
+    stratified_subset,
+)
 from aaa_jax.data.resident import epoch_permutation, gather
 from aaa_jax.data.stream import (
     Stream,
     StreamOptions,
+    counted,
     evaluation_batches,
     open_stream,
     train_batches,
 )
 
 __all__ = [
+    "AUTOMATIC_SIDE",
     "DATASETS",
     "NUM_IMAGES",
     "BadRecord",
@@ -34,9 +43,11 @@ __all__ = [
     "DatasetError",
     "DatasetNotPrepared",
     "DatasetSpec",
+    "Part",
     "Stream",
     "StreamOptions",
     "class_names",
+    "counted",
     "describe",
     "epoch_permutation",
     "evaluation_batches",

@@ -12,6 +12,25 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class Part(NamedTuple):
+    """The images of a split that are held out to test on, or the others.
+
+    Attributes:
+        of: a TFDS split.
+        fraction: of each class that is held out, rounded, at least one image.
+        seed: of the choice.
+        is_held_out: this part is what is held out.
+    """
+
+    of: str
+    fraction: float
+    seed: int
+    is_held_out: bool
+
+    def __str__(self) -> str:
+        return f"held out of {self.of}" if self.is_held_out else self.of
+
+
 class DatasetSpec(NamedTuple):
     """The facts about one dataset.
 
@@ -24,8 +43,8 @@ class DatasetSpec(NamedTuple):
         fill: the colour, uint8, that geometric ops bring in; it is the mean.
         flip: whether the standard augmentation may mirror an image.
         padding: pixels of zeros round an image before its random crop.
-        train_split: TFDS split to train on.
-        test_split: TFDS split to test on.
+        train_split: TFDS split to train on, or a part of one.
+        test_split: TFDS split to test on, or a part of one.
         loader: "resident" if the split is decoded once and lives on the device;
             "stream" if images, of any size, are decoded at each use and cropped to
             `image_size` by the host.
@@ -39,8 +58,8 @@ class DatasetSpec(NamedTuple):
     fill: tuple[int, int, int]
     flip: bool
     padding: int = 4
-    train_split: str = "train"
-    test_split: str = "test"
+    train_split: str | Part = "train"
+    test_split: str | Part = "test"
     loader: str = "resident"
 
 

@@ -59,6 +59,10 @@ def check_features(
             f"features are {', '.join(features)}; an image and a class label are needed"
         )
     class_names = tuple(label.names)
+    if len(class_names) < 2:
+        raise DatasetError(
+            f"{name} in {builder.data_dir} has {len(class_names)} class: two are needed"
+        )
     size = (image.shape[0], image.shape[1])
     if name in DATASETS:
         spec = DATASETS[name]

@@ -6,6 +6,7 @@ and its label in range. The first that is not is named, and nothing is loaded.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,7 +19,7 @@ from aaa_jax.data.datasets import (
     DatasetSpec,
 )
 from aaa_jax.data.decode import decode_record
-from aaa_jax.data.errors import BadRecord, DatasetError
+from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
 from aaa_jax.data.examples import (
     Record,
     check_features,
@@ -26,9 +27,23 @@ from aaa_jax.data.examples import (
     feature_keys,
     parse_record,
 )
+from aaa_jax.data.held_out import (
+    Part,
+    choose,
+    held_out_names,
+    hold_out,
+    places,
+    say_left_out,
+    whole,
+)
 from aaa_jax.data.record_files import open_records
 from aaa_jax.data.tfds_folder import data_folder, find_prepared, open_prepared
 
+TEST_SPLITS = ("test", "validation")  # the first that there is
+AUTOMATIC_SIDE = -1
+IMAGES_MEASURED = 32  # of a dataset, for its automatic side
+SMALLEST_SIDE, LARGEST_SIDE = 64, 224  # in pixels
+SIDES = ((1_000, 64), (10_000, 128))  # of fewer images -> the largest side
 DECODE_CHUNK = 512  # images a thread decodes at a time
 
 
@@ -39,16 +54,26 @@ class Dataset(NamedTuple):
         images: uint8 [n, H, W, 3], RGB.
         labels: int32 [n], 0 to len(class_names) - 1.
         class_names: one name a class.
+        left_out: what of the split is not here and why, in words.
+        held_out: names of the images, or places, where they are held out for testing.
     """
 
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
+    left_out: str = ""
+    held_out: tuple[str, ...] = ()
+
+    @property
+    def num_images(self) -> int:
+        """How many images there are."""
+        return len(self.labels)
 
 
+@naming_missing_packages()
 def load(
     name: str,
-    split: str,
+    split: str | Part,
     *,
     data_dir: str | os.PathLike[str] | None = None,
     num_images: int | None = None,
@@ -59,7 +84,7 @@ def load(
     Args:
         name: a key of DATASETS, or any TFDS image classification dataset that is
             prepared and has images of one size.
-        split: a TFDS split: "train", "test", "train[:90%]", ...
+        split: a TFDS split, "train", "test", "train[:90%]", or a part of one.
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         num_images: keep a stratified subset of this size; None keeps all.
         seed: of the subset.
@@ -74,25 +99,37 @@ def load(
     builder = open_dataset(name, data_dir)
     class_names, size = check_features(name, builder)
     keys = feature_keys(builder)
-    stored = open_records(builder, split)
+    stored = open_records(builder, whole(split))
     records = [
         parse_record(stored.place(i), serialized, keys)
         for i, serialized in enumerate(stored.read_all())
     ]
     num_classes = len(class_names)
     labels = np.array([check_label(r, num_classes) for r in records], np.int32)
+    part = np.arange(len(labels))
+    if isinstance(split, Part):
+        part = places(split, labels, class_names)
+    kept = part
     if num_images is not None:
-        kept = stratified_subset(labels, num_images, seed=seed)
-        records, labels = [records[i] for i in kept], labels[kept]
-    return Dataset(_decode(records, size), labels, class_names)
+        kept = part[stratified_subset(labels[part], num_images, seed=seed)]
+    return Dataset(
+        _decode([records[i] for i in kept], size),
+        labels[kept],
+        class_names,
+        say_left_out(Path(builder.data_dir), split, len(labels), len(part), len(kept)),
+        held_out_names(split, Path(builder.data_dir), kept),
+    )
 
 
+@naming_missing_packages()
 def describe(
     name: str,
     *,
     data_dir: str | os.PathLike[str] | None = None,
     loader: str = "auto",
     image_size: int = 0,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
 ) -> DatasetSpec:
     """The row of DATASETS, or one made up for another TFDS name.
 
@@ -109,15 +146,22 @@ def describe(
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         loader: "resident" or "stream", or "auto" for what the row says; outside the
             table "auto" goes by the sizes of the images.
-        image_size: what the network sees if images are streamed; 0 for the row's.
+        image_size: what the network sees if images are streamed; 0 for the row's; -1
+            for `automatic_side`.
+        validation_fraction: of each class of the train split that is tested on instead
+            of the test split; 0 for the test split, or a fifth where there is none.
+        seed: of the choice of these.
     """
     if name in DATASETS:
         spec = DATASETS[name]
         if loader != "auto":
             spec = spec._replace(loader=loader)
+        spec = hold_out(spec, validation_fraction, seed)
     else:
-        spec = _describe_unlisted(name, data_dir, loader)
-    if image_size and spec.loader == "stream":
+        spec = _describe_unlisted(name, data_dir, loader, validation_fraction, seed)
+    if image_size == AUTOMATIC_SIDE and spec.loader == "stream":
+        image_size = _automatic_side(open_dataset(name, data_dir), spec.train_split)
+    if image_size > 0 and spec.loader == "stream":
         spec = spec._replace(image_size=image_size)
     return spec
 
@@ -131,7 +175,11 @@ def class_names(
 
 
 def _describe_unlisted(
-    name: str, data_dir: str | os.PathLike[str] | None, loader: str
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    loader: str,
+    validation_fraction: float,
+    seed: int,
 ) -> DatasetSpec:
     builder = open_dataset(name, data_dir)
     class_names, size = check_features(name, builder)
@@ -144,12 +192,13 @@ def _describe_unlisted(
         fill=_mean_colour(IMAGENET_MEAN),
         flip=True,
         padding=0,
-        test_split="test" if "test" in builder.info.splits else "validation",
+        test_split=next((s for s in TEST_SPLITS if s in builder.info.splits), ""),
         loader="stream",
     )
+    spec = hold_out(spec, validation_fraction, seed)
     if loader == "stream" or (loader == "auto" and None in size):
         return spec
-    train = load(name, "train", data_dir=data_dir)
+    train = load(name, spec.train_split, data_dir=data_dir)
     height, width = train.images.shape[1:3]
     if height != width:
         raise DatasetError(
@@ -170,6 +219,35 @@ def _describe_unlisted(
         padding=4,
         loader="resident",
     )
+
+
+def choose_side(short_side: float, num_images: int) -> int:
+    """A side in pixels that images can fill, and their number teach.
+
+    Silent: the shorter side in steps of 32, from 64 to 224; at most 64 for fewer than
+    1,000 images, and 128 for fewer than 10,000: a network that starts from nothing
+    learns little from finer pixels of so few, and takes 12 times as long.
+
+    Args:
+        short_side: of the images, in pixels.
+        num_images: to train on.
+    """
+    most = next((side for limit, side in SIDES if num_images < limit), LARGEST_SIDE)
+    return int(np.clip(short_side // 32 * 32, SMALLEST_SIDE, most))
+
+
+def _automatic_side(builder: Any, split: str | Part) -> int:
+    """The side for the images of a split, of some of which the middle size counts."""
+    stored = open_records(builder, whole(split))
+    keys = feature_keys(builder)
+    some = np.linspace(0, stored.num_records - 1, IMAGES_MEASURED).astype(int)
+    sides = [
+        min(
+            decode_record(parse_record(stored.place(i), stored.read(i), keys)).shape[:2]
+        )
+        for i in sorted(set(some.tolist()))
+    ]
+    return choose_side(float(np.median(sides)), stored.num_records)
 
 
 def _mean_colour(mean: tuple[float, float, float]) -> tuple[int, int, int]:
@@ -204,8 +282,7 @@ def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.n
     Args:
         labels: int [n].
         num_images: size of the subset, from the number of classes present to n.
-        seed: of the choice within each class. NumPy's RandomState is used, because its
-            numbers are promised never to change.
+        seed: of the choice within each class.
 
     Returns:
         int64 [num_images], ascending.
@@ -220,12 +297,7 @@ def stratified_subset(labels: np.ndarray, num_images: int, *, seed: int) -> np.n
     remainders = counts * num_images % len(labels)
     first = np.argsort(-remainders, kind="stable")[: num_images - quotas.sum()]
     quotas[first] += 1
-    random = np.random.RandomState(seed)
-    chosen = [
-        random.permutation(np.flatnonzero(labels == label))[:quota]
-        for label, quota in zip(classes, quotas, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
+    return choose(labels, classes, quotas, seed)
 
 
 def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
@@ -233,6 +305,18 @@ def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> A
     from aaa_jax.data.prepare.preparers import prepare_dataset
 
     return open_prepared(prepare_dataset(name, data_dir=data_dir))
+
+
+def contents(path: Path) -> list[str]:
+    """What a prepared folder holds and what was left out, a line a split."""
+    builder = open_prepared(path)
+    num_classes = len(check_features(builder.name, builder)[0])
+    counts = {split: info.num_examples for split, info in builder.info.splits.items()}
+    return [
+        f"{n} images of {num_classes} classes ({split})"
+        + say_left_out(path, split, n, n, n)
+        for split, n in counts.items()
+    ]
 
 
 def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:

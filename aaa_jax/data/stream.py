@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -32,15 +33,23 @@ import numpy as np
 from absl import logging
 
 from aaa_jax.data import crops
+from aaa_jax.data.datasets import Part
 from aaa_jax.data.decode import decode_record
-from aaa_jax.data.errors import BadRecord, DatasetError
+from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
 from aaa_jax.data.examples import (
     check_features,
     check_label,
     feature_keys,
     parse_record,
 )
-from aaa_jax.data.load import open_dataset
+from aaa_jax.data.held_out import (
+    held_out_names,
+    places,
+    say_left_out,
+    stored_names,
+    whole,
+)
+from aaa_jax.data.load import Dataset, open_dataset
 from aaa_jax.data.record_files import Records, open_records
 
 T = TypeVar("T")
@@ -112,6 +121,8 @@ class Stream(NamedTuple):
         class_names: one name a class.
         keys: the features that hold image and label.
         bad_images: record -> what is wrong with it, for those skipped so far.
+        left_out: what of the split is not here and why, in words.
+        held_out: names of the images, or places, where they are held out for testing.
     """
 
     records: Records
@@ -119,6 +130,8 @@ class Stream(NamedTuple):
     class_names: tuple[str, ...]
     keys: tuple[str, str]
     bad_images: dict[int, str]
+    left_out: str = ""
+    held_out: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -131,9 +144,10 @@ class Stream(NamedTuple):
         return len(self.class_names)
 
 
+@naming_missing_packages()
 def open_stream(
     name: str,
-    split: str,
+    split: str | Part,
     *,
     data_dir: str | os.PathLike[str] | None = None,
     num_images: int | None = None,
@@ -147,7 +161,7 @@ def open_stream(
     Args:
         name: a key of DATASETS, any prepared TFDS image classification dataset, or
             "folder:PATH".
-        split: a TFDS split: "train", "validation", "train[:10%]", ...
+        split: a TFDS split, "train", "validation", "train[:10%]", or a part of one.
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         num_images: size of a subset that is drawn uniformly (it is not stratified,
             since labels are not known before images are read); None keeps all.
@@ -159,16 +173,49 @@ def open_stream(
     """
     builder = open_dataset(name, data_dir)
     class_names, _ = check_features(name, builder)
-    records = open_records(builder, split)
-    kept = np.arange(records.num_records)
+    keys = feature_keys(builder)
+    records = open_records(builder, whole(split))
+    part = np.arange(records.num_records)
+    folder = Path(builder.data_dir)
+    if isinstance(split, Part):
+        labels = _read_labels(records, keys, class_names, folder, split.of)
+        part = places(split, labels, class_names)
+    kept = part
     if num_images is not None:
-        if not 1 <= num_images <= len(kept):
+        if not 1 <= num_images <= len(part):
             raise DatasetError(
                 f"a subset of {num_images} images cannot be taken from the split "
-                f"{split!r} of {name}: it has {len(kept)}"
+                f"{str(split)!r} of {name}: it has {len(part)}"
             )
-        kept = np.sort(_permutation((seed, _SUBSET), len(kept))[:num_images])
-    return Stream(records, kept, class_names, feature_keys(builder), {})
+        kept = part[np.sort(_permutation((seed, _SUBSET), len(part))[:num_images])]
+    left_out = say_left_out(folder, split, records.num_records, len(part), len(kept))
+    held_out = held_out_names(split, folder, kept)
+    return Stream(records, kept, class_names, keys, {}, left_out, held_out)
+
+
+def _read_labels(
+    records: Records,
+    keys: tuple[str, str],
+    class_names: tuple[str, ...],
+    folder: Path,
+    split: str,
+) -> np.ndarray:
+    """The labels of a split, int32 [n]; of a folder of images they have been noted."""
+    if names := stored_names(folder, split):
+        label = {name: number for number, name in enumerate(class_names)}
+        return np.array([label[name.partition("/")[0]] for name in names], np.int32)
+    logging.info("reading the labels of %d images", records.num_records)
+    parsed = (
+        parse_record(records.place(i), records.read(i), keys)
+        for i in range(records.num_records)
+    )
+    return np.array([check_label(each, len(class_names)) for each in parsed], np.int32)
+
+
+def counted(images: Dataset | Stream, split: str | Part) -> str:
+    """Such as "16 images of 2 classes (train), 4 left out: hidden (a/.b.png, ...)"."""
+    there = f"{images.num_images} images of {len(images.class_names)} classes"
+    return f"{there} ({split}){images.left_out}"
 
 
 def epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:

@@ -6,19 +6,22 @@ used: it imports the dataset's code, insists on that code's version, and answers
 missing folder with messages about file formats.
 """
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from aaa_jax import paths
-from aaa_jax.data.errors import DatasetError
+from aaa_jax.data.errors import DatasetError, naming_missing_packages
 
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 PREFIX = "folder:"  # of the name of a dataset that is a folder of images
+SOURCE = "source.json"  # of a prepared folder of images: what lay in it
 METADATA = ("dataset_info.json", "features.json")
 
 
@@ -28,33 +31,12 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     Args:
         data_dir: this folder; if it is not given, that of the environment variable
             TFDS_DATA_DIR, or ~/tensorflow_datasets, as TFDS does.
-    """
-    chosen = os.fspath(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    )
-    if "://" in chosen:
-        raise DatasetError(
-            f"the data folder {chosen!r} is not a local path: array_record files are "
-            "read from local (or mounted) disks only"
-        )
-    return expanded(chosen)
-
-
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path that a person gave.
 
     Raises:
-        DatasetError: its home directory is not there.
+        DatasetError: it is not on this machine's disks.
     """
-    try:
-        return Path(paths.expand(path))
-    except paths.PathError as error:
-        raise DatasetError(str(error)) from error
-
-
-def images_folder(name: str) -> Path:
-    """PATH of the dataset "folder:PATH"."""
-    return expanded(name.removeprefix(PREFIX)).resolve()
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return local_path(os.fspath(chosen), "the data folder")
 
 
 def find_prepared(name: str, folder: Path) -> Path | None:
@@ -78,25 +60,88 @@ def find_prepared(name: str, folder: Path) -> Path | None:
 
 def folder_name(name: str) -> str:
     """The name that the dataset of `folder:PATH` gets, another for each path."""
-    source = images_folder(name)
+    source = source_folder(name)
     word = re.sub(r"\W+", "_", source.name.lower(), flags=re.ASCII).strip("_")
     digest = hashlib.sha256(str(source).encode()).hexdigest()
     return f"folder_{word}_{digest[:8]}"
 
 
+def source_folder(name: str) -> Path:
+    """The PATH of `folder:PATH`, absolute."""
+    path = local_path(name.removeprefix(PREFIX), f"the folder of images of {name!a}")
+    return path.resolve()
+
+
+def local_path(given: str, what: str) -> Path:
+    """A path on this machine's disks, in which ~ is the user's home.
+
+    Args:
+        given: by the user.
+        what: it is, for messages.
+
+    Raises:
+        DatasetError: it is no such path.
+    """
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{what} has a name that is not UTF-8 ({os.fsencode(given)!r}): rename it"
+        ) from error
+    if "://" in given:
+        raise DatasetError(
+            f"{what} {given!r} is not a local path: files are read from local (or "
+            "mounted) disks only"
+        )
+    try:
+        return Path(paths.expand(given))
+    except paths.PathError as error:  # no HOME, and no user of that number
+        raise DatasetError(f"{what}: {error}") from error
+
+
 def open_prepared(path: Path) -> Any:
     """The read-only `tfds.core.DatasetBuilder` of a prepared folder."""
-    import tensorflow_datasets as tfds
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(min(verbosity, logging.WARNING))  # not all that it reads
+    tfds = import_tfds()
     try:
-        return tfds.builder_from_directory(path)
+        with _logging_at_most(logging.WARNING):  # not all that it reads
+            return tfds.builder_from_directory(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error})") from error
+    except ImportError as error:
+        raise DatasetError(
+            f"TFDS cannot read {path} without a package that is missing ({error})"
+        ) from error
     except Exception as error:  # TFDS raises whatever its JSON readers raise
         raise DatasetError(
             f"{path} has TFDS's files but TFDS cannot read them ({error}): delete the "
             "folder and prepare the dataset again"
         ) from error
+
+
+def import_tfds() -> Any:
+    """TFDS, which of itself hides that a package is missing, and is then empty.
+
+    Raises:
+        DatasetError: it cannot be imported, naming the package.
+    """
+    with naming_missing_packages():
+        try:
+            with _logging_at_most(logging.FATAL):  # a traceback
+                import tensorflow_datasets as tfds
+                import tensorflow_datasets.public_api  # raises what it has hidden
+        except ImportError:
+            raise
+        except Exception as error:  # versions of packages that do not fit together
+            raise DatasetError(f"TFDS cannot be imported: {error}") from error
+    return tfds
+
+
+@contextlib.contextmanager
+def _logging_at_most(level: int) -> Iterator[None]:
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(min(verbosity, level))
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
 

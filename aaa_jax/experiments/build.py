@@ -63,6 +63,11 @@ class Splits(NamedTuple):
     num_images: int
     image_shape: tuple[int, ...]
 
+    def counted(self) -> str:
+        """What there is and what is left out, a line a split."""
+        pairs = ((self.spec.train_split, self.train), (self.spec.test_split, self.test))
+        return "\n".join(data.counted(images, split) for split, images in pairs)
+
     @property
     def is_streamed(self) -> bool:
         """Whether steps and tests get rows from the host."""
@@ -177,6 +182,8 @@ def check_config(config: ml_collections.ConfigDict) -> None:
         ConfigError: a line for each problem, naming key, value, what is allowed.
     """
     wrong = wrong_values(config, RULES)
+    if not wrong.keys() & {"batch_size", "epochs"}:
+        config = sizes.filled_in(config, sizes.MOST_IMAGES**2)
     # Each with the keys that it reads: it is left out where one has a wrong value.
     checks = {
         _check_model: ("model", "batch", "policies.num_policies", "data"),
@@ -210,7 +217,12 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
     c = config.data
     where, subset = c.dir or None, c.num_train_images or None
     spec = data.describe(
-        c.name, data_dir=where, loader=c.loader, image_size=c.image_size
+        c.name,
+        data_dir=where,
+        loader=c.loader,
+        image_size=c.image_size,
+        validation_fraction=c.validation_fraction,
+        seed=config.seed,
     )
     some = {"data_dir": where, "num_images": subset, "seed": config.seed}
     if spec.loader == "stream":

@@ -170,7 +170,7 @@ _OPTIONS = Rule(
 RULES: dict[str, Rule] = {
     "seed": _whole(0, 2**32 - 1),
     "batch_size": _WHOLE,
-    "epochs": _whole(1),
+    "epochs": _whole(0),
     "max_steps": _whole(0),
     "num_passes": _WHOLE,
     "on_nonfinite_loss": _one_of(("stop", "skip")),
@@ -181,7 +181,8 @@ RULES: dict[str, Rule] = {
     "data.dir": _TEXT,
     "data.num_train_images": _whole(0),
     "data.loader": _one_of(("auto", "resident", "stream")),
-    "data.image_size": _whole(0, _MOST_PIXELS),
+    "data.validation_fraction": _number(0, 1),
+    "data.image_size": _whole(-1, _MOST_PIXELS),
     "data.resample": _one_of(("area", "supersample", "bilinear")),
     "data.on_bad_image": _one_of(("stop", "skip")),
     "data.num_threads": _whole(0, _MOST_THREADS),

@@ -1,7 +1,8 @@
 """What a config's zeros stand for: sizes that follow from the data and the devices.
 
-Rows that share BatchNorm statistics, steps of a round, the side of test images, devices
-that can share the groups. `memory` chooses the passes of accumulation.
+Images of a mini-batch, epochs, rows that share BatchNorm statistics, steps of a round,
+the side of test images, devices that can share the groups. `memory` chooses the passes
+of accumulation.
 """
 
 import ml_collections
@@ -12,7 +13,39 @@ from aaa_jax.augment import batch_layout
 NUM_ROUNDS = 200  # that an automatic round length gives at least: the controller learns
 AUTOMATIC_ROUND = -1
 # Most rows of a group: N on CIFAR, the 16384 rows over the paper's 64 GPUs on ImageNet.
+MOST_IMAGES, FEWEST_IMAGES = 128, 8  # of an automatic mini-batch
+# Of an automatic length of training.
+FEWEST_EPOCHS, FEWEST_STEPS = 60, 600
 MOST_ROWS = {"resident": 128, "stream": 256}
+
+
+def filled_in(
+    config: ml_collections.ConfigDict,
+    num_images: int,
+    spec: data.DatasetSpec | None = None,
+) -> ml_collections.ConfigDict:
+    """The config with what it leaves to the data: N, epochs, side, share held out.
+
+    Silent: a mini-batch is the largest power of two up to a quarter of the images, from
+    8 to 128; training takes 60 epochs, or as many more as make 600 steps.
+
+    Args:
+        config: of a run; it is not changed.
+        num_images: of the train split.
+        spec: the dataset; None: as long as it is not known.
+    """
+    filled = config.copy_and_resolve_references()
+    if filled.batch_size == 0:
+        size = 2 ** (max(num_images // 4, 1).bit_length() - 1)
+        filled.batch_size = min(num_images, max(FEWEST_IMAGES, min(size, MOST_IMAGES)))
+    if filled.epochs == 0:
+        steps_per_epoch = max(1, num_images // max(1, filled.batch_size))
+        filled.epochs = max(FEWEST_EPOCHS, -(-FEWEST_STEPS // steps_per_epoch))
+    if spec and filled.data.image_size == data.AUTOMATIC_SIDE:
+        filled.data.image_size = spec.image_size
+    if spec and isinstance(spec.train_split, data.Part):
+        filled.data.validation_fraction = spec.train_split.fraction
+    return filled
 
 
 def layout(
@@ -27,12 +60,13 @@ def layout(
     Raises:
         ValueError: the sizes do not fit together.
     """
+    num_images = config.batch_size or MOST_IMAGES  # until the data are known
     size = config.batch_norm.group_size
-    if size == 0 and config.batch_size > 0:
+    if size == 0 and num_images > 0:
         most = MOST_ROWS[loader or _known_loader(config)]
-        size = batch_layout.largest_divisor(config.batch_size, most)
+        size = batch_layout.largest_divisor(num_images, most)
     return batch_layout.group_layout(
-        config.batch_size,
+        num_images,
         config.policies.num_policies,
         size,
         config.batch_norm.grouping,

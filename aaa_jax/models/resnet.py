@@ -15,7 +15,8 @@ import jax
 from aaa_jax.models.layers import Classifier, Layers, block_class, block_places
 from aaa_jax.models.pooling import average_pool, max_pool
 
-STAGE_SIZES = {
+BASIC_SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # of blocks of two 3x3 convolutions
+STAGE_SIZES = {  # of bottlenecks
     14: (1, 1, 1, 1),
     26: (2, 2, 2, 2),
     50: (3, 4, 6, 3),
@@ -28,16 +29,16 @@ EXPANSION = 4
 
 
 class ResNet(Layers, kw_only=True):
-    """Stem, four stages of bottlenecks, classifier; for images of about 224 pixels.
+    """Stem, four stages of blocks, classifier; for images of about 224 pixels.
 
     Silent: zero_last_scale starts every block as the identity (scale 0 in its last
     batch normalisation), as Goyal et al. 2017 and "Bag of Tricks" do at large batches.
 
     Attributes:
         num_classes: K.
-        depth: a key of `STAGE_SIZES`.
+        depth: a key of `STAGE_SIZES`, or of `BASIC_SIZES`.
         variant: "v1.5"; "d", which has a stem of three 3x3 convolutions and averages
-            pixels in the shortcut; or "pre_activation".
+            pixels in the shortcut; or "pre_activation", of bottlenecks only.
         width: channels of the first stage's 3x3 convolutions, an even number.
         zero_last_scale: see above; of "pre_activation" no norm is last in its block.
         remat: see `block_class`.
@@ -51,12 +52,17 @@ class ResNet(Layers, kw_only=True):
     remat: bool = False
 
     def __post_init__(self) -> None:
-        if self.depth not in STAGE_SIZES:
-            depths = tuple(STAGE_SIZES)
+        if self.depth not in BASIC_SIZES | STAGE_SIZES:
+            depths = tuple(sorted(BASIC_SIZES | STAGE_SIZES))
             raise ValueError(f"a ResNet's depth is one of {depths}: {self.depth}")
         if self.variant not in VARIANTS:
             raise ValueError(
                 f"a ResNet's variant is one of {VARIANTS}: {self.variant!r}"
+            )
+        if self.variant == "pre_activation" and self.depth in BASIC_SIZES:
+            raise ValueError(
+                f"a ResNet of variant 'pre_activation' has bottlenecks: its depth is "
+                f"one of {tuple(STAGE_SIZES)}: {self.depth}"
             )
         if self.width < 2 or self.width % 2:
             raise ValueError(f"a ResNet's width is even, 2 or more: {self.width}")
@@ -72,9 +78,12 @@ class ResNet(Layers, kw_only=True):
         """
         chex.assert_rank(images, 4)
         is_pre = self.variant == "pre_activation"
-        block = block_class(PreActivation if is_pre else Bottleneck, self.remat)
+        is_basic = self.depth in BASIC_SIZES
+        kind = PreActivation if is_pre else BasicBlock if is_basic else Bottleneck
+        block = block_class(kind, self.remat)
         x = max_pool(self._stem(images.astype(self.dtype), train))
-        for stage, stride, name in block_places(STAGE_SIZES[self.depth]):
+        sizes = (BASIC_SIZES | STAGE_SIZES)[self.depth]
+        for stage, stride, name in block_places(sizes):
             x = block(
                 channels=self.width * 2**stage,
                 stride=stride,
@@ -102,8 +111,8 @@ class ResNet(Layers, kw_only=True):
         return x
 
 
-class Bottleneck(Layers, kw_only=True):
-    """relu(shortcut(x) + 1x1, 3x3, 1x1 convolutions of x), BN after each.
+class Block(Layers, kw_only=True):
+    """What both kinds share: relu(shortcut(x) + convolutions of x), BN after each.
 
     Where the shape changes, the shortcut is a 1x1 convolution and BN. The convolution
     has the stride; in variant "d" a 2x2 mean before it has.
@@ -114,20 +123,13 @@ class Bottleneck(Layers, kw_only=True):
     variant: str
     zero_last_scale: bool
 
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[B, H, W, C] to [B, H / stride, W / stride, 4 * channels]."""
-        wide = EXPANSION * self.channels
+    def add(self, x: jax.Array, y: jax.Array, last_norm: str, train: bool) -> jax.Array:
+        """The block's result, of its input and its last convolution's output."""
         starts = nn.initializers
         last_scale = starts.zeros if self.zero_last_scale else starts.ones
-        y = self.convolve("conv1", x, self.channels, 1)
-        y = nn.relu(self.normalize("norm1", y, train))
-        y = self.convolve("conv2", y, self.channels, 3, self.stride)
-        y = nn.relu(self.normalize("norm2", y, train))
-        y = self.convolve("conv3", y, wide, 1)
-        y = self.normalize("norm3", y, train, last_scale)
-        if x.shape[-1] != wide or self.stride != 1:
-            x = self._shortcut(x, wide, train)
+        y = self.normalize(last_norm, y, train, last_scale)
+        if x.shape[-1] != y.shape[-1] or self.stride != 1:
+            x = self._shortcut(x, y.shape[-1], train)
         return nn.relu(x + y)
 
     def _shortcut(self, x: jax.Array, channels: int, train: bool) -> jax.Array:
@@ -136,6 +138,32 @@ class Bottleneck(Layers, kw_only=True):
             x, stride = average_pool(x), 1
         x = self.convolve("shortcut_conv", x, channels, 1, stride)
         return self.normalize("shortcut_norm", x, train)
+
+
+class BasicBlock(Block, kw_only=True):
+    """Two 3x3 convolutions, of which the first has the stride."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] to [B, H / stride, W / stride, channels]."""
+        y = self.convolve("conv1", x, self.channels, 3, self.stride)
+        y = nn.relu(self.normalize("norm1", y, train))
+        y = self.convolve("conv2", y, self.channels, 3)
+        return self.add(x, y, "norm2", train)
+
+
+class Bottleneck(Block, kw_only=True):
+    """1x1, 3x3 and 1x1 convolutions, of which the second has the stride."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] to [B, H / stride, W / stride, 4 * channels]."""
+        y = self.convolve("conv1", x, self.channels, 1)
+        y = nn.relu(self.normalize("norm1", y, train))
+        y = self.convolve("conv2", y, self.channels, 3, self.stride)
+        y = nn.relu(self.normalize("norm2", y, train))
+        y = self.convolve("conv3", y, EXPANSION * self.channels, 1)
+        return self.add(x, y, "norm3", train)
 
 
 class PreActivation(Layers, kw_only=True):

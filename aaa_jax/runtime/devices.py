@@ -45,7 +45,9 @@ def keep_compiled_programs() -> None:
     A cache directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        if base.startswith("~"):  # no HOME, and no user of that number: no cache
+            return
         path = os.path.join(base, "aaa_jax", "compiled")
         jax.config.update("jax_compilation_cache_dir", path)
 

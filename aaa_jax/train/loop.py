@@ -20,7 +20,7 @@ import ml_collections
 import numpy as np
 
 from aaa_jax import randomness
-from aaa_jax.experiments import initial_weights, memory
+from aaa_jax.experiments import initial_weights, memory, sizes
 from aaa_jax.experiments.build import (
     ConfigError,
     Experiment,
@@ -119,6 +119,7 @@ def train_and_evaluate(
     used, mapping = pick_devices(config)
     # Process 0 first: a dataset that is missing is prepared by one only.
     splits = processes.first_then_others(functools.partial(open_splits, config))
+    config = sizes.filled_in(config, splits.num_images, splits.spec)
     resume.require_equal_processes(config, splits, workdir)
     experiment = build(config, splits.spec, splits.num_images)
     if config.num_passes == 0:
@@ -204,7 +205,7 @@ def _train(
         )
         run.progress.message(
             records.beginning(experiment, config.data.name, used, mapping)
-            + f"\nin {directory.path}"
+            + f"\n{splits.counted()}\nin {directory.path}"
         )
         state = _initial_state(run, splits.image_shape, weights)
         state, said = resume.restore(state, checkpoints, directory, experiment)
@@ -217,6 +218,7 @@ def _train(
             records.write_facts(
                 directory.path, experiment, used, fingerprint, origin, facts
             )
+            records.write_held_out(directory.path, splits.test.held_out)
         with failing_in_mid_run():
             for epoch in epochs:  # Alg. 1, line 1
                 state = train_epoch(run, state, epoch)

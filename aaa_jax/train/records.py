@@ -6,6 +6,7 @@ Nothing in a line of ``metrics.jsonl`` or ``policies.jsonl`` depends on time. Th
 
 import functools
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -27,7 +28,7 @@ from aaa_jax.experiments.build import Experiment
 from aaa_jax.runtime import processes
 from aaa_jax.search import collapse
 from aaa_jax.train.compiled import Program, Round, RunState
-from aaa_jax.workdir import run_directory, run_facts, snapshots
+from aaa_jax.workdir import atomic_files, run_directory, run_facts, snapshots
 
 FEWEST_UPDATES = 100  # before which the paper's controller has not moved
 MOST_CHAINS = 100  # of a policy in policies.jsonl
@@ -188,6 +189,19 @@ def write_facts(
     }
     with run_directory.clear_errors("write in", path):
         run_facts.save_facts(path, facts)
+
+
+def write_held_out(path: epath.Path, names: Sequence[str]) -> None:
+    """Writes ``held_out.json``: the images that are tested on and not trained on.
+
+    Args:
+        path: the run's directory.
+        names: of images that the run holds out of its train split; none: no file.
+    """
+    if names and processes.is_first():
+        text = json.dumps(list(names), indent=0) + "\n"
+        with run_directory.clear_errors("write in", path):
+            atomic_files.write_whole(path / "held_out.json", text.encode())
 
 
 def search_seconds(

@@ -80,7 +80,7 @@ def evaluate(
     rates = train_evaluate.error_rates(sums, run.spec.num_classes)
     return Evaluation(
         name=name,
-        split=split,
+        split=str(split),
         test_error=rates["test_error"],
         test_top5_error=rates.get("test_top5_error"),
         test_loss=rates["test_loss"],

@@ -299,6 +299,9 @@ def _find_dataset(
     if run_facts.DATASET in facts:
         recorded = {k: _with_tuples(v) for k, v in facts[run_facts.DATASET].items()}
         class_names = recorded.pop("class_names")
+        for split in ("train_split", "test_split"):
+            if not isinstance(recorded[split], str):
+                recorded[split] = data.Part(*recorded[split])
         return data.DatasetSpec(**recorded), class_names
     name = config.data.name
     try:

@@ -47,6 +47,7 @@ ADDED = (
     ("controller", "steps_per_round", 1),
     ("model", "init_from", ""),
     ("policies", "randaugment_scale", 30),
+    ("data", "validation_fraction", 0.0),
 )
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]

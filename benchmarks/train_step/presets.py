@@ -18,7 +18,8 @@ from aaa_jax.experiments.build import Experiment, build
 from aaa_jax.experiments.paper_tables import TABLES
 from aaa_jax.train import step
 
-NOT_PRESETS = ("__init__", "arguments", "default", "table", *TABLES)
+# A folder's preset has no size of its own.
+NOT_PRESETS = ("__init__", "arguments", "default", "table", "folder", *TABLES)
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PRESETS = tuple(sorted({path.stem for path in CONFIGS.glob("*.py")} - {*NOT_PRESETS}))
 # Name -> preset, and rows of a step that leave room for a second framework in 80 GB.

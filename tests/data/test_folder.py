@@ -1,6 +1,7 @@
 """A folder of images as a dataset: sizes, modes, classes, errors."""
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from aaa_jax import data
+from aaa_jax.data import examples
+from aaa_jax.data.load import choose_side
 from aaa_jax.data.prepare import preparers, tfds_writer
 
 SEEDS = np.random.default_rng(0).integers(40, 216, (4, 5, 3), np.uint8)
@@ -156,6 +159,142 @@ def test_two_at_once_write_it_once(tmp_path, monkeypatch):
     assert stream.num_images == len(FILES) + 1
 
 
+def small(folder, *names):
+    """Files of one small picture each; a name that ends in / is an empty folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        else:
+            cv2.imwrite(str(path), PICTURE[:9, :8])
+
+
+def names_of(folder, data_dir, split="train"):
+    """The names of the images that are stored of a split, and what is left out."""
+    stream = data.open_stream(f"folder:{folder}", split, data_dir=data_dir)
+    keys = stream.records.read_all()
+    found = {examples.parse_record("", key, stream.keys).place for key in keys}
+    return {place.partition("'")[2][:-2] for place in found}, stream.left_out
+
+
+def test_what_is_no_image_of_ones_own_is_left_out_at_every_depth_and_said(tmp_path):
+    source = tmp_path / "in"
+    small(source, "train/a/1.png", "train/a/2020/2.png", "train/b/3.png")
+    small(source, "train/a/.ipynb_checkpoints/1-checkpoint.png", "train/b/._3.png")
+    small(source, "train/a/2020/@eaDir/2.png/SYNOPHOTO_THUMB_M.png", "train/.trash/")
+    small(source, "train/__MACOSX/a/1.png", "train/loose.png", "elsewhere/c/4.png")
+    small(source, "train/.cache/c/4.png", "validation/a/1.png", "validation/b/.2.png")
+    small(source, "validation/b/2.png")
+    (source / "train/a/notes.txt").write_text("no image")
+    os.mkfifo(source / "train/a/5.png")
+    names, left_out = names_of(source, tmp_path)
+    assert names == {"a/1.png", "a/2020/2.png", "b/3.png"}
+    assert left_out == (
+        ", 3 left out: hidden (train/.cache/c/4.png, "
+        "train/a/.ipynb_checkpoints/1-checkpoint.png, train/b/._3.png)"
+        ", 2 left out: of a system folder (train/__MACOSX/a/1.png, "
+        "train/a/2020/@eaDir/2.png/SYNOPHOTO_THUMB_M.png)"
+        ", 2 left out: not an image (train/a/5.png, train/a/notes.txt)"
+        ", 1 left out: in no split (elsewhere/c/4.png)"
+        ", 1 left out: in no class (train/loose.png)"
+    )
+    assert names_of(source, tmp_path, "validation") == (
+        {"a/1.png", "b/2.png"},
+        ", 1 left out: hidden (validation/b/.2.png)",
+    )
+
+
+def test_links_are_followed_unless_they_lead_back_or_nowhere(tmp_path):
+    source = tmp_path / "in"
+    small(source, "train/a/1.png", "train/b/2.png", "validation/a/1.png")
+    small(source, "validation/b/2.png")
+    small(tmp_path, "far/x/3.png", "far/4.png", "far/c/5.png", "far/c2/6.png")
+    os.symlink(tmp_path / "far/x", source / "train/a/folder")
+    os.symlink(tmp_path / "far/4.png", source / "train/a/file.png")
+    os.symlink(tmp_path / "far/c", source / "train/c")  # a class
+    os.symlink(tmp_path / "far/c2", source / "validation/c")
+    os.symlink(tmp_path / "gone.png", source / "train/a/dangling.png")
+    os.symlink(source / "train/b/self.png", source / "train/b/self.png")
+    os.symlink(source / "train", source / "train/a/loop")
+    os.symlink(tmp_path / "gone", source / "train/d")
+    names, left_out = names_of(source, tmp_path)
+    assert names == {"a/1.png", "a/folder/3.png", "a/file.png", "b/2.png", "c/5.png"}
+    assert left_out == (
+        ", 3 left out: broken link (train/a/dangling.png, train/b/self.png, train/d)"
+        ", 1 left out: link to a folder round it (train/a/loop)"
+    )
+
+
+def test_a_file_that_comes_goes_or_changes_at_any_depth_is_noticed(tmp_path, caplog):
+    source = tmp_path / "in"
+    small(source, "train/cat/2020/1.png", "train/dog/2.png", "train/dog/3.png")
+    small(source, "test/cat/1.png", "test/dog/2.png")
+
+    def said():
+        caplog.clear()
+        data.describe(f"folder:{source}", data_dir=tmp_path)
+        return caplog.text
+
+    assert said() == ""
+    small(source, "train/cat/2020/new.png")
+    assert "has changed since it was prepared; delete" in (text := said())
+    assert "prepare it again: 1 new (train/cat/2020/new.png)" in text
+    (source / "train/cat/2020/new.png").rename(source / "train/cat/2020/.new.png")
+    assert said() == ""
+    (source / "test/cat/1.png").write_bytes(b"other bytes")
+    (source / "train/dog/2.png").unlink()
+    assert "1 gone (train/dog/2.png), 1 changed (test/cat/1.png)" in said()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "dog ", " cat", "a\rb", "x\u2028y", "\t"])
+def test_a_class_name_that_cannot_be_stored_is_refused_escaped(tmp_path, name):
+    small(tmp_path, f"in/train/{name}/1.png", "in/train/c/2.png")
+    small(tmp_path, f"in/test/{name}/1.png", "in/test/c/2.png")
+    with pytest.raises(data.DatasetError) as raised:
+        data.describe(f"folder:{tmp_path}/in", data_dir=tmp_path)
+    escaped = repr(name) if name.isascii() else f"{name!r} ({name!a})"
+    assert f"cannot be stored under their names, {escaped}: rename" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_names_that_are_not_utf8_are_refused_by_their_bytes(tmp_path):
+    small(tmp_path, "in/train/a/1.png", "in/train/b/1.png")
+    small(tmp_path, "in/test/a/1.png", "in/test/b/1.png")
+    os.rename(tmp_path / "in/train/a/1.png", tmp_path / "in/train/a/caf\udce9.png")
+    with pytest.raises(
+        data.DatasetError, match=r"not UTF-8: b'a/caf\\xe9.png'; rename"
+    ):
+        data.describe(f"folder:{tmp_path}/in", data_dir=tmp_path)
+    for split in ("train", "test"):
+        os.rename(tmp_path / f"in/{split}/a", tmp_path / f"in/{split}/caf\udce9")
+    with pytest.raises(data.DatasetError, match=r"names, b'caf\\xe9': rename"):
+        data.describe(f"folder:{tmp_path}/in", data_dir=tmp_path)
+    os.rename(tmp_path / "in", tmp_path / "in\udce9")
+    with pytest.raises(data.DatasetError, match=r"in\\xe9.*rename it"):
+        data.describe(f"folder:{tmp_path}/in\udce9", data_dir=tmp_path)
+    with pytest.raises(data.DatasetError, match=r"data folder .* not UTF-8"):
+        data.describe("digits2", data_dir=f"{tmp_path}/d\udce9")
+
+
+def test_names_that_look_the_same_are_told_apart(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    small(tmp_path, f"in/train/{composed}/1.png", f"in/test/{decomposed}/1.png")
+    with pytest.raises(data.DatasetError, match=r"\\xe9'\).*") as raised:
+        data.describe(f"folder:{tmp_path}/in", data_dir=tmp_path)
+    assert r"('cafe\u0301')" in str(raised.value) or r"('caf\xe9')" in str(raised.value)
+    small(tmp_path, f"in/train/{decomposed}/1.png")
+    with pytest.raises(data.DatasetError, match="classes that look the same"):
+        data.describe(f"folder:{tmp_path}/in", data_dir=tmp_path)
+
+
+def test_classes_in_other_scripts_keep_their_names(tmp_path):
+    for split in ("train", "test"):
+        small(tmp_path, f"in/{split}/\u732b/1.png", f"in/{split}/H\u00fcnd chen/2.png")
+    stream = data.open_stream(f"folder:{tmp_path}/in", "train", data_dir=tmp_path)
+    assert stream.class_names == ("H\u00fcnd chen", "\u732b")
+
+
 def no_train(folder):
     (folder / "train").rename(folder / "training")
 
@@ -182,6 +321,13 @@ def missing_class(folder):
     save(folder / "train" / "dog" / "z.png")
 
 
+def one_class(folder):
+    for split in ("train", "validation"):
+        (folder / split).rename(folder / f"{split}2")
+        (folder / split).mkdir()
+        (folder / f"{split}2").rename(folder / split / "images")
+
+
 def no_classes(folder):
     (folder / "test").mkdir()
     save(folder / "test" / "z.png")
@@ -201,6 +347,7 @@ def unreadable(folder):
         (empty_class, "the class .*cat has no images"),
         (another_class, "train lacks the classes 'cat', which .*validation has"),
         (missing_class, "validation lacks the classes 'dog', which .*train has"),
+        (one_class, "images is the only class: .* are ant, bee 2 the classes"),
         (no_classes, "test holds no folders: one is needed for each class"),
         (unreadable, r"(?s)^2 images cannot .*(one.jpg.*two.png|two.png.*one.jpg)"),
     ],
@@ -216,3 +363,116 @@ def test_a_folder_that_is_not_of_the_form_is_refused(tmp_path, damage, message):
 def test_a_folder_that_is_not_there_is_said(tmp_path, capsys):
     assert preparers.main([f"folder:{tmp_path}/none", f"--data-dir={tmp_path}"]) == 2
     assert f"there is no folder {tmp_path}/none" in capsys.readouterr().err
+
+
+# A folder of classes without splits.
+@pytest.fixture(scope="module")
+def unsplit(tmp_path_factory):
+    """7 ants, 3 bees and 2 cats; returns the name and the folder of the datasets."""
+    folder = tmp_path_factory.mktemp("unsplit")
+    for name, count in (("ant", 7), ("bee", 3), ("cat", 2)):
+        small(folder, *(f"in/{name}/{number}.png" for number in range(count)))
+    small(folder, "in/ant/.0.png")
+    return f"folder:{folder}/in", folder
+
+
+def parts(unsplit, **options):
+    """The train and the test stream, in the images' names."""
+    name, folder = unsplit
+    spec = data.describe(name, data_dir=folder, **options)
+    opened = [
+        data.open_stream(name, split, data_dir=folder)
+        for split in (spec.train_split, spec.test_split)
+    ]
+    assert [data.counted(s, n) for s, n in zip(opened, spec[-3:-1], strict=True)]
+    names = [
+        [
+            examples.parse_record("", s.records.read(int(k)), s.keys).place.split("'")[
+                1
+            ]
+            for k in s.kept
+        ]
+        for s in opened
+    ]
+    assert list(opened[1].held_out) == names[1]
+    return opened, names
+
+
+def test_without_splits_a_fifth_of_each_class_is_held_out(unsplit):
+    (train, test), (trained, tested) = parts(unsplit)
+    assert sorted(name.split("/")[0] for name in tested) == ["ant", "bee", "cat"]
+    assert len({*trained, *tested}) == len(trained) + len(tested) == 12
+    assert data.counted(train, "train") == (
+        "9 images of 3 classes (train), 1 left out: hidden (ant/.0.png)"
+        ", 3 left out: held out for testing"
+    )
+    assert data.counted(test, "held out") == "3 images of 3 classes (held out)"
+
+
+def test_what_is_held_out_follows_from_fraction_and_seed(unsplit):
+    half = parts(unsplit, validation_fraction=0.5, seed=3)[1]
+    counts = [
+        sum(name.startswith(c) for name in half[1]) for c in ("ant", "bee", "cat")
+    ]
+    assert counts == [round(3.5), round(1.5), 1]
+    assert parts(unsplit, validation_fraction=0.5, seed=3)[1] == half
+    others = [parts(unsplit, validation_fraction=0.5, seed=s)[1][1] for s in range(4)]
+    assert len(set(map(tuple, others))) > 1
+    most = parts(unsplit, validation_fraction=0.99)[1]
+    assert len(most[0]) == 3  # one of each class is left to train on
+
+
+def test_a_class_of_one_image_cannot_be_held_out(tmp_path):
+    small(tmp_path, "in/a/1.png", "in/b/1.png", "in/b/2.png")
+    name = f"folder:{tmp_path}/in"
+    spec = data.describe(name, data_dir=tmp_path)
+    with pytest.raises(data.DatasetError, match="the class 'a' has one image"):
+        data.open_stream(name, spec.train_split, data_dir=tmp_path)
+
+
+def test_a_fraction_of_a_dataset_with_a_test_split_is_held_out_of_train(digits_here):
+    """Labels are read from the records where no folder has noted them."""
+    spec = data.describe("digits", validation_fraction=0.1, seed=1)
+    train, test = (data.load("digits", s) for s in (spec.train_split, spec.test_split))
+    whole = data.load("digits", "train")
+    assert len(train.labels) + len(test.labels) == len(whole.labels)
+    np.testing.assert_array_equal(
+        np.bincount(test.labels), np.rint(0.1 * np.bincount(whole.labels))
+    )
+    places = [int(name) for name in test.held_out]
+    np.testing.assert_array_equal(whole.images[places], test.images)
+    stream = data.open_stream("digits", spec.test_split)
+    np.testing.assert_array_equal(stream.kept, places)
+    few = data.open_stream("digits", spec.train_split, num_images=100)
+    assert not {*few.kept.tolist()} & {*places}
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    small(tmp_path, "in/train/1.png", "in/train/2.png", "in/bus/1.png", "in/bus/2.png")
+    stream = data.open_stream(f"folder:{tmp_path}/in", "train", data_dir=tmp_path)
+    assert stream.class_names == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("short_side", "num_images", "side"),
+    [
+        (20, 12, 64),  # never below
+        (500, 12, 64),  # so few images teach no more
+        (90, 1000, 64),
+        (120, 1000, 96),
+        (500, 9999, 128),
+        (500, 20_000, 224),
+        (200.5, 20_000, 192),
+    ],
+)
+def test_the_automatic_side_follows_from_the_images(short_side, num_images, side):
+    assert choose_side(short_side, num_images) == side
+
+
+def test_images_of_a_folder_are_measured_for_their_side(unsplit, monkeypatch):
+    name, folder = unsplit
+    asked = []
+    module = sys.modules["aaa_jax.data.load"]
+    monkeypatch.setattr(module, "choose_side", lambda *a: asked.append(a) or 77)
+    assert data.describe(name, data_dir=folder, image_size=-1).image_size == 77
+    assert asked == [(8, 12)]  # all are 9 x 8

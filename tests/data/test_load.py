@@ -1,6 +1,7 @@
 """The datasets themselves: the table, the digits, subsets, order on the device."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from aaa_jax import data
 from aaa_jax.augment import standard
 from aaa_jax.data.load import channel_statistics
-from aaa_jax.data.prepare.preparers import PREPARERS
+from aaa_jax.data.prepare.preparers import PREPARERS, main
 from aaa_jax.data.tfds_folder import data_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -236,6 +238,85 @@ def test_an_explicit_folder_wins_over_the_variable_over_the_default(monkeypatch)
     assert data_folder("~/x") == Path.home() / "x"
     with pytest.raises(data.DatasetError, match="not a local path"):
         data_folder("gs://bucket/data")
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """No HOME, and a user who is not in the password file."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_the_data_folder_must_be_given(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    for call in (data_folder, lambda: data_folder("~/x")):
+        with pytest.raises(
+            data.DatasetError, match=r"data folder: .*no such home directory"
+        ):
+            call()
+    with pytest.raises(data.DatasetError, match=r"folder of images .* no such home"):
+        data.describe("folder:~/pictures", data_dir=tmp_path)
+    assert data_folder(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket", "hdfs://a/b"])
+def test_a_folder_in_a_bucket_is_refused_at_every_door(address, tmp_path, capsys):
+    for data_dir, name in ((address, "digits"), (tmp_path, f"folder:{address}")):
+        with pytest.raises(data.DatasetError, match=f"'{address}' is not a local path"):
+            data.load(name, "train", data_dir=data_dir)
+    arguments = ["imagenet2012", f"--data-dir={tmp_path}", f"--archive={address}"]
+    assert main(arguments) == 2
+    assert "the archive" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["promise", "six", "tensorflow_datasets"])
+def test_a_package_that_tfds_lacks_is_named_and_no_data_are_blamed(
+    package, digits, folder
+):
+    code = f"""if True:
+        import sys
+        sys.modules["{package}"] = None
+        from aaa_jax.data.prepare.preparers import main
+        sys.exit(main(["digits", "--data-dir", sys.argv[1]]))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, folder],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert f"pip install {package}" in ended.stderr
+    assert "delete" not in ended.stderr
+
+
+def test_only_what_is_damaged_is_to_be_deleted(tmp_path, monkeypatch):
+    data.load("digits", "test", data_dir=tmp_path)
+    (info,) = tmp_path.glob("digits/*/dataset_info.json")
+    sound = info.read_bytes()
+    info.write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(data.DatasetError, match="delete the folder and prepare"):
+        data.load("digits", "test", data_dir=tmp_path)
+    info.write_bytes(sound)
+    for error in (PermissionError(13, "denied"), ModuleNotFoundError("No module 'x'")):
+        with monkeypatch.context() as patch:
+            patch.setattr(tfds, "builder_from_directory", raising(error))
+            with pytest.raises(data.DatasetError) as raised:
+                data.load("digits", "test", data_dir=tmp_path)
+        assert str(error) in str(raised.value)
+        assert "delete" not in str(raised.value)
+
+
+def raising(error):
+    def raise_it(*_):
+        raise error
+
+    return raise_it
 
 
 def test_the_variable_is_read_at_the_call_not_at_the_import(folder, monkeypatch):

@@ -6,6 +6,7 @@ The archives have CIFAR's layout and random images; no test goes beyond 127.0.0.
 import hashlib
 import http.server
 import io
+import resource
 import signal
 import socket
 import subprocess
@@ -100,6 +101,32 @@ def served():
         thread.join()
 
 
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, capsys):
+    """A limit of a file's size fails as a full disk does, within array_record's C++."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        assert main(["digits", f"--data-dir={tmp_path}"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"digits cannot be written to {tmp_path} (" in said
+    assert "File too large" in said
+    assert "make room there, and the same command goes on" in said
+    assert not list(tmp_path.rglob("*.part"))
+    assert main(["digits", f"--data-dir={tmp_path}"]) == 0
+    assert "1198 images of 10 classes (train)" in capsys.readouterr().out
+
+
+def test_an_archive_that_is_not_there_is_said(tmp_path, capsys):
+    for name in ("cifar10", "imagenet2012"):
+        arguments = [name, f"--data-dir={tmp_path}", f"--archive={tmp_path}/none"]
+        assert main(arguments) == 2
+        assert f"there is no archive {tmp_path}/none" in capsys.readouterr().err
+
+
 def state_archive(monkeypatch, name, url, content):
     sha256 = hashlib.sha256(content).hexdigest()
     archive = cifar.ARCHIVES[name]._replace(url=url, sha256=sha256, size=len(content))
@@ -157,7 +184,10 @@ def test_an_archive_at_hand_is_used_from_the_command_line(
     arguments = [f"--data-dir={tmp_path}/out", f"--archive={tmp_path}/mine.tar.gz"]
     assert main(["cifar10", *arguments]) == 0
     printed = capsys.readouterr()
-    assert printed.out == f"cifar10 is prepared in {tmp_path}/out/cifar10/3.0.2\n"
+    assert printed.out == (
+        f"cifar10 is prepared in {tmp_path}/out/cifar10/3.0.2\n"
+        "25 images of 10 classes (train)\n10 images of 10 classes (test)\n"
+    )
     assert printed.err == f"preparing cifar10 in {tmp_path}/out\n"
     # Already there: no network is asked. The older spelling is still taken.
     assert main(["cifar10", f"--data_dir={tmp_path}/out"]) == 0

@@ -26,6 +26,7 @@ from configs import (
     default,
     digits,
     digits_few,
+    folder,
     imagenet_r50,
     imagenet_r50d,
     imagenet_r200,
@@ -48,6 +49,7 @@ PRESETS = {
     "cifar10_5000": cifar10_5000,
     "digits": digits,
     "digits_few": digits_few,
+    "folder": folder,
 }
 WRN28, WRN40 = {"depth": 28, "width": 10}, {"depth": 40, "width": 2}
 SHAKE32, SHAKE96, SHAKE112 = ({"depth": 26, "width": w} for w in (32, 96, 112))
@@ -186,7 +188,8 @@ def test_groups_divide_over_1_to_64_devices_with_few_and_many_policies(name, arg
 @pytest.mark.parametrize("name", PRESETS)
 def test_docstrings_name_their_own_command(name):
     text = PRESETS[name].__doc__
-    assert f"    python launch.py --config=configs/{name}.py\n" in text
+    more = " --config.data.name=folder:PATH" * (name == "folder")
+    assert f"    python launch.py --config=configs/{name}.py{more}\n" in text
     if name in TABLE_7:
         assert "Meant for " in text
         assert "Here: not run" in " ".join(text.split())
@@ -382,12 +385,12 @@ def test_a_value_of_another_type_is_refused():
     ("key", "value", "message"),
     [
         ("batch_size", True, "batch_size is True; it must be a whole number"),
-        ("epochs", 2.5, "epochs is 2.5; it must be at least 1, a whole number"),
+        ("epochs", 2.5, "epochs is 2.5; it must be at least 0, a whole number"),
         ("optimizer.nesterov", 1, "nesterov is 1; it must be True or False"),
         ("optimizer.learning_rate", float("inf"), "must be a finite number"),
         ("optimizer.milestones", ("a",), "a tuple of epochs"),
         ("devices.hang_seconds", -1.0, "hang_seconds is -1.0; it must be at least 0"),
-        ("batch_size", 0, "batch_size is 0; it must be at least 1"),
+        ("batch_size", -1, "batch_size is -1; it must be at least 1"),
         ("batch_size", 2**31, "batch_size is 2147483648; .* number below 2"),
         ("devices.hang_seconds", 1e10, r"at least 0 and below 1e\+06, 0 for never"),
         ("log.every_seconds", 1e300, r"log\.every_seconds is 1e\+300"),

@@ -3,7 +3,7 @@
 import pytest
 
 from aaa_jax.experiments import sizes
-from configs import default, digits, imagenet_r50
+from configs import default, digits, folder, imagenet_r50
 
 GIB = 2**30
 
@@ -56,3 +56,27 @@ def test_as_many_devices_as_can_share_the_groups_are_used():
     found = [sizes.sharing_devices(8, count) for count in (1, 2, 3, 4, 6, 8, 64)]
     assert found == [1, 2, 2, 4, 4, 8, 8]
     assert sizes.sharing_devices(64, 64) == 64
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "epochs"),
+    [
+        (5, 5, 600),
+        (48, 8, 100),
+        (300, 64, 150),
+        (1000, 128, 86),
+        (50_000, 128, 60),
+    ],
+)
+def test_mini_batch_and_epochs_follow_from_the_number_of_images(
+    num_images, batch_size, epochs
+):
+    config = folder.get_config()
+    filled = sizes.filled_in(config, num_images)
+    assert (filled.batch_size, filled.epochs) == (batch_size, epochs)
+    steps_per_epoch = num_images // batch_size
+    rounds = steps_per_epoch * epochs // sizes.round_steps(filled, steps_per_epoch)
+    assert rounds >= sizes.NUM_ROUNDS
+    assert (config.batch_size, config.epochs) == (0, 0)
+    config.batch_size, config.epochs = 4, 7
+    assert sizes.filled_in(config, num_images) == config

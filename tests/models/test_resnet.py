@@ -1,5 +1,7 @@
 """ResNet v1.5 and D: counts, and the forward pass against NumPy."""
 
+import itertools
+
 import jax
 import pytest
 
@@ -20,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("light_compiler")
 @pytest.mark.parametrize(
     ("options", "published"),
     [
+        ({"depth": 18}, 11_689_512),
+        ({"depth": 34}, 21_797_672),
         ({"depth": 50}, 25_557_032),
         ({"depth": 50, "variant": "d"}, 25_576_264),
         ({"depth": 101}, 44_549_160),
@@ -56,25 +60,42 @@ def numpy_pre_activation(layers, x):
     return layers.classifier(layers.norm_relu("last_norm", x))
 
 
-def numpy_resnet(layers, x, variant):
-    """A ResNet of one block in each stage."""
+def numpy_resnet(layers, x, variant, blocks=1):
+    """A ResNet of so many blocks in each stage: bottlenecks, or two basic blocks."""
     if variant == "pre_activation":
         return numpy_pre_activation(layers, x)
     for number in range(1, 4 if variant == "d" else 2):
         y = layers.conv(f"stem_conv{number}", x, 2 if number == 1 else 1)
         x = layers.norm_relu(f"stem_norm{number}", y)
     x = max_pool(x)
-    for stage in (1, 2, 3, 4):
-        block = layers.inside(f"stage{stage}_block1")
-        stride = 2 if stage > 1 else 1
-        y = block.norm_relu("norm1", block.conv("conv1", x))
-        y = block.norm_relu("norm2", block.conv("conv2", y, stride))
-        y = block.norm("norm3", block.conv("conv3", y))
+    for stage, number in itertools.product((1, 2, 3, 4), range(1, blocks + 1)):
+        block = layers.inside(f"stage{stage}_block{number}")
+        stride = 2 if stage > 1 and number == 1 else 1
+        if blocks == 1:
+            y = block.norm_relu("norm1", block.conv("conv1", x))
+            y = block.norm_relu("norm2", block.conv("conv2", y, stride))
+            y = block.norm("norm3", block.conv("conv3", y))
+        else:
+            y = block.norm_relu("norm1", block.conv("conv1", x, stride))
+            y = block.norm("norm2", block.conv("conv2", y))
         if variant == "d" and stride == 2:
             x, stride = average_pool(x), 1
-        x = block.norm("shortcut_norm", block.conv("shortcut_conv", x, stride))
+        if number == 1 and (blocks == 1 or stage > 1):
+            x = block.norm("shortcut_norm", block.conv("shortcut_conv", x, stride))
         x = relu(x + y)
     return layers.classifier(x)
+
+
+def test_a_resnet_18_is_the_one_written_in_numpy():
+    network = models.create("resnet", num_classes=5, bn_group_size=2, depth=18, width=4)
+    check_forward_pass(
+        network, (75, 64), lambda layers, x: numpy_resnet(layers, x, "v1.5", 2), True
+    )
+
+
+def test_pre_activation_of_basic_blocks_is_refused():
+    with pytest.raises(ValueError, match=r"pre_activation.* depth is one of"):
+        models.create("resnet", num_classes=5, depth=18, variant="pre_activation")
 
 
 @pytest.mark.parametrize("variant", resnet.VARIANTS)

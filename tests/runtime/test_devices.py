@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pwd
 import subprocess
 import sys
 
@@ -160,5 +161,10 @@ def test_without_a_cache_folder_of_the_desktop_it_is_in_the_home(monkeypatch, tm
         devices.keep_compiled_programs()
         home = str(tmp_path / ".cache" / "aaa_jax" / "compiled")
         assert jax.config.values["jax_compilation_cache_dir"] == home
+        jax.config.update("jax_compilation_cache_dir", None)
+        monkeypatch.delenv("HOME")  # and no user of that number: no folder called ~
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+        devices.keep_compiled_programs()
+        assert jax.config.values["jax_compilation_cache_dir"] is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

@@ -1,8 +1,10 @@
 """A streamed run, whole: resumed in mid-epoch, on more devices, with bad images."""
 
+import json
 import os
 import shutil
 
+import cv2
 import numpy as np
 import optax
 import pytest
@@ -13,7 +15,8 @@ from aaa_jax.train import errors, loop
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import run_directory
 from configs import digits
-from tests.support.tfds_folders import write_pictures
+from configs import folder as folder_preset
+from tests.support.tfds_folders import PICTURES, write_pictures
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -141,3 +144,45 @@ def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
     )
     with pytest.raises(data.DatasetError, match="0 images cannot be taken"):
         trained.load_images(run, 0)
+
+
+def test_a_folder_of_ones_own_images_trains_with_no_other_option(tmp_path, capsys):
+    for name, count in (("ant", 8), ("bee", 4)):
+        for number in range(count):
+            path = tmp_path / "in" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), PICTURES[number])
+    (tmp_path / "in/ant/.hidden.png").write_bytes(b"")
+
+    def train(**changes):
+        config = folder_preset.get_config("random")
+        values = {
+            "data.name": f"folder:{tmp_path}/in",
+            "data.dir": str(tmp_path / "datasets"),
+            "model.name": "tests.support.tiny:factory",
+            "max_steps": 2,
+            "devices.num_devices": 1,
+            "compilation_cache": False,
+        }
+        with config.unlocked():
+            config.model.options = {}
+            config.update_from_flattened_dict(values | changes)
+        return loop.train_and_evaluate(config, tmp_path / "run")
+
+    assert train()["test_images"] == 3
+    said = capsys.readouterr().out
+    assert "9 images of 2 classes (train), 1 left out: hidden (ant/.hidden.png)" in said
+    assert ", 3 left out: held out for testing\n3 images of 2 classes (held out" in said
+    held_out = json.loads((tmp_path / "run/held_out.json").read_text())
+    assert sorted(name[:4] for name in held_out) == ["ant/", "ant/", "bee/"]
+    recorded = run_directory.read_config(tmp_path / "run")
+    assert (recorded["batch_size"], recorded["epochs"]) == (8, 600)
+    assert recorded["data"]["image_size"] == 64
+    assert recorded["data"]["validation_fraction"] == 0.2
+    train(max_steps=3)
+    assert "going on from the checkpoint at step 2" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/held_out.json").read_text()) == held_out
+    images = trained.load_images(trained.load_run(tmp_path / "run"), None)
+    assert images.images.shape == (3, 64, 64, 3)
+    with pytest.raises(run_directory.RunDirectoryError, match="validation_fraction"):
+        train(**{"data.validation_fraction": 0.3})

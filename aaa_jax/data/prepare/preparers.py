@@ -14,12 +14,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aaa_jax.data.errors import DatasetError, DatasetNotPrepared, DownloadFailed
+from aaa_jax.data.errors import (
+    DatasetError,
+    DatasetNotPrepared,
+    DownloadFailed,
+    naming_missing_packages,
+)
+from aaa_jax.data.load import contents
 from aaa_jax.data.prepare.cifar import prepare_cifar
 from aaa_jax.data.prepare.digits import prepare_digits, prepare_digits_few
 from aaa_jax.data.prepare.folder import prepare_folder, warn_if_changed
 from aaa_jax.data.prepare.imagenet import prepare_imagenet
-from aaa_jax.data.tfds_folder import PREFIX, data_folder, expanded, find_prepared
+from aaa_jax.data.tfds_folder import (
+    PREFIX,
+    data_folder,
+    find_prepared,
+    import_tfds,
+    local_path,
+)
 
 # Each takes the folder of all datasets, and the original archive or None.
 PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
@@ -31,6 +43,7 @@ PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
 }
 
 
+@naming_missing_packages()
 def prepare_dataset(
     name: str,
     *,
@@ -59,17 +72,19 @@ def prepare_dataset(
         return path
     if name not in PREPARERS and not is_folder:
         raise _unknown_dataset(name, folder)
+    import_tfds()
     print(f"preparing {name} in {folder}", file=sys.stderr)
     try:
         if is_folder:
             return prepare_folder(name, folder)
-        return PREPARERS[name](folder, None if archive is None else expanded(archive))
+        return PREPARERS[name](folder, _found(archive))
     except DownloadFailed as error:
         raise DatasetNotPrepared(_what_to_run(name, folder, error)) from error
     except OSError as error:
         raise DatasetError(
-            f"{name} cannot be written to {folder} ({error}): choose another folder by "
-            "TFDS_DATA_DIR or --config.data.dir"
+            f"{name} cannot be written to {folder} ({error}): make room there, and the "
+            "same command goes on; or choose another folder by TFDS_DATA_DIR or "
+            "--config.data.dir"
         ) from error
 
 
@@ -89,11 +104,22 @@ def main(arguments: list[str] | None = None) -> int:
         path = prepare_dataset(
             options.name, data_dir=options.data_dir, archive=options.archive
         )
+        found = contents(path)
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.name} is prepared in {path}")
+    print(f"{options.name} is prepared in {path}", *found, sep="\n")
     return 0
+
+
+def _found(archive: str | os.PathLike[str] | None) -> Path | None:
+    """The path of the original archive, which must be there."""
+    if archive is None:
+        return None
+    path = local_path(os.fspath(archive), "the archive")
+    if not path.exists():
+        raise DatasetError(f"there is no archive {path}")
+    return path
 
 
 def _what_to_run(name: str, folder: Path, reason: Exception) -> str:
@@ -107,8 +133,7 @@ def _what_to_run(name: str, folder: Path, reason: Exception) -> str:
 
 def _unknown_dataset(name: str, folder: Path) -> DatasetError:
     """The error for a name that nothing here can prepare."""
-    import tensorflow_datasets as tfds
-
+    tfds = import_tfds()
     base = name.partition(":")[0].partition("/")[0]
     known = [*PREPARERS, *tfds.list_builders(with_community_datasets=False)]
     if base not in known:

@@ -59,6 +59,7 @@ class Plan(NamedTuple):
         image_size: height and width of all images; 0 if they differ.
         module: of the TFDS builder of that name, "" if there is none.
         key: name of an image -> what TFDS hashes to shuffle the images.
+        notes: name of a file -> a text that lies beside the shards.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Plan(NamedTuple):
     image_size: int = 0
     module: str = ""
     key: Callable[[str], str] = str
+    notes: Mapping[str, str] = {}
 
 
 class BadImages(Exception):
@@ -109,9 +111,21 @@ def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Pa
         if bad:
             raise DatasetError(_bad_images_message(bad))
         _write_metadata(unfinished, plan, lengths)
+        for name, text in plan.notes.items():
+            (unfinished / name).write_text(text)
         unfinished.rename(final)
         (final / "plan.txt").unlink()
     return final
+
+
+def stored_order(
+    split: str, items: Sequence[Item], key: Callable[[str], str] = str
+) -> list[Item]:
+    """The images of a split in the order in which they are stored."""
+    from tensorflow_datasets.core import hashing
+
+    hasher = hashing.Hasher(split)
+    return sorted(items, key=lambda item: hasher.hash_key(key(item.name)))
 
 
 @contextlib.contextmanager
@@ -159,11 +173,9 @@ def _write_split(
     bad: list[str],
 ) -> list[int]:
     """Writes the shards that are missing; returns how many records each has."""
-    from tensorflow_datasets.core import hashing
     from tensorflow_datasets.core.utils import shard_utils
 
-    hasher = hashing.Hasher(split)
-    order = sorted(items, key=lambda item: hasher.hash_key(plan.key(item.name)))
+    order = stored_order(split, items, plan.key)
     total = sum(item.size + BYTES_AROUND_AN_IMAGE for item in items)
     num_shards = shard_utils.ShardConfig().get_number_shards(total, len(items))
     ends = shard_utils.get_shard_boundaries(len(items), num_shards)
@@ -206,16 +218,28 @@ def _write_shard(
 
     bad = []
     with whole_file(path) as partial:
-        writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+        with _disk_errors():
+            writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
         for result in pool.map(record, items):
             if isinstance(result, str):
                 bad.append(result)
             else:
-                writer.write(result)
+                with _disk_errors():
+                    writer.write(result)
             bar.update()
-        writer.close()
+        with _disk_errors():
+            writer.close()
         if bad:
             raise BadImages(bad)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """What array_record's C++ says of a full disk, as the OSError that it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:

@@ -1,0 +1,158 @@
+"""Which files below a folder are images, and why the others are left out.
+
+Links are followed, except one that leads back to a folder round it. Nothing vanishes:
+a file is an image, or named under the reason why it is left out.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aaa_jax.data.errors import DatasetError
+
+SUFFIXES = {
+    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+}
+# Folders that systems put among a person's own, besides those that begin with a dot.
+SYSTEM_FOLDERS = {
+    *("@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "lost+found"),
+    *("__MACOSX", "System Volume Information"),
+}
+HIDDEN, SYSTEM = "hidden", "of a system folder"
+BROKEN, LOOP, OTHER = "broken link", "link to a folder round it", "not an image"
+MOST_NAMED = 3  # files of a reason in a line
+
+
+class Listing(NamedTuple):
+    """What lies below a folder; names are paths in it, with slashes.
+
+    Attributes:
+        images: name -> size in bytes and time of the last change in ns.
+        left_out: name of a file -> why it is left out.
+    """
+
+    images: dict[str, list[int]]
+    left_out: dict[str, str]
+
+
+def list_images(folder: Path) -> Listing:
+    """The images below a folder, at any depth.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    listing = Listing({}, {})
+    with reading(folder):
+        for name, reason, found in _walk(folder, "", [_identity(folder.stat())]):
+            if found is None:
+                listing.left_out[name] = reason
+            else:
+                listing.images[name] = [found.st_size, found.st_mtime_ns]
+    return listing
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turns an error of the file system below a folder into one line.
+
+    Raises:
+        DatasetError: for any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"{error.filename or folder} cannot be read ({error.strerror or error})"
+        ) from error
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether it is a folder that a person made, or a link to one."""
+    name = path.name
+    return path.is_dir() and not name.startswith(".") and name not in SYSTEM_FOLDERS
+
+
+def say_left_out(left_out: Mapping[str, str]) -> str:
+    """Of files and their reasons, such as ", 2 left out: hidden (a/.b, a/.c)"."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return "".join(
+        f", {len(some)} left out: {reason} ({first_few(some)})"
+        for reason, some in names.items()
+    )
+
+
+def first_few(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """The first of some names in a line."""
+    some = [shown(name) for name in names[:most]]
+    return ", ".join(some + ["..."] * (len(names) > most))
+
+
+def shown(name: str) -> str:
+    """A name for a message: as it is, or escaped where it cannot be printed."""
+    if not is_utf8(name):
+        return repr(os.fsencode(name))
+    return name if name.isprintable() else ascii(name)
+
+
+def spelled(name: str) -> str:
+    """A name in quotes, with its escaped form where two can look the same."""
+    if not is_utf8(name):
+        return repr(os.fsencode(name))
+    return repr(name) if name.isascii() else f"{name!r} ({name!a})"
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the bytes of a file's name are UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _walk(
+    folder: Path, prefix: str, around: Sequence[tuple[int, int]]
+) -> Iterator[tuple[str, str, os.stat_result | None]]:
+    """Name, reason and None of what is left out below; name, "" and facts of images.
+
+    Args:
+        folder: on the disk.
+        prefix: of the names of what lies in it.
+        around: the identities of this folder and of those round it.
+    """
+    for path in sorted(folder.iterdir()):
+        name = prefix + path.name
+        reason = HIDDEN if path.name.startswith(".") else ""
+        reason = SYSTEM if path.name in SYSTEM_FOLDERS else reason
+        try:
+            found = path.stat()
+        except OSError:
+            if not path.is_symlink():
+                raise
+            yield name, reason or BROKEN, None
+            continue
+        is_folder, identity = stat.S_ISDIR(found.st_mode), _identity(found)
+        if is_folder and reason:
+            for root, _, files in os.walk(path):
+                below = Path(root).relative_to(folder).as_posix()
+                yield from ((f"{prefix}{below}/{f}", reason, None) for f in files)
+        elif is_folder and identity in around:
+            yield name, LOOP, None
+        elif is_folder:
+            yield from _walk(path, f"{name}/", [*around, identity])
+        elif reason or not stat.S_ISREG(found.st_mode):
+            yield name, reason or OTHER, None
+        elif path.suffix.lower() not in SUFFIXES:
+            yield name, OTHER, None
+        else:
+            yield name, "", found
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
