@@ -3,7 +3,7 @@
     python launch.py --config=configs/table5.py --workdir=runs/table3
 
 Its two cells are cells of Table 3: in Table 3's workdir, finished, nothing runs again.
-`python -m aaa_jax.report runs/table3` counts the device hours in their `timing.jsonl`
+`python -m aaa_jax report runs/table3` counts the device hours in their `timing.jsonl`
 and shows them beside the paper's estimate. Here: not run.
 Rows, columns and the paper's numbers: `aaa_jax/experiments/paper_tables.py`.
 """
