@@ -10,7 +10,7 @@ initialisation and draws in each column.
 
 from ml_collections import ConfigDict
 
-from configs import table
+from aaa_jax.configs import table
 
 
 def get_config(argument: str = "*") -> ConfigDict:

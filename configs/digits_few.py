@@ -10,7 +10,7 @@ the paper: as `digits.py`, with 200 controller updates, one every three mini-bat
 
 from ml_collections import ConfigDict
 
-from configs import arguments, default
+from aaa_jax.configs import arguments, default
 
 
 def get_config(argument: str = "ours") -> ConfigDict:

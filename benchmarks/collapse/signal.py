@@ -28,11 +28,11 @@ import numpy as np
 from aaa_jax import objective
 from aaa_jax.augment import batch_layout, ops, pipeline
 from aaa_jax.augment.policies import Policies
+from aaa_jax.configs import digits_few
 from aaa_jax.data import epoch_permutation
 from aaa_jax.experiments.build import Experiment, build, open_splits
 from aaa_jax.train import step
 from benchmarks import measure
-from configs import digits_few
 
 PARTS = (0.1, 0.4, 0.7)  # of the training done where it is halted
 STEPS = (3, 9)  # of a gain

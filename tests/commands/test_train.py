@@ -129,6 +129,11 @@ def test_every_preset_that_is_named_can_be_given_from_anywhere(monkeypatch, tmp_
         assert command.workdir == f"runs/{name}"
 
 
+def test_presets_import_each_other_by_the_name_that_a_wheel_has():
+    for path in (ROOT / "configs").glob("*.py"):
+        assert "from configs" not in path.read_text(), path
+
+
 @pytest.mark.parametrize(
     ("words", "options"),
     [
