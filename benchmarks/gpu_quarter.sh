@@ -15,13 +15,14 @@
 # DIR/compiled.tar.gz.aa, ab, ... of 15 MB. After `unpack` on another machine a cell that
 # was not finished begins anew.
 #
-# `table` is configs/table4_cifar10.py: the columns ARMS ("random ours") side by side,
-# seed after seed of SEEDS (20), until its time is over; a cell that is stopped saves
-# itself and goes on at the next call. CIFAR-10 is in TFDS_DATA_DIR. EXTRA: more
-# --config.cell.KEY=VALUE. CIFAR, IMAGENET: TFDS folders with real images for `epoch` and
-# `input`. Each part is stopped after its own limit or what is left of BUDGET; the end
-# says what ran, in which time, and what was skipped, and why. NEEDED: seconds without
-# which no part is begun, instead of those that --list expects.
+# `table` is configs/table4_cifar10.py: the columns ARMS ("random ours"; "fast" and "gain"
+# are the newer controllers) side by side, seed after seed of SEEDS (20), until its time
+# is over; a cell that is stopped saves itself and goes on at the next call. CIFAR-10 is
+# in TFDS_DATA_DIR. EXTRA: more --config.cell.KEY=VALUE. CIFAR, IMAGENET: TFDS folders
+# with real images for `epoch` and `input`. Each part is stopped after its own limit or
+# what is left of BUDGET; the end says what ran, in which time, and what was skipped, and
+# why. NEEDED: seconds without which no part is begun, instead of those that --list says.
+# COMMIT: of a copy without git, for the pages.
 #
 # Nothing is installed; PYTHON (default: .venv/bin/python, else python3) must have this
 # project's packages with jax's CUDA plugin:
@@ -192,6 +193,7 @@ for part in "${chosen[@]}"; do
     continue
   fi
   [ "$part" = table ] && left=$((left - later))
+  [ -n "$tiny" ] && limit=$((5 * limit)) # two busy cores
   [ "$limit" -gt "$left" ] && limit=$left
   echo "== $part, at most $limit s: ${command[*]}"
   started=$SECONDS

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/table4_cifar10.py
 
-8 cells of five seeds, `cifar10_5000.py` each. `benchmarks/gpu_quarter.sh table` runs
+10 cells of five seeds, `cifar10_5000.py` each. `benchmarks/gpu_quarter.sh table` runs
 some of the columns, side by side. Seeds are paired: a seed means the same images,
 initialisation and order of images in each column. Here: not run.
 """

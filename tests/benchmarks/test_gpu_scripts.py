@@ -195,7 +195,7 @@ def test_m_epochs_and_images_are_as_the_table_says():
         cell.column: table_cells.cell_config(config, cell)
         for cell in table_cells.select_cells(config)
     }
-    assert len(cells) == 8
+    assert len(cells) == 10
     seen = set()
     for column, cell in cells.items():
         build.check_config(cell)
