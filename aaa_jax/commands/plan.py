@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from aaa_jax import data, models, randomness
 from aaa_jax.commands.columns import in_columns
 from aaa_jax.data import host_speed
-from aaa_jax.experiments import floors, memory, table_cells
+from aaa_jax.experiments import floors, memory, sizes, table_cells
 from aaa_jax.experiments.build import (
     DTYPES,
     Experiment,
@@ -32,7 +32,7 @@ H100 = "NVIDIA H100"
 GIB, MIB = 2**30, 2**20
 
 
-class Sizes(NamedTuple):
+class Facts(NamedTuple):
     """What a plan knows of a dataset."""
 
     spec: data.DatasetSpec
@@ -59,23 +59,24 @@ def plan_run(config: ConfigDict, workdir: str) -> list[str]:
     """
     check_config(config)
     used, mapping = pick_devices(config)
-    sizes = _sizes_of(config)
-    experiment = build(config, sizes.spec, sizes.num_train)
-    resident = 0 if sizes.is_streamed else sizes.num_train
-    shape = sizes.image_shape
+    facts = _facts_of(config)
+    config = sizes.filled_in(config, facts.num_train, facts.spec)
+    experiment = build(config, facts.spec, facts.num_train)
+    resident = 0 if facts.is_streamed else facts.num_train
+    shape = facts.image_shape
     if config.num_passes == 0:
         passes = compiled.choose_passes(experiment, used, shape, resident)
         experiment = experiment.in_passes(passes)
     require_shares(experiment, len(used))
     rows = [
         ("run", f"{workdir}: {table_cells.read_state(workdir, config).text}"),
-        ("data", _describe_data(config, sizes)),
+        ("data", _describe_data(config, facts)),
         ("devices", _describe_devices(experiment, used, mapping)),
         ("memory", _describe_memory(experiment, used, shape, resident)),
         ("steps", _describe_steps(experiment)),
         ("policies", _describe_policies(experiment)),
         ("checkpoint", _describe_checkpoint(config, experiment, shape)),
-        *_describe_time(config, experiment, sizes, used),
+        *_describe_time(config, experiment, facts, used),
     ]
     return [f"{name:11} {text}" for name, text in rows]
 
@@ -95,11 +96,12 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     for row, column in dict.fromkeys((cell.row, cell.column) for cell in cells):
         of_cell = [c for c in cells if (c.row, c.column) == (row, column)]
         run = table_cells.cell_config(config, of_cell[0])
-        sizes = _sizes_of(run)
-        experiment = build(run, sizes.spec, sizes.num_train)
+        facts = _facts_of(run)
+        run = sizes.filled_in(run, facts.num_train, facts.spec)
+        experiment = build(run, facts.spec, facts.num_train)
         dtype = run.model.dtype
         hours = [
-            len(of_cell) * _seconds(run, experiment, sizes, rates) / 3600
+            len(of_cell) * _seconds(run, experiment, facts, rates) / 3600
             for rates in (_rates(device, dtype), _known(H100, dtype))
         ]
         totals = [
@@ -124,23 +126,23 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     ]
 
 
-def _sizes_of(config: ConfigDict) -> Sizes:
+def _facts_of(config: ConfigDict) -> Facts:
     c = config.data
     if c.name in data.NUM_IMAGES:
         spec = data.describe(c.name, loader=c.loader, image_size=c.image_size)
         num_train, num_test = data.NUM_IMAGES[c.name]
-        return Sizes(spec, min(c.num_train_images or num_train, num_train), num_test)
+        return Facts(spec, min(c.num_train_images or num_train, num_train), num_test)
     splits = open_splits(config)
     test = splits.test
     num = test.num_images if isinstance(test, data.Stream) else len(test.labels)
-    return Sizes(splits.spec, splits.num_images, num)
+    return Facts(splits.spec, splits.num_images, num)
 
 
-def _describe_data(config: ConfigDict, sizes: Sizes) -> str:
-    how = "streamed" if sizes.is_streamed else "in memory"
+def _describe_data(config: ConfigDict, facts: Facts) -> str:
+    how = "streamed" if facts.is_streamed else "in memory"
     return (
-        f"{config.data.name}: {sizes.num_train:,} training and {sizes.num_test:,} test "
-        f"images, {sizes.spec.num_classes:,} classes, {sizes.spec.image_size} px, {how}"
+        f"{config.data.name}: {facts.num_train:,} training and {facts.num_test:,} test "
+        f"images, {facts.spec.num_classes:,} classes, {facts.spec.image_size} px, {how}"
     )
 
 
@@ -219,19 +221,19 @@ def _describe_checkpoint(
 
 
 def _describe_time(
-    config: ConfigDict, experiment: Experiment, sizes: Sizes, used: Sequence[jax.Device]
+    config: ConfigDict, experiment: Experiment, facts: Facts, used: Sequence[jax.Device]
 ) -> list[tuple[str, str]]:
     """What the host must decode, and the hours here and on one H100."""
     dtype = config.model.dtype
     # Virtual devices share the machine that was measured.
     share = 1 if used[0].platform == "cpu" else len(used)
-    here = _seconds(config, experiment, sizes, _rates(used[0], dtype)) / share
-    there = _seconds(config, experiment, sizes, _known(H100, dtype))
+    here = _seconds(config, experiment, facts, _rates(used[0], dtype)) / share
+    there = _seconds(config, experiment, facts, _known(H100, dtype))
     rows = []
-    if sizes.is_streamed:
+    if facts.is_streamed:
         can = _decoded_per_second(experiment)
         images = experiment.total_steps * experiment.recipe.layout.num_images
-        images += _num_tests(experiment) * sizes.num_test
+        images += _num_tests(experiment) * facts.num_test
         rows.append(
             (
                 "host",
@@ -257,14 +259,14 @@ def _decoded_per_second(experiment: Experiment) -> float:
 
 
 def _seconds(
-    config: ConfigDict, experiment: Experiment, sizes: Sizes, rates: floors.Rates
+    config: ConfigDict, experiment: Experiment, facts: Facts, rates: floors.Rates
 ) -> float:
     """The least that a run takes on one device: training and tests."""
     options = json.dumps(config.model.options.to_dict())
     network = config.model.name, options, config.model.dtype
-    of_image = _work(*network, sizes.spec.num_classes, sizes.spec.image_size)
+    of_image = _work(*network, facts.spec.num_classes, facts.spec.image_size)
     rows = experiment.total_steps * experiment.recipe.layout.num_rows
-    tested = _num_tests(experiment) * sizes.num_test
+    tested = _num_tests(experiment) * facts.num_test
     return rows * of_image.train_seconds(rates) + tested * of_image.test_seconds(rates)
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 
+import PIL.Image
 import pytest
 
 from aaa_jax import models
@@ -87,6 +88,22 @@ def test_the_plan_of_a_table_has_a_line_for_each_row_and_column(capsys):
     assert sum(hours[:-1]) == pytest.approx(hours[-1], rel=0.01)
     # M = 8 costs eight times M = 1, but the tests.
     assert 6 < float(rows["digits/ours"][-1]) / float(rows["digits/baseline"][-1]) < 8
+
+
+def test_ones_own_images_are_prepared_and_their_sizes_filled_in(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(10):
+            picture = PIL.Image.new("RGB", (40, 30), (number, 0, 0))
+            picture.save(tmp_path / "images" / name / f"{number}.png")
+    words = ["--config=folder", f"--config.data.name=folder:{tmp_path}/images"]
+    text = _plan(capsys, *words, "--config.model.name=tests.support.tiny:factory")
+    assert ": 16 training and 4 test images, 2 classes" in text
+    assert "\nsteps       600, 2 an epoch; each 64 rows: N = 8 images" in text
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_plan_of_what_cannot_work_is_refused(capsys):
