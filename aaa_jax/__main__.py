@@ -71,8 +71,14 @@ def _corruptions(arguments: Sequence[str]) -> int:
 
 def _policies(arguments: Sequence[str]) -> int:
     """RUN: the learned policies as JSON."""
+    from aaa_jax.runtime import devices
     from aaa_jax.search import export
 
+    try:
+        devices.all_devices()  # on which policies are sampled
+    except devices.NoDeviceError as error:
+        print(f"aaa-jax policies: {error}", file=sys.stderr)
+        return 2
     return export.main(arguments)
 
 

@@ -19,6 +19,7 @@ from aaa_jax import paths, randomness
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
 from aaa_jax.report.figures.contact_sheet import draw_contact_sheet, save_contact_sheet
+from aaa_jax.runtime import devices
 from aaa_jax.search.sources import random_source
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -88,9 +89,10 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", default="")
     parser.add_argument("--footer", default="")
     chosen = parser.parse_args(command_line)
-    policy_key, key = _two_keys(randomness.key_of_seed(chosen.seed))
     options = {"title": chosen.title, "footer": chosen.footer}
     try:
+        devices.all_devices()
+        policy_key, key = _two_keys(randomness.key_of_seed(chosen.seed))
         images = read_folder(chosen.folder, chosen.size, chosen.columns)
         policies, saved = read_policies(chosen, policy_key)
         sheet = draw_contact_sheet(

@@ -26,6 +26,7 @@ from aaa_jax.experiments.build import (
     pick_devices,
     require_shares,
 )
+from aaa_jax.runtime import devices
 from aaa_jax.train import compiled, records
 
 H100 = "NVIDIA H100"
@@ -89,7 +90,7 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     """
     cells = table_cells.select_cells(config)
     table_cells.check_cells(config, cells)
-    device = jax.devices()[0]
+    device = devices.all_devices()[0]
     here, there = f"hours, 1 x {device.device_kind}", f"hours, 1 x {H100}"
     rows: list[tuple[str, ...]] = [("cell", "runs", "steps", here, there)]
     totals = [0, 0.0, 0.0]

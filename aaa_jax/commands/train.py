@@ -96,6 +96,7 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
         from aaa_jax.data.errors import DatasetError
         from aaa_jax.experiments import table_cells
         from aaa_jax.experiments.config_rules import ConfigError
+        from aaa_jax.runtime.devices import NoDeviceError
 
         try:
             if command.lists or not table_cells.is_one_cell(command.config):
@@ -106,7 +107,12 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
                 workdir=os.path.join(command.workdir, cell.name),
                 origin=table_cells.cell_origin(command.origin, command.config, cell),
             )
-        except (table_cells.TableError, ConfigError, DatasetError) as error:
+        except (
+            table_cells.TableError,
+            ConfigError,
+            DatasetError,
+            NoDeviceError,
+        ) as error:
             return fail(error)
     if command.plans:
         return _plan_run(command, program)
@@ -231,17 +237,17 @@ def _train(command: Command, program: Program) -> int:
 
     from aaa_jax import data
     from aaa_jax.experiments import table_cells
-    from aaa_jax.runtime import processes
+    from aaa_jax.runtime import devices, processes
     from aaa_jax.train import loop
     from aaa_jax.workdir import checkpoints, run_directory
 
     fail = functools.partial(_fail, program)
-    if "table" in command.origin:
-        here = jax.device_count(), processes.count()
-        said = table_cells.fit_devices(command.config, *here)
-        if said and processes.is_first():
-            print(f"{program.name}: {command.workdir} {said}", flush=True)
     try:
+        if "table" in command.origin:
+            here = len(devices.all_devices()), processes.count()
+            said = table_cells.fit_devices(command.config, *here)
+            if said and processes.is_first():
+                print(f"{program.name}: {command.workdir} {said}", flush=True)
         loop.train_and_evaluate(command.config, command.workdir, command.origin)
     except (
         loop.ConfigError,
@@ -249,6 +255,7 @@ def _train(command: Command, program: Program) -> int:
         run_directory.RunDirectoryError,
         checkpoints.CheckpointError,
         processes.ProcessError,
+        devices.NoDeviceError,
     ) as error:
         return fail(error)
     except (loop.NonFiniteLoss, loop.RunFailed) as error:

@@ -19,13 +19,34 @@ AXIS = "devices"
 MAPPINGS = ("auto", "jit", "pmap", "shard_map")
 
 
+class NoDeviceError(ValueError):
+    """JAX has no device of the kind it was told to use."""
+
+
+def all_devices() -> list[jax.Device]:
+    """The devices of all processes, in the order of the processes.
+
+    Raises:
+        NoDeviceError: there are none; the message says what the environment asks for.
+    """
+    try:
+        devices = jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0] or "there is none of this kind here"
+        raise NoDeviceError(
+            f"JAX_PLATFORMS is {jax.config.jax_platforms!r}, and JAX cannot use it "  # type: ignore[attr-defined]
+            f"({why}): unset it to take what is here, or install what it needs"
+        ) from error
+    return sorted(devices, key=lambda d: (d.process_index, d.id))
+
+
 def pick_devices(num_devices: int) -> list[jax.Device]:
     """The first ``num_devices`` devices of all processes; 0: all of them.
 
     Raises:
-        ValueError: when there are fewer.
+        ValueError: when there are fewer, or none.
     """
-    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    devices = all_devices()
     if num_devices > len(devices):
         raise ValueError(
             f"devices.num_devices is {num_devices}; here are {len(devices)} "
@@ -42,7 +63,8 @@ def pick_devices(num_devices: int) -> list[jax.Device]:
 def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache directory, for the next process.
 
-    A cache directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays.
+    A cache directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays. There
+    is none for a user who has no home.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
         base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")

@@ -33,6 +33,7 @@ from aaa_jax.experiments.build import (
 )
 from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.paths import PathError
+from aaa_jax.runtime import devices
 from aaa_jax.train import evaluate
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
 
@@ -63,7 +64,13 @@ class TrainedError(RuntimeError):
 
 
 # What the commands of this room print as one line.
-ERRORS = (TrainedError, data.DatasetError, run_directory.RunDirectoryError, PathError)
+ERRORS = (
+    TrainedError,
+    data.DatasetError,
+    run_directory.RunDirectoryError,
+    PathError,
+    devices.NoDeviceError,
+)
 
 
 class TrainedRun(NamedTuple):
@@ -126,7 +133,9 @@ def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> Trained
         RunDirectoryError: a file of the run cannot be read.
         DatasetError: the run recorded nothing of its dataset, as earlier versions did,
             and it cannot be read.
+        NoDeviceError: there is nothing to compute on.
     """
+    devices.all_devices()
     path = run_directory.resolve(workdir)
     config = _read_config(path)
     data_dir = data_dir or config.data.dir or None

@@ -339,6 +339,7 @@ def _read_leaves(
         expected: leaves like those saved; None: NumPy arrays, whatever was saved.
     """
     _silence_orbax()
+    jax.devices()  # where there are none, reading fails, and nothing is damaged
     damage = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

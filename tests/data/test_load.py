@@ -238,6 +238,9 @@ def test_an_explicit_folder_wins_over_the_variable_over_the_default(monkeypatch)
     assert data_folder("~/x") == Path.home() / "x"
     with pytest.raises(data.DatasetError, match="not a local path"):
         data_folder("gs://bucket/data")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(data.DatasetError, match="no such home directory"):
+        data_folder()
 
 
 @pytest.fixture
