@@ -222,15 +222,20 @@ def normalize_losses(
         raise ValueError(f"averages {list(averages.shape)}: [M], M > 0, are needed")
     if mode not in NORMALIZATIONS:
         raise ValueError(f"mode must be one of {NORMALIZATIONS}, not {mode!r}")
-    # The squares of losses above 1e18 would overflow: a power of two scales them.
+    # The squares of losses above 1e18 overflow: a power of two scales those. Ordinary
+    # losses keep a path of their own, so that XLA rounds them as ever.
     largest = jnp.max(jnp.abs(averages))
-    unit = jnp.where((largest > 1e15) & jnp.isfinite(largest), 2.0**70, 1.0)
+    is_huge = (largest > 1e15) & jnp.isfinite(largest)
+    scaled = _normalized(averages * 2.0**-70, mode, eps * 2.0**-70)
+    scaled = scaled * 2.0**70 if mode == "center" else scaled
+    return jnp.where(is_huge, scaled, _normalized(averages, mode, eps))
+
+
+def _normalized(averages: jax.Array, mode: str, eps: float) -> jax.Array:
     # From the first element, so that equal losses give exactly zero.
-    shifted = (averages - averages[:1]) / unit
+    shifted = averages - averages[:1]
     centered = shifted - jnp.mean(shifted)
-    if mode == "center":
-        return centered * unit
-    return centered / (jnp.std(shifted) + eps / unit)
+    return centered if mode == "center" else centered / (jnp.std(shifted) + eps)
 
 
 def less_image_means(row_losses: jax.Array, rows_of_image: jax.Array) -> jax.Array:

@@ -261,6 +261,24 @@ def test_losses_whose_squares_overflow_are_normalised_too(unit, mode):
     np.testing.assert_allclose(got, want, rtol=0, atol=rounding)
 
 
+def test_ordinary_losses_are_rounded_as_by_the_plain_formula(rng):
+    """In one program with the average that they come from, where XLA may rewrite."""
+
+    def plain(total, weight):
+        losses = total / weight
+        shifted = losses - losses[:1]
+        return (shifted - jnp.mean(shifted)) / (jnp.std(shifted) + 1e-5)
+
+    def ours(total, weight):
+        return objective.normalize_losses(total / weight)
+
+    totals = jnp.asarray(rng.normal(300, 5, (50, 8)), jnp.float32)
+    for total in totals:
+        weight = jnp.float32(128 + 3 * total[0])
+        expected = jax.jit(plain)(total, weight)
+        np.testing.assert_array_equal(jax.jit(ours)(total, weight), expected)
+
+
 @pytest.mark.parametrize("labels", [(2, 3), (2, 4), (2,), ()])
 def test_labels_of_another_shape_are_named(labels):
     message = r"logits \[2, 3, 4\] and labels .*: \[M, N, K\] and \[N\] are needed"

@@ -113,7 +113,8 @@ def normalize(
     """
     if np.shape(mean) != np.shape(std) or np.ndim(mean) != 1:
         raise ValueError(f"mean is {mean}, std {std}: one number a channel is needed")
-    if not all(value > 0 for value in std):
+    is_known = not isinstance(std, jax.core.Tracer)
+    if is_known and not all(value > 0 for value in std):
         raise ValueError(
             f"std is {tuple(std)}: each must be above 0; give 1 for a channel that is "
             "constant, which becomes 0"

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from aaa_jax import objective
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import RANGES
-from aaa_jax.augment.policies import Policies, check_policies
+from aaa_jax.augment.policies import Policies, check_policies, require_policies
 
 Info = dict[str, jax.Array]
 
@@ -156,6 +157,7 @@ def losses_of(policies: Policies, outcome: RoundOutcome) -> jax.Array:
     if not isinstance(outcome, RoundOutcome):
         found = type(outcome).__name__
         raise ValueError(f"outcome is {found}: give RoundOutcome(losses), losses [M]")
+    require_policies(policies)
     shape = (policies.num_policies,)
     if np.shape(outcome.losses) != shape:
         found = list(np.shape(outcome.losses))
@@ -177,7 +179,8 @@ def check(holds: bool, message: str) -> None:
 def check_positive(**values: float | None) -> None:
     """Refuses an option that is neither None nor positive, by its name."""
     for name, value in values.items():
-        check(value is None or value > 0, f"{name} is {value}, must be positive")
+        is_positive = isinstance(value, numbers.Real) and value > 0
+        check(value is None or is_positive, f"{name} is {value!r}, must be positive")
 
 
 def check_one_of(allowed: Sequence[str], **values: str) -> None:
@@ -190,7 +193,7 @@ def check_sizes(most: int, **sizes: int) -> None:
     """Refuses a size that is not from 1 to `most`, by its name."""
     for name, size in sizes.items():
         check(
-            type(size) is int and 1 <= size <= most,
+            isinstance(size, int | np.integer) and 1 <= size <= most,
             f"{name} is {size!r}, must be a whole number from 1 to {most}",
         )
 

@@ -289,7 +289,8 @@ def randaugment_source(
     """
     check(1 <= num_ops <= 4, f"num_ops is {num_ops}, must be from 1 to 4")
     check(scale in RANDAUGMENT_SCALES, f"scale is {scale}, must be 10 or 30")
-    in_scale = type(magnitude) is int and 0 <= magnitude <= scale
+    is_whole = isinstance(magnitude, int | np.integer)
+    in_scale = is_whole and 0 <= magnitude <= scale
     check(in_scale, f"magnitude is {magnitude}, must be 0 to {scale}, the strongest")
     last = published.NUM_WIDE_MAGNITUDES - 1
     chains = published.randaugment(num_ops, magnitude * last // scale)
