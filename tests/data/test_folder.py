@@ -245,6 +245,9 @@ def test_a_file_that_comes_goes_or_changes_at_any_depth_is_noticed(tmp_path, cap
     (source / "test/cat/1.png").write_bytes(b"other bytes")
     (source / "train/dog/2.png").unlink()
     assert "1 gone (train/dog/2.png), 1 changed (test/cat/1.png)" in said()
+    (note,) = tmp_path.glob("folder_in_*/1.0.0/source.json")
+    note.write_text('{"source": "/in", "times": {}}')  # of an earlier version
+    assert "was prepared by an earlier version, which noted no files" in said()
 
 
 @pytest.mark.parametrize("name", ["a\nb", "dog ", " cat", "a\rb", "x\u2028y", "\t"])

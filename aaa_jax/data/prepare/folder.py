@@ -111,7 +111,12 @@ def warn_if_changed(path: Path) -> None:
     try:
         state = json.loads((path / SOURCE).read_text())
         source, layout, before = Path(state["source"]), state["layout"], state["images"]
-    except (OSError, ValueError, KeyError):  # of an earlier version, or not whole
+    except (OSError, ValueError, KeyError):
+        _warn_once(
+            f"{path} was prepared by an earlier version, which noted no files: whether "
+            "they have changed, or are hidden ones, is not known; delete "
+            f"{path.parent} to prepare it again"
+        )
         return
     if not source.is_dir():
         return
