@@ -61,7 +61,6 @@ SUB_POLICY = {"credit": "sub_policy"}
 REWARDS: dict[str, dict[str, Any]] = {
     "uniform": {"learning_rate": 0.0},
     "paper": {},
-    "guarded": {**GUARD, "kl_cap": 0.05},
     "sub-policy": SUB_POLICY,
     "gain": {"reward": "gain"},
     "gain, sub-policy": {"reward": "gain"} | SUB_POLICY,
@@ -74,7 +73,7 @@ MOVED = 0.95  # of the maximal entropy: below, the controller has begun to choos
 AVERAGED = 10  # updates before and at the one that is shown
 STYLES = ("-", "--", "-.", ":")  # lines of the figure, of these controllers
 DRAWN = {
-    "rewards": ("paper", "guarded", "gain, sub-policy, two steps", "sub-policy"),
+    "rewards": ("paper", "gain", "gain, sub-policy, two steps", "gain, sub-policy"),
     "restraints": ("paper", "reset per sub-policy", "guarded", "entropy weight 0.2"),
 }
 
