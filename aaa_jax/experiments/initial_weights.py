@@ -66,6 +66,11 @@ def read(
     shapes, wider = (_shapes(config, k, image_shape) for k in (count, count + 1))
     try:
         place = paths.expand(config.model.init_from)
+        if not epath.Path(place).exists():
+            raise ConfigError(
+                f"model.init_from: there is no {place}; give a run directory, or a "
+                ".safetensors or .npz file"
+            )
         if epath.Path(place).is_dir():
             source = _read_run(place)
         else:

@@ -1,1 +1,1 @@
-"""What to do with a trained network: load it, probe it, test it on corrupted images."""
+"""What to do with a trained network: load, predict, evaluate, export, probe it."""

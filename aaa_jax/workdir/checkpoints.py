@@ -81,9 +81,7 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
         _silence_orbax()
-        path = run_directory.resolve(directory)
-        is_bucket = "://" in os.fspath(path)
-        self._directory = path if is_bucket else epath.Path(os.path.abspath(path))
+        self._directory = _absolute(run_directory.resolve(directory))
         self._keep = keep
         self._is_proven = False  # whether what is saved here was ever read
         self._saving: tuple[int, Any] | None = None
@@ -294,7 +292,7 @@ def read(path: epath.PathLike) -> dict[str, np.ndarray]:
         CheckpointError: it cannot be read by this version, or not at all.
     """
     try:
-        return _read_leaves(epath.Path(path), None)
+        return _read_leaves(_absolute(epath.Path(path)), None)
     except CheckpointError:
         raise
     except Exception as error:
@@ -327,6 +325,11 @@ def read_newest(workdir: epath.PathLike) -> tuple[int, dict[str, np.ndarray]]:
         f"{workdir} has no sound checkpoint ({found}): let the run save one (it does at"
         " every epoch's end), or give another run"
     )
+
+
+def _absolute(path: epath.Path) -> epath.Path:
+    """The same place with the path from the root, as Orbax wants it."""
+    return path if "://" in os.fspath(path) else epath.Path(os.path.abspath(path))
 
 
 def _read_leaves(

@@ -114,9 +114,9 @@ def test_what_does_not_fit_is_refused_by_name(change, message, config, tmp_path)
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("nowhere", "is no .safetensors or .npz file"),
+        ("nowhere", "there is no nowhere; give a run directory, or"),
         ("x.pth", "others may run code"),
-        ("x.npz", "cannot be read: No such file"),
+        ("x.npz", "x.npz cannot be read: "),
         (".", "no run directory"),
     ],
 )
@@ -124,6 +124,8 @@ def test_a_place_without_weights_is_named(
     place, message, config, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    for name in ("x.pth", "x.npz"):
+        (tmp_path / name).write_bytes(b"no weights")
     with pytest.raises(ConfigError, match=r"^model\.init_from: ") as caught:
         read(config, place)
     assert message in str(caught.value)

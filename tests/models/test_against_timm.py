@@ -1,7 +1,6 @@
 """ResNets against timm's, which others wrote: the same weights, the same logits."""
 
 import re
-import types
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ from flax.traverse_util import flatten_dict
 from aaa_jax import models
 from aaa_jax.models import timm_layout
 from tests.oracles.models_numpy import random_variables
+from tests.oracles.timm_here import require_timm
 
 BATCH, NUM_CLASSES = 3, 10
 # float32 against double, relative; a wrong stride is of order 1. By train: there the
@@ -23,18 +23,6 @@ CASES = {
     "resnet200": ({"depth": 200}, 64),
     "resnetv2_50": ({"depth": 50, "variant": "pre_activation"}, 96),
 }
-
-
-@pytest.fixture(scope="module")
-def timm() -> types.ModuleType:
-    install = "pip install -r requirements-oracles.txt"
-    pytest.importorskip("torch", reason=f"PyTorch is not installed: {install}")
-    try:
-        import timm
-    except Exception as error:
-        reason = f"timm cannot be imported ({error}): {install}"
-        pytest.skip(reason.replace("\n", " "))
-    return timm
 
 
 def state_of(leaves: dict[str, np.ndarray], variant: str) -> dict[str, np.ndarray]:
@@ -58,7 +46,8 @@ def state_of(leaves: dict[str, np.ndarray], variant: str) -> dict[str, np.ndarra
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_logits_are_those_of_timm(name, timm) -> None:
+def test_logits_are_those_of_timm(name) -> None:
+    timm = require_timm()
     import torch
 
     options, side = CASES[name]

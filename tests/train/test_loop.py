@@ -189,7 +189,9 @@ def test_a_run_begins_with_the_weights_of_another(never_stopped, tmp_path, capsy
     config.max_steps = 2
     assert loop.train_and_evaluate(config, tmp_path / "new")["step"] == 2
     assert "leaves came" not in capsys.readouterr().out
-    with pytest.raises(loop.ConfigError, match=r"^model\.init_from: .*earlier is no"):
+    with pytest.raises(
+        loop.ConfigError, match=r"^model\.init_from: there is no .*earlier;"
+    ):
         loop.train_and_evaluate(config, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 

@@ -14,6 +14,7 @@ from aaa_jax import models
 from aaa_jax.trained import export
 from aaa_jax.trained import run as trained
 from tests.oracles.models_numpy import random_variables
+from tests.oracles.timm_here import require_timm
 from tests.support.small_runs import ROOT
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -104,8 +105,8 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path, capsys):
     ],
 )
 def test_timm_reads_the_file_and_has_our_logits(name, options, side, run, tmp_path):
-    torch = pytest.importorskip("torch")
-    timm = pytest.importorskip("timm")
+    timm = require_timm()
+    import torch
     from safetensors.torch import load_file as load_for_torch
 
     resnet = with_resnet(run, **options)

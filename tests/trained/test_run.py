@@ -55,6 +55,11 @@ def test_the_directory_alone_says_what_the_network_needs(run, copied):
     assert (loaded.stream.image_size, loaded.resize) == (32, 32)
 
 
+def test_a_run_is_found_by_a_relative_path_too(copied, monkeypatch):
+    monkeypatch.chdir(copied.parent)
+    assert trained.load_run(copied.name).step == 4
+
+
 def test_of_a_run_of_an_earlier_version_the_dataset_says_it(run, copied):
     facts = json.loads((copied / "run.json").read_text())
     del facts["dataset"]
