@@ -160,4 +160,5 @@ def get_config() -> ConfigDict:
 
     c.log = ConfigDict()
     c.log.every_seconds = 30.0  # plain progress lines where there is no terminal
+    c.log.pictures = True  # of each epoch's policies, for TensorBoard
     return c

@@ -246,4 +246,5 @@ RULES: dict[str, Rule] = {
     "checkpoint.every_steps": _whole(0),
     "checkpoint.keep": _whole(1),
     "log.every_seconds": _number(0, _MOST_SECONDS),
+    "log.pictures": _FLAG,
 }

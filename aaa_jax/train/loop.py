@@ -19,7 +19,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax import randomness
+from aaa_jax import data, randomness
+from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import initial_weights, memory, sizes
 from aaa_jax.experiments.build import (
     ConfigError,
@@ -36,7 +37,7 @@ from aaa_jax.runtime import devices, processes
 from aaa_jax.runtime.progress import Progress
 from aaa_jax.runtime.signals import RunInterrupted, noted_signals
 from aaa_jax.runtime.watchdog import Watchdog
-from aaa_jax.train import evaluate, records, resume
+from aaa_jax.train import evaluate, pictures, records, resume
 from aaa_jax.train.batches import Feed, make_feed
 from aaa_jax.train.compiled import (
     Program,
@@ -79,6 +80,7 @@ class Run(NamedTuple):
     steps_in_flight: int  # dispatched ahead of the device
     progress: Progress
     watchdog: Watchdog
+    pictured: np.ndarray | None  # images of TensorBoard's contact sheet; None: none
     stop: processes.Stop  # whether a signal asked the run to stop
 
 
@@ -201,6 +203,7 @@ def _train(
             steps_in_flight=config.devices.steps_in_flight,
             progress=progress,
             watchdog=watchdog,
+            pictured=_pictured(config, splits),
             stop=processes.Stop(signals),
         )
         run.progress.message(
@@ -317,6 +320,10 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
     jax.block_until_ready(list(in_flight))
     run.watchdog.beat(f"step {last}")
     seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
+    layout = experiment.recipe.layout
+    for what, count in (("images", layout.num_images), ("rows", layout.num_rows)):
+        rate = seconds["steps"] * count / seconds["train_seconds"]
+        seconds[f"{what}_per_second"] = rate
     seconds["controller_seconds"] = records.search_seconds(
         run.program, experiment, run.root, state, first
     )
@@ -455,10 +462,37 @@ def _write_epoch(
     line = records.epoch_line(epoch, fetched, run.experiment, tested)
     records.save_snapshot(run.directory.path, run.experiment, state)
     run.directory.write_metrics(step, line)
+    _write_pictures(run, fetched.policies, step)
     run.directory.write_timing(
         step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds
     )
     return line
+
+
+def _pictured(config: ml_collections.ConfigDict, splits: Splits) -> np.ndarray | None:
+    """Images to show policies on: of a resident split, as its first process has it."""
+    if not (config.log.pictures and processes.is_first()):
+        return None
+    if isinstance(splits.train, data.Dataset):
+        return splits.train.images[: pictures.NUM_IMAGES]
+    return np.zeros((0, 1, 1, 3), np.uint8)
+
+
+def _write_pictures(run: Run, policies: Policies, step: int) -> None:
+    """TensorBoard's pictures of an epoch that is over."""
+    if run.pictured is None:
+        return
+    rows = run.experiment.recipe.rows
+    is_short = policies.num_sub_policies <= records.MOST_CHAINS
+    with run.watchdog.pause(), run.progress.pause():
+        drawn = pictures.draw(
+            policies if is_short else None,
+            run.pictured,
+            run_directory.read_lines(run.directory.path, "metrics"),
+            ranges=rows.ranges,
+            fill=rows.fill,
+        )
+        run.directory.write_pictures(step, drawn)
 
 
 def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:

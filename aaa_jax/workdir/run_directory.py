@@ -6,7 +6,8 @@
     timing.jsonl     seconds and images/s
     policies.jsonl   the policies of every round
     checkpoints/     a folder for each saved step (`checkpoints`)
-    tensorboard/     events with the numbers of metrics.jsonl and timing.jsonl
+    tensorboard/     the numbers of metrics.jsonl and timing.jsonl, the configuration,
+                     and pictures of the policies (`tensorboard`)
     lock             held while a run writes here (local file systems only)
 
 Every line of a `.jsonl` file is one JSON object with an integer `step`, the number of
@@ -35,8 +36,7 @@ from flax import traverse_util
 
 from aaa_jax import paths
 from aaa_jax.runtime import processes
-from aaa_jax.workdir import atomic_files
-from aaa_jax.workdir.tensorboard import Events
+from aaa_jax.workdir import atomic_files, tensorboard
 
 FILES = ("metrics", "timing", "policies")
 CHECKPOINTS = "checkpoints"
@@ -93,7 +93,8 @@ class RunDirectory:
         self.path = resolve(workdir)
         self._writes = processes.is_first()
         self._lock: int | None = None
-        self._events = Events(self.path / "tensorboard")
+        self._config = config
+        self._events = tensorboard.Events(self.path / "tensorboard")
         if not self._writes:
             return
         with clear_errors("use the run directory", self.path):
@@ -119,14 +120,20 @@ class RunDirectory:
         """Writes the policies of a round with whatever belongs to them."""
         self._write("policies", step, values)
 
+    def write_pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Writes pictures, uint8 [height, width, 3], by tag, for TensorBoard."""
+        if self._writes:
+            with clear_errors("write events in", self.path / "tensorboard"):
+                self._events.write_pictures(step, pictures)
+
     def truncate_after(
         self, step: int | None, *, is_stale: IsStale = lambda *_: False
     ) -> dict[str, int]:
         """Makes the files what they were when the checkpoint of `step` was saved.
 
         Drops the lines of later steps and a last line that was cut off, so that a run
-        killed and resumed writes the bytes of one never stopped. Events of later
-        steps are marked for TensorBoard to hide.
+        killed and resumed writes the bytes of one never stopped. Events go with the
+        lines of `metrics.jsonl`.
 
         Args:
             step: the step resumed from; None for a start from the beginning: a file
@@ -160,7 +167,13 @@ class RunDirectory:
                     atomic_files.write_whole(path, b"".join(kept))
             if len(kept) < len(lines):
                 dropped[name] = len(lines) - len(kept)
-        self._events.hide_from(last + 1)
+        with clear_errors("resume", self.path / "tensorboard"):
+            if step is None:
+                self._events.keep(None)
+                self._events.write_config(_plain(self._config))
+            else:
+                kept_lines = read_lines(self.path, "metrics")
+                self._events.keep({line["step"] for line in kept_lines})
         return dropped
 
     def close(self) -> None:
@@ -186,7 +199,7 @@ class RunDirectory:
             atomic_files.append(path, line.encode())
         if name != "policies":
             with clear_errors("write events in", self.path / "tensorboard"):
-                self._events.write(step, {name: record} if name == "timing" else record)
+                self._events.write(step, tensorboard.scalars(name, record))
 
 
 def resolve(workdir: epath.PathLike) -> epath.Path:

@@ -28,6 +28,7 @@ TINY = {
     "evaluation.every_epochs": 2,
     "devices.num_devices": 1,
     "compilation_cache": False,
+    "log.pictures": False,
 }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from aaa_jax import data, randomness
 from aaa_jax.augment import policy_json
+from aaa_jax.augment.contact_sheet import draw_contact_sheet
 from aaa_jax.augment.policy_json import SavedPolicies
 from aaa_jax.data.tfds_folder import data_folder, find_prepared
 from aaa_jax.report.figures import style
-from aaa_jax.report.figures.contact_sheet import draw_contact_sheet
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, slug
 from aaa_jax.report.runs import Run

@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from aaa_jax.augment import contact_sheet
+from aaa_jax.augment.contact_sheet import draw_contact_sheet, save_contact_sheet
 from aaa_jax.augment.large_batch import large_batch
 from aaa_jax.augment.ops import op_index
 from aaa_jax.augment.policies import Policies
-from aaa_jax.report.figures import contact_sheet
-from aaa_jax.report.figures.contact_sheet import draw_contact_sheet, save_contact_sheet
 
 KEY = jax.random.key(5)
 SHAPE = (3, 11, 13, 3)  # N, H, W, C
