@@ -156,12 +156,14 @@ def test_a_key_that_came_later_has_the_value_that_stands_for_its_absence(tmp_pat
 
 
 def test_keys_that_may_change_are_recorded_anew(tmp_path):
-    RunDirectory(tmp_path, {"seed": 1, "data": {"dir": "/a"}}).close()
-    moved = {"seed": 1, "data": {"dir": "/b"}}
-    RunDirectory(tmp_path, moved, may_change=("data.dir",)).close()
+    RunDirectory(tmp_path, {"seed": 1, "place": {"dir": "/a"}}).close()
+    moved = {"seed": 1, "place": {"dir": "/b"}}
+    RunDirectory(tmp_path, moved, may_change=("place.dir",)).close()
     assert read_config(tmp_path) == moved
-    with pytest.raises(RunDirectoryError, match=r"configuration:\n  data\.dir: /b in"):
-        RunDirectory(tmp_path, {"seed": 2, "data": {"dir": "/c"}}, may_change=("seed",))
+    with pytest.raises(RunDirectoryError, match=r"configuration:\n  place\.dir: /b in"):
+        RunDirectory(
+            tmp_path, {"seed": 2, "place": {"dir": "/c"}}, may_change=("seed",)
+        )
 
 
 def test_differences_see_through_nesting():

@@ -11,7 +11,7 @@ from tensorboardX.proto import event_pb2
 from aaa_jax.workdir import tensorboard
 from aaa_jax.workdir.run_directory import RunDirectory
 
-CONFIG = {"seed": 3, "model": {"name": "wide_resnet"}, "epochs": 2}
+CONFIG = {"seed": 3, "network": {"name": "wide_resnet"}, "epochs": 2}
 PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 LINE = {
     "epoch": 1,
@@ -109,5 +109,5 @@ def test_tensorboards_own_reader_finds_all(tmp_path):
     content = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     data = plugin_data_pb2.HParamsPluginData.FromString(content)
     hparams = data.session_start_info.hparams
-    assert hparams["model.name"].string_value == "wide_resnet"
+    assert hparams["network.name"].string_value == "wide_resnet"
     assert hparams["seed"].number_value == 3
