@@ -138,6 +138,7 @@ class _Bar(tqdm):
             delay=1e-9,  # tqdm shows nothing before the first step
             bar_format=None if self._is_terminal else _PLAIN,
             dynamic_ncols=True,
+            position=0,  # also beside the bar of another run in this process
             total=total,
         )
         self.last_print_t = -math.inf

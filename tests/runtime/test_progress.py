@@ -79,6 +79,7 @@ def test_plain_lines_come_at_intervals_and_say_everything(clock):
 
 @pytest.mark.parametrize("columns", [40, 90])
 def test_a_terminal_has_one_bar_of_its_width_written_over(columns, clock):
+    _before = _progress(io.StringIO())  # of a run in this process that nobody closed
     with _Terminal(columns) as bar:
         shown, lines = _progress(bar)
         for step in (1, 2, 20):
