@@ -29,12 +29,14 @@ class Feed(NamedTuple):
         epoch: (root, epoch, first step, last step) -> the data of each step from the
             first to before the last, counted from the start of the run.
         test: train state -> the sums of each batch of the test split.
+        num_test_batches: how many batches `test` gives.
         num_bad_images: () -> how many bad training images were met and skipped by this
             process since it began.
     """
 
     epoch: Callable[[jax.Array, int, int, int], Batches]
     test: Callable[[TrainState], Iterator[Info]]
+    num_test_batches: int
     num_bad_images: Callable[[], int] = lambda: 0
 
 
@@ -86,7 +88,7 @@ def _resident_feed(
         for batch in range(len(tested.labels)):
             yield program.evaluate(variables, tested, np.int32(batch))
 
-    return Feed(epoch, test_sums)
+    return Feed(epoch, test_sums, len(tested.labels))
 
 
 def _streamed_feed(
@@ -138,7 +140,8 @@ def _streamed_feed(
                     variables, program.place_shares((images, marked.astype(np.int32)))
                 )
 
-    return Feed(epoch, test_sums, lambda: len(train.bad_images))
+    num_batches = -(-test.num_images // (test_batch * num_devices))
+    return Feed(epoch, test_sums, num_batches, lambda: len(train.bad_images))
 
 
 def _own(run_devices: Sequence[jax.Device], share: int) -> range:

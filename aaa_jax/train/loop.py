@@ -180,6 +180,7 @@ def _train(
             total_steps=experiment.total_steps,
             steps_per_epoch=experiment.recipe.steps_per_epoch,
             images_per_step=experiment.recipe.layout.num_rows,
+            steps_per_test=experiment.test_every_steps,
             interval=config.log.every_seconds,
             quiet=not processes.is_first(),
         ) as progress,
@@ -451,7 +452,7 @@ def _write_epoch(
     tested: dict[str, float] = {}
     started = time.monotonic()
     if run.experiment.is_tested(step):
-        with run.progress.pause():
+        with run.progress.evaluation():
             sums = _test(run, state)
         if sums is None:
             return {}
@@ -501,6 +502,7 @@ def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
     in_flight: collections.deque[jax.Array] = collections.deque()
     for batch in run.feed.test(state.train):
         sums.append(batch)
+        run.progress.testing(len(sums), run.feed.num_test_batches)
         in_flight.append(batch["count"])
         if len(in_flight) > run.steps_in_flight:
             in_flight.popleft().block_until_ready()

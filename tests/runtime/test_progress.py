@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import select
 import struct
 import termios
 
@@ -42,7 +43,10 @@ class _Terminal(io.TextIOWrapper):
 
     def shown(self) -> str:
         self.flush()
-        return os.read(self._reading, 100_000).decode()
+        content = b""
+        while select.select([self._reading], [], [], 0.2)[0]:  # it comes in parts
+            content += os.read(self._reading, 100_000)
+        return content.decode()
 
 
 def _progress(bar, **options):
@@ -66,9 +70,9 @@ def test_plain_lines_come_at_intervals_and_say_everything(clock):
     found = bar.getvalue().splitlines()
     # The first step is shown at once, then every 30 s: 8 steps of 4 s.
     assert [re.search(r"step (\d+)/40", line)[1] for line in found] == ["1", "9", "17"]
-    assert found[0] == "epoch 1/4  step 1/40  ?img/s  ? left, loss 10.000"
+    assert found[0] == "epoch 1/4  step 1/40  ? rows/s  ? left, loss 10.000"
     assert found[2] == (
-        f"epoch 2/4  step 17/40  {1024 / 4:.0f}img/s  01:32 left"
+        f"epoch 2/4  step 17/40  {1024 / 4:.0f} rows/s  01:32 left"
         f", loss {10 / 17:.3f}, entropy 0.900"
     )
     shown.message("a message")
@@ -112,6 +116,32 @@ def test_a_loss_needs_fetching_only_when_due(clock):
     assert shown.due()
 
 
+def test_an_evaluation_has_a_line_of_its_own_and_counts_in_the_time_left(clock):
+    bar = io.StringIO()
+    shown, _ = _progress(bar, steps_per_test=10, interval=5.0)
+    for step in range(1, 11):
+        clock.now += 1.0
+        shown.update(step, loss=1.0)
+    with shown.evaluation():
+        for batch in range(1, 11):
+            clock.now += 1.0
+            shown.testing(batch, 10)
+    shown.update(11)
+    tested = [x for x in bar.getvalue().splitlines() if "testing" in x]
+    assert [re.search(r"batch \S+", line)[0] for line in tested] == [
+        "batch 1/10",
+        "batch 6/10",
+    ]
+    for step in range(12, 17):
+        clock.now += 1.0
+        shown.update(step)
+    last = bar.getvalue().splitlines()[-1]
+    # 28 steps of about 1 s, and three evaluations of 10 s are to come.
+    assert "step 12/40" in last
+    assert 50 <= int(re.search(r"00:(\d+) left", last)[1]) <= 60
+    assert "testing" not in last
+
+
 def test_the_rate_is_of_late_without_compilation_and_pauses(clock):
     bar = io.StringIO()
     shown, _ = _progress(bar, total_steps=1000, interval=1.0)
@@ -123,9 +153,9 @@ def test_the_rate_is_of_late_without_compilation_and_pauses(clock):
         with shown.pause():
             clock.now += 25.0
     found = bar.getvalue().splitlines()
-    assert "step 6/1000  ?img/s" in found[0]
-    assert "step 7/1000  102img/s  2:45:30 left" in found[1]
-    assert "step 306/1000  1.02kimg/s  11:34 left" in found[-1]
+    assert "step 6/1000  ? rows/s" in found[0]
+    assert "step 7/1000  102 rows/s  2:45:30 left" in found[1]
+    assert "step 306/1000  1.02k rows/s  11:34 left" in found[-1]
 
 
 def test_a_part_of_an_epoch_counts_as_one():
