@@ -193,10 +193,15 @@ def equalize(image: jax.Array) -> jax.Array:
     return look_up(image, jax.vmap(equalize_table)(histograms))
 
 
-def histogram(values: jax.Array, zeros: jax.Array | None = None) -> jax.Array:
-    """int32 [256], how often each of 256 values is in integers [P], added to zeros."""
+def histogram(
+    values: jax.Array, zeros: jax.Array | None = None, mode: str = "promise_in_bounds"
+) -> jax.Array:
+    """int32 [256], how often each of 256 values is in integers [P], added to zeros.
+
+    With the mode "drop", other values are not counted.
+    """
     zeros = jnp.zeros(256, jnp.int32) if zeros is None else zeros
-    return zeros.at[values.astype(jnp.int32)].add(1, mode="promise_in_bounds")
+    return zeros.at[values.astype(jnp.int32)].add(1, mode=mode)
 
 
 def equalize_table(counts: jax.Array) -> jax.Array:
