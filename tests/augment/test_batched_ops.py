@@ -17,6 +17,7 @@ from aaa_jax.augment import (
 from aaa_jax.augment.large_batch import OpDraws
 from aaa_jax.augment.magnitudes import coefficient_rows
 from aaa_jax.search import controller, sources
+from aaa_jax.search.policy_source import RoundOutcome
 from tests.oracles.pillow_ops import FILL, NAMES, pictures
 
 FILL_ARRAY = jnp.array(FILL, jnp.uint8)
@@ -149,8 +150,8 @@ def test_a_17th_op_is_searched_learned_and_saved_by_name(name) -> None:
     losses = (drawn.ops == 16).any(axis=(1, 2)).astype(jnp.float32)
     assert 0 < losses.sum() < 40
     update = jax.jit(source.update)
-    state, before = update(state, drawn, losses)
-    _, after = update(state, drawn, losses)
+    state, before = update(state, drawn, RoundOutcome(losses))
+    _, after = update(state, drawn, RoundOutcome(losses))
     for info in (before, after):
         assert info["op_shares"].shape == (18,)
         np.testing.assert_allclose(info["op_shares"].sum(), 1, rtol=1e-5)
