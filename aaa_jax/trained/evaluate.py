@@ -22,6 +22,7 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import standard
+from aaa_jax.data.held_out import whole
 from aaa_jax.runtime import devices
 from aaa_jax.train import evaluate as train_evaluate
 from aaa_jax.trained import run as trained
@@ -70,7 +71,8 @@ def evaluate(
     name, where = name or run.spec.name, data_dir or run.data_dir
     split = run.spec.test_split
     if not is_own:
-        split = data.describe(name, data_dir=where, loader="stream").test_split
+        # Of one without a test split every image is new to the network, not a part.
+        split = whole(data.describe(name, data_dir=where, loader="stream").test_split)
     stream = data.open_stream(name, split, data_dir=where)
     places = _match_classes(run, name, stream.class_names, is_own)
     sums, counts, wrong = _sum_up(run, stream, places, is_own)

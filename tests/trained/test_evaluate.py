@@ -9,7 +9,7 @@ from aaa_jax.data import crops
 from aaa_jax.trained import evaluate
 from aaa_jax.trained import run as trained
 from tests.oracles import by_hand
-from tests.support.tfds_folders import PICTURES, write_pictures
+from tests.support.tfds_folders import PICTURES, png, write_pictures
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -66,6 +66,16 @@ def test_another_dataset_is_matched_by_the_names_of_its_classes(network, tmp_pat
     assert found.test_top5_error is None
     [why] = found.bad_images
     assert "n03" in why
+
+
+def test_of_a_folder_without_a_test_split_all_images_are_used(network, tmp_path):
+    for number, picture in enumerate(PICTURES[:9]):
+        folder = tmp_path / "pictures" / ("ant", "bee", "cat")[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(png(picture))
+    name = f"folder:{tmp_path / 'pictures'}"
+    found = network.evaluate(name, data_dir=tmp_path / "data")
+    assert (found.test_images, found.split) == (9, "train")
 
 
 def test_classes_that_the_network_does_not_know_are_refused(network, tmp_path):
