@@ -14,7 +14,7 @@ import ml_collections
 from etils import epath
 
 from aaa_jax.experiments import shrink, sizes
-from aaa_jax.experiments.build import changeable_keys, check_config
+from aaa_jax.experiments.build import UNREAD, changeable_keys, check_config
 from aaa_jax.experiments.paper_tables import TABLES, Table
 from aaa_jax.workdir import run_directory, run_facts
 
@@ -267,10 +267,12 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
     recorded = run_directory.read_config(path)
     if config is not None:
         may_change = changeable_keys(config)
-        automatic = sizes.automatic_values(config).items()
+        known = sizes.automatic_values(config)
+        if config.policies.source != "randaugment":
+            known |= UNREAD
         differences = run_directory.config_differences(recorded, config.to_dict())
         for key, (old, new) in differences.items():
-            if key not in may_change and (key, old) not in automatic:
+            if key not in may_change and (key, old) not in known.items():
                 return State("another config", detail=f"{key} is {old}, not {new}")
     total = run_facts.load_facts(path).get("total_steps")
     steps = run_directory.steps_in(path / run_directory.CHECKPOINTS)
