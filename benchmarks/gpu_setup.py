@@ -23,6 +23,8 @@ NEEDED = {  # package -> what it costs to be without
     "ml_collections": "only the parts parity, memory, augment and input run",
     "PIL": "the parts parity and augment cannot compare",
     **dict.fromkeys(("orbax", "tqdm", "safetensors"), NO_RUN),
+    "scipy": "no report, no error under corruption",
+    "matplotlib": "no report",
 }
 OPTIONAL = {  # the same; every benchmark starts without
     "tensorboardX": NO_RUN,
@@ -30,8 +32,6 @@ OPTIONAL = {  # the same; every benchmark starts without
     "array_record": NO_DATA,
     "google_crc32c": "TFRECORD files cannot be read; CIFAR-10 in array_record can",
     "sklearn": "the digits cannot be prepared, which --tiny needs",
-    "scipy": "no report, no error under corruption",
-    "matplotlib": "no report",
     "skimage": NO_CORRUPTION,
     "torch": "PyTorch's rows are left out",
     "torchvision": NO_ROW,

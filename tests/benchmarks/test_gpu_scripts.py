@@ -171,7 +171,7 @@ def test_the_setup_names_what_is_missing_and_what_that_costs(monkeypatch, capsys
     printed = capsys.readouterr().out
     assert "\ntorch missing: PyTorch's rows are left out\n" in printed
     assert "\norbax missing: no run can be trained: the parts table, " in printed
-    assert "ml_collections, PIL, tqdm, safetensors, tensorboardX, " in printed
+    assert "ml_collections, PIL, tqdm, safetensors, scipy, " in printed
     missing.add("jax")
     assert gpu_setup.main([]) == 2
     assert "jax is missing: nothing can be measured;" in capsys.readouterr().err
