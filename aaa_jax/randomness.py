@@ -87,7 +87,7 @@ def own_key(key: jax.Array) -> jax.Array:
     """
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     is_typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-    default = str(jax.config.jax_default_prng_impl)  # type: ignore[attr-defined]
+    default = str(jax.config.values["jax_default_prng_impl"])
     if is_typed and shape == ():
         name = str(jax.random.key_impl(key))
     elif dtype == np.uint32 and shape == (2,):

@@ -34,7 +34,7 @@ class GroupBatchNorm(nn.Module):
     """
 
     group_size: int | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact
@@ -98,7 +98,7 @@ def _normalize(
     var: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
-    dtype: jnp.dtype,
+    dtype: jax.typing.DTypeLike,
 ) -> jax.Array:
     """(x - mean) / sqrt(var + eps) * scale + bias.
 

@@ -47,7 +47,7 @@ class Layers(nn.Module, kw_only=True):
     """
 
     bn_group_size: int | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
 
     def convolve(
         self, name: str, x: jax.Array, channels: int, kernel: int, stride: int = 1

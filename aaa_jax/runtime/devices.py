@@ -34,8 +34,8 @@ def all_devices() -> list[jax.Device]:
     except (RuntimeError, AssertionError) as error:
         why = str(error).partition("\n")[0] or "there is none of this kind here"
         raise NoDeviceError(
-            f"JAX_PLATFORMS is {jax.config.jax_platforms!r}, and JAX cannot use it "  # type: ignore[attr-defined]
-            f"({why}): unset it to take what is here, or install what it needs"
+            f"JAX_PLATFORMS is {jax.config.values['jax_platforms']!r}, and JAX cannot "
+            f"use it ({why}): unset it to take what is here, or install what it needs"
         ) from error
     return sorted(devices, key=lambda d: (d.process_index, d.id))
 

@@ -145,4 +145,4 @@ def correlation(losses: ArrayLike, log_probs: ArrayLike) -> float:
 
 def _shares(values: np.ndarray, width: int) -> np.ndarray:
     counts = np.bincount(values.reshape(-1), minlength=width)
-    return counts / max(counts.sum(), 1)
+    return counts / max(int(counts.sum()), 1)
