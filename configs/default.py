@@ -150,6 +150,9 @@ def get_config() -> ConfigDict:
     c.evaluation = ConfigDict()
     c.evaluation.batch_size = 1000  # images, over all devices
     c.evaluation.every_epochs = 1  # and always after the last one
+    # At most so many test images, drawn by the seed, for a quick look; 0: all. Every
+    # output says so.
+    c.evaluation.max_images = 0
     # Short side of a streamed test image, pixels (Silent); 0: 256/224 of its crop.
     c.evaluation.resize = 0
     c.evaluation.image_size = 0  # its centre crop; 0: that of training

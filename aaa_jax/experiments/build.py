@@ -44,6 +44,7 @@ STEPS_TO_CHECK = 2**20
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 T = TypeVar("T")
+Split = TypeVar("Split", data.Dataset, data.Stream)
 
 
 class Splits(NamedTuple):
@@ -85,11 +86,13 @@ class EvaluationView(NamedTuple):
         batch_size: images, over all devices.
         resize: the short side in pixels before the centre crop.
         image_size: side of the centre crop.
+        max_images: of the test split, for a quick look; 0: all.
     """
 
     batch_size: int
     resize: int
     image_size: int
+    max_images: int = 0
 
 
 class StepRecipe(NamedTuple):
@@ -213,7 +216,7 @@ def _problems(checks: Iterable[Callable[[], object]]) -> list[str]:
 
 
 def open_splits(config: ml_collections.ConfigDict) -> Splits:
-    """What the dataset is, its train split or a subset, its test split."""
+    """What the dataset is, its train and its test split, or subsets of them."""
     c = config.data
     where, subset = c.dir or None, c.num_train_images or None
     spec = data.describe(
@@ -227,12 +230,31 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
     some = {"data_dir": where, "num_images": subset, "seed": config.seed}
     if spec.loader == "stream":
         stream = data.open_stream(c.name, spec.train_split, **some)
-        tested = data.open_stream(c.name, spec.test_split, data_dir=where)
+        tested = _test_split(data.open_stream, config, spec)
         shape = (spec.image_size, spec.image_size, 3)
         return Splits(spec, stream, tested, stream.num_images, shape)
     train = data.load(c.name, spec.train_split, **some)
-    test = data.load(c.name, spec.test_split, data_dir=where)
+    test = _test_split(data.load, config, spec)
     return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
+
+
+def _test_split(
+    read: Callable[..., Split],
+    config: ml_collections.ConfigDict,
+    spec: data.DatasetSpec,
+) -> Split:
+    """All of the test split, or at most `evaluation.max_images` of it."""
+    c, most = config.data, config.evaluation.max_images
+    found = read(c.name, spec.test_split, data_dir=c.dir or None)
+    if not 0 < most < found.num_images:
+        return found
+    return read(
+        c.name,
+        spec.test_split,
+        data_dir=c.dir or None,
+        num_images=most,
+        seed=config.seed,
+    )
 
 
 def build(
@@ -453,7 +475,8 @@ def evaluation_view(
     """How test images are batched and, where they are streamed, cut."""
     c = config.evaluation
     side = c.image_size or info.image_size
-    return EvaluationView(c.batch_size, c.resize or sizes.resized_side(side), side)
+    resize = c.resize or sizes.resized_side(side)
+    return EvaluationView(c.batch_size, resize, side, c.max_images)
 
 
 def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:

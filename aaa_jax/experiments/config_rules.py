@@ -241,6 +241,7 @@ RULES: dict[str, Rule] = {
     "devices.hang_seconds": _number(0, _MOST_SECONDS, note=", 0 for never"),
     "evaluation.batch_size": _whole(1, _MOST_IMAGES),
     "evaluation.every_epochs": _whole(1),
+    "evaluation.max_images": _whole(0),
     "evaluation.resize": _whole(0, _MOST_PIXELS),
     "evaluation.image_size": _whole(0, _MOST_PIXELS),
     "checkpoint.every_steps": _whole(0),

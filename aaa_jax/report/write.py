@@ -144,6 +144,14 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
             "SCALED, fewer epochs and smaller networks than the presets'",
             [run.name for run in runs if run.scale != 1],
         ),
+        (
+            "Tested on a part of the test split, see evaluation.max_images",
+            [
+                run.name
+                for run in runs
+                if run.metrics and "max_test_images" in run.metrics[-1]
+            ],
+        ),
         ("Shortened by max_steps", [run.name for run in runs if run.is_shortened]),
     ):
         if names:

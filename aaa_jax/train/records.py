@@ -92,6 +92,7 @@ def epoch_line(
     """
     step = int(state.train.step)
     total, count = (float(value) for value in state.train.epoch_loss)
+    most = experiment.evaluation_view.max_images
     line: dict[str, Any] = {
         "epoch": epoch + 1,
         **({"scale": experiment.scale} if experiment.scale < 1 else {}),
@@ -99,6 +100,8 @@ def epoch_line(
     }
     line["train_loss"] = total / count if count else None
     line |= tested
+    if most and tested.get("test_images") == most:
+        line["max_test_images"] = most  # a quick look, at a part of the split
     if int(state.train.skipped_steps):
         line["skipped_steps"] = int(state.train.skipped_steps)
     if step >= experiment.recipe.round_steps:
@@ -285,13 +288,14 @@ def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
         was_finished: whether it was finished before this call.
     """
     state = f", controller {line['state']}" if "state" in line else ""
+    part = " of the test split: a quick look" if "max_test_images" in line else ""
     if line.get("skipped_steps"):
         state += f", skipped {line['skipped_steps']} steps"
     return (
         f"{_scaled(line.get('scale', 1.0))}"
         f"{'this run is finished already' if was_finished else 'finished'}: "
         f"test error {line['test_error']:.2f} % after epoch {line['epoch']} "
-        f"({line['test_images']} images){state}\n"
+        f"({line['test_images']} images{part}){state}\n"
         f"metrics, policies, TensorBoard events and checkpoints are in {workdir}"
     )
 

@@ -48,6 +48,7 @@ ADDED = (
     ("model", "init_from", ""),
     ("policies", "randaugment_scale", 30),
     ("data", "validation_fraction", 0.0),
+    ("evaluation", "max_images", 0),
 )
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]

@@ -26,7 +26,7 @@ from aaa_jax.workdir import atomic_files
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\.")
 _VERSION = "brain.Event:2"  # of the format; the first event of a file
-_NO_CURVES = ("epoch", "scale", "steps", "devices", "test_images")
+_NO_CURVES = ("epoch", "scale", "steps", "devices", "test_images", "max_test_images")
 _OF_TRAINING = ("learning_rate", "skipped_steps")
 _LAYOUT = {  # of the tab "Custom Scalars": charts in this order
     "Error and loss": {

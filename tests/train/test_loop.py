@@ -196,6 +196,20 @@ def test_a_run_begins_with_the_weights_of_another(never_stopped, tmp_path, capsy
     assert not (tmp_path / "other").exists()
 
 
+def test_a_quick_look_at_a_part_of_the_test_split_says_so(tmp_path, capsys):
+    for most, tested in ((20, 20), (100_000, 599)):
+        changes = {"evaluation.max_images": most, "checkpoint.every_steps": 0}
+        config = _config("fixed", max_steps=1, **changes)
+        line = loop.train_and_evaluate(config, tmp_path / str(most))
+        said = capsys.readouterr().out
+        assert line["test_images"] == tested
+        assert line.get("max_test_images") == (most if tested == most else None)
+        assert (f"({tested} images of the test split: a quick look)" in said) == (
+            tested == most
+        )
+        assert ("579 left out: not in the subset asked for" in said) == (tested == most)
+
+
 def test_a_longer_run_is_refused_with_how_to_go_on(never_stopped):
     workdir, _ = never_stopped
     with pytest.raises(run_directory.RunDirectoryError) as caught:
