@@ -22,10 +22,10 @@ from aaa_jax.experiments.build import (
     Experiment,
     build,
     check_config,
-    open_splits,
     pick_devices,
     require_shares,
 )
+from aaa_jax.experiments.splits import open_splits
 from aaa_jax.runtime import devices
 from aaa_jax.train import compiled, records
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from aaa_jax import data
 from aaa_jax.augment import batch_layout
-from aaa_jax.experiments.build import Experiment, Splits
+from aaa_jax.experiments.build import Experiment
+from aaa_jax.experiments.splits import Splits
 from aaa_jax.train import evaluate
 from aaa_jax.train.compiled import Info, Program
 from aaa_jax.train.step import Data, ResidentData, StreamedRows, TrainState

@@ -25,14 +25,13 @@ from aaa_jax.experiments import initial_weights, memory, sizes
 from aaa_jax.experiments.build import (
     ConfigError,
     Experiment,
-    Splits,
     build,
     changeable_keys,
     check_config,
-    open_splits,
     pick_devices,
     require_shares,
 )
+from aaa_jax.experiments.splits import Splits, open_splits
 from aaa_jax.runtime import devices, processes
 from aaa_jax.runtime.progress import Progress
 from aaa_jax.runtime.signals import RunInterrupted, noted_signals

@@ -18,7 +18,8 @@ from etils import epath
 from flax.traverse_util import flatten_dict
 
 from aaa_jax import data
-from aaa_jax.experiments.build import Experiment, Splits, require_steps_left
+from aaa_jax.experiments.build import Experiment, require_steps_left
+from aaa_jax.experiments.splits import Splits
 from aaa_jax.runtime import processes
 from aaa_jax.train import records
 from aaa_jax.train.compiled import RunState

@@ -30,7 +30,8 @@ from aaa_jax.augment import batch_layout, ops, pipeline
 from aaa_jax.augment.policies import Policies
 from aaa_jax.configs import digits_few
 from aaa_jax.data import epoch_permutation
-from aaa_jax.experiments.build import Experiment, build, open_splits
+from aaa_jax.experiments.build import Experiment, build
+from aaa_jax.experiments.splits import open_splits
 from aaa_jax.train import step
 from benchmarks import measure
 
@@ -194,7 +195,7 @@ def signal_and_noise(rewards: np.ndarray) -> tuple[float, float]:
 
 
 def favourites(found: Sequence[Any], name: str, count: int = 3) -> str:
-    """The ops of the highest mean reward, in its standard deviations."""
+    """Of the ops drawn, those of the highest mean reward, in its deviations."""
     rewards = [each[name].mean(axis=1) for _, each in found]
     rewards = [row - row.mean() for row in rewards]
     scale = np.concatenate(rewards).std()
@@ -208,6 +209,7 @@ def favourites(found: Sequence[Any], name: str, count: int = 3) -> str:
         )
         / scale
         for index, op in enumerate(ops.OPS[: ops.NUM_SEARCH_OPS])
+        if any(np.any(chains == index) for chains, _ in found)
     }
     best = sorted(means, key=lambda op: -means[op])[:count]
     return ", ".join(f"{op} {means[op]:+.1f}" for op in best)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from aaa_jax import data
-from aaa_jax.experiments import build
+from aaa_jax.experiments.splits import Splits
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory
 from benchmarks import measure
@@ -68,7 +68,7 @@ def make_config(network: str, options: argparse.Namespace) -> Any:
     return config
 
 
-def make_splits(num_images: int, data_dir: str) -> build.Splits:
+def make_splits(num_images: int, data_dir: str) -> Splits:
     """The splits of a run: a part of CIFAR-10, or noise of its shape."""
     spec = data.DATASETS["cifar10"]
     if data_dir:
@@ -82,15 +82,15 @@ def make_splits(num_images: int, data_dir: str) -> build.Splits:
             tuple(map(str, range(10))),
         )
     some_images = train._replace(images=train.images[:8], labels=train.labels[:8])
-    return build.Splits(spec, train, some_images, num_images, train.images.shape[1:])
+    return Splits(spec, train, some_images, num_images, train.images.shape[1:])
 
 
-def torch_work(splits: build.Splits) -> Work:
+def torch_work(splits: Splits) -> Work:
     """All images of the train split, and random policies."""
     return make_work(32, 8)._replace(images=splits.train.images)
 
 
-def _run(config: Any, splits: build.Splits) -> dict[str, Any]:
+def _run(config: Any, splits: Splits) -> dict[str, Any]:
     """Seconds of a step in each epoch except the first, and what the first adds."""
     with (
         tempfile.TemporaryDirectory() as workdir,

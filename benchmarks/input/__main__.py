@@ -106,12 +106,13 @@ def measure_stream(options: argparse.Namespace) -> dict[str, Any]:
 def make_up(folder: Path, num_images: int) -> None:
     """Writes JPEGs of the size, in pixels and about in bytes, of ImageNet's.
 
-    So many are the train split of the folder, one more is the validation split.
+    So many are the train split of the folder, two more the validation split, each of
+    two classes.
     """
     random = np.random.default_rng(0)
-    for number in range(num_images + 1):
+    for number in range(num_images + 2):
         split = "train" if number < num_images else "validation"
-        path = folder / split / "one" / f"{number:05d}.jpg"
+        path = folder / split / ("even", "odd")[number % 2] / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(made_up_jpeg(random))
 

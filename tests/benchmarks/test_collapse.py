@@ -114,7 +114,8 @@ def test_the_page_has_all_controllers_in_all_games_and_the_figure_is_drawn(
     page = collapse.write(name, played, PLACE, tmp_path)
     for game in collapse.GAMES:
         assert f"\n## {game}\n" in page
-    assert page.count("\n| guarded | 0.80 |") == len(collapse.GAMES)
+    for choice in collapse.SETS[name]:
+        assert page.count(f"\n| {choice} | 0.80 |") == len(collapse.GAMES)
     figure = tmp_path / f"docs/images/collapse-{name}.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
 

@@ -35,7 +35,8 @@ def test_the_quick_run_writes_all_rows(tmp_path, capsys):
 def test_without_data_jpegs_are_made_up(tmp_path):
     input_benchmark.make_up(tmp_path / "images", 3)
     paths = sorted((tmp_path / "images").rglob("*.jpg"))
-    assert [path.parent.parent.name for path in paths] == ["train"] * 3 + ["validation"]
+    splits = [path.parent.parent.name for path in paths]
+    assert splits == ["train"] * 3 + ["validation"] * 2
     for path in paths:
         with Image.open(path) as image:
             assert image.size == (500, 375)

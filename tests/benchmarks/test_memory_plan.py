@@ -24,7 +24,7 @@ def test_without_a_compiler_for_cuda_a_line_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(plans.topologies, "get_topology_desc", refuse)
     with (
-        pytest.raises(SystemExit, match=r"pip install 'jax.cuda12.', a GPU is not"),
+        pytest.raises(SystemExit, match=r"pip install 'jax.cuda13.', a GPU is not"),
         plans.target(is_h100=True),
     ):
         pass

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax.experiments.build import ConfigError, build, check_config, open_splits
+from aaa_jax.experiments.build import ConfigError, build, check_config
+from aaa_jax.experiments.splits import open_splits
 from aaa_jax.train import loop
 from aaa_jax.train.batches import make_feed
 from aaa_jax.train.compiled import compile_program, init_run_state

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from aaa_jax.augment import ops, policy_json
-from aaa_jax.experiments.build import build, check_config, open_splits
+from aaa_jax.experiments.build import build, check_config
+from aaa_jax.experiments.splits import open_splits
 from aaa_jax.runtime import devices
 from aaa_jax.search import collapse
 from aaa_jax.train import loop

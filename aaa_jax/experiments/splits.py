@@ -1,0 +1,84 @@
+"""The dataset of a run, opened: its train and test splits, or parts of them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import ml_collections
+
+from aaa_jax import data
+
+Split = TypeVar("Split", data.Dataset, data.Stream)
+
+
+class Splits(NamedTuple):
+    """The dataset of a run, opened.
+
+    Attributes:
+        spec: what the dataset is.
+        train: its train split, or a subset; decoded, or open for streaming.
+        test: its test split, decoded or open for streaming.
+        num_images: of the train split.
+        image_shape: (H, W, C) of a row.
+    """
+
+    spec: data.DatasetSpec
+    train: data.Dataset | data.Stream
+    test: data.Dataset | data.Stream
+    num_images: int
+    image_shape: tuple[int, ...]
+
+    def counted(self) -> str:
+        """What there is and what is left out, a line a split."""
+        pairs = ((self.spec.train_split, self.train), (self.spec.test_split, self.test))
+        return "\n".join(data.counted(images, split) for split, images in pairs)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether steps and tests get rows from the host."""
+        return isinstance(self.train, data.Stream)
+
+    def facts(self) -> dict[str, Any]:
+        """What is recorded of the dataset, so that its network can do without it."""
+        return self.spec._asdict() | {"class_names": self.train.class_names}
+
+
+def open_splits(config: ml_collections.ConfigDict) -> Splits:
+    """Opens what a config asks for; a dataset that is not prepared is, if it can be."""
+    c = config.data
+    where, subset = c.dir or None, c.num_train_images or None
+    spec = data.describe(
+        c.name,
+        data_dir=where,
+        loader=c.loader,
+        image_size=c.image_size,
+        validation_fraction=c.validation_fraction,
+        seed=config.seed,
+    )
+    some = {"data_dir": where, "num_images": subset, "seed": config.seed}
+    if spec.loader == "stream":
+        stream = data.open_stream(c.name, spec.train_split, **some)
+        tested = _test_split(data.open_stream, config, spec)
+        shape = (spec.image_size, spec.image_size, 3)
+        return Splits(spec, stream, tested, stream.num_images, shape)
+    train = data.load(c.name, spec.train_split, **some)
+    test = _test_split(data.load, config, spec)
+    return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
+
+
+def _test_split(
+    read: Callable[..., Split],
+    config: ml_collections.ConfigDict,
+    spec: data.DatasetSpec,
+) -> Split:
+    """All of the test split, or at most `evaluation.max_images` of it."""
+    c, most = config.data, config.evaluation.max_images
+    found = read(c.name, spec.test_split, data_dir=c.dir or None)
+    if not 0 < most < found.num_images:
+        return found
+    return read(
+        c.name,
+        spec.test_split,
+        data_dir=c.dir or None,
+        num_images=most,
+        seed=config.seed,
+    )
