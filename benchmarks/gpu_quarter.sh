@@ -192,7 +192,7 @@ for part in "${chosen[@]}"; do
     summary+=("$part: skipped ($why); run: benchmarks/gpu_quarter.sh $part")
     continue
   fi
-  [ "$part" = table ] && left=$((left - later))
+  [ "$part" = table ] && left=$((left - later - 2)) # which stopping it may take
   [ -n "$tiny" ] && limit=$((5 * limit)) # two busy cores
   [ "$limit" -gt "$left" ] && limit=$left
   echo "== $part, at most $limit s: ${command[*]}"

@@ -252,7 +252,7 @@ def test_wrong_arguments_of_apply_policies_and_draw_are_named() -> None:
 
     draws = draw(of_row, group_size=3)
     run = functools.partial(large_batch.apply_policies, draws, rows, some)
-    refused(r"9 rows are not whole groups of 0: the", run, of_row, group_size=0)
+    refused("group_size is 0: a whole number from 1 on", run, of_row, group_size=0)
     refused(r"policy_of_row has 2 at \[0\]: from 0 to 1", run, of_row + 2, group_size=3)
     refused(r"of_row is int32 \[6\]: int32 \[9\]", run, of_row[:6], group_size=3)
 

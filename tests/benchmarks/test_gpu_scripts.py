@@ -136,7 +136,7 @@ def test_the_end_says_what_ran_what_was_stopped_and_what_was_skipped(fake, tmp_p
 def test_the_columns_run_side_by_side_until_their_time_is_over(fake, tmp_path):
     """Each is told once, saves itself, and what it wrote is shown and packed."""
     pack, there = tmp_path / "pack", tmp_path / "there"
-    limits = {"BUDGET": "8", "NEEDED": "4", "PACK": str(pack)}
+    limits = {"BUDGET": "10", "NEEDED": "4", "PACK": str(pack)}
     done = fake(
         "table", "memory", ARMS="random new", EXTRA="--config.cell.a=1", **limits
     )

@@ -174,7 +174,7 @@ def test_an_unknown_option_is_refused_with_those_there_are(name):
         ("pyramidnet", {"depth": 111}, r"9n \+ 2.*: 111"),
         ("pyramidnet", {"widening": -1}, "widening.*: -1"),
         ("pyramidnet", {"last_gate": 1.5}, "last_gate.*: 1.5"),
-        ("resnet", {"depth": 18}, "depth is one of.*50.*: 18"),
+        ("resnet", {"depth": 19}, "depth is one of.*18.*50.*: 19"),
         ("resnet", {"variant": "D"}, "variant is one of.*: 'D'"),
         ("resnet", {"width": 0}, "width.*: 0"),
     ],

@@ -109,7 +109,7 @@ def summarize_round(name):
     state = source.init(jax.random.key(0))
     policies = jax.jit(source.sample)(jax.random.key(1), state, 0.5)
     losses = jnp.array([1.0, 2.0, 4.0, 5.0])
-    _, info = jax.jit(source.update)(state, policies, losses)
+    _, info = jax.jit(source.update)(state, policies, sources.RoundOutcome(losses))
     summary = collapse.summarize(policies, losses, jnp.full(4, 0.5), info)
     return policies, losses, info, summary
 

@@ -333,7 +333,7 @@ def test_of_the_initial_state_only_its_compilation_is_not_watched(monkeypatch):
     )
     monkeypatch.setattr(loop, "init_run_state", lambda *_: f"paused {len(paused)}")
     with pytest.raises(InterruptedError, match="paused 1"):
-        loop._initial_state(run, (32, 32, 3))
+        loop._initial_state(run, (32, 32, 3), None)
 
 
 def test_a_diverging_run_stops_before_the_bad_step_and_names_it(tmp_path):

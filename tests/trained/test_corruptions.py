@@ -104,7 +104,7 @@ def test_what_was_measured_before_a_stop_is_not_measured_again():
 def command(tmp_path, monkeypatch):
     """Calls the command on a run of one network; a list of what it made."""
     run = make_run("monotone")._replace(path=epath.Path(tmp_path))
-    monkeypatch.setattr(trained, "load", lambda *_, **__: run)
+    monkeypatch.setattr(trained, "load_run", lambda *_, **__: run)
     monkeypatch.setattr(trained, "load_images", lambda *_: make_split())
     sets, made = quick_sets(make_split())
     monkeypatch.setattr(corruptions, "make_sets", lambda *_: sets)
@@ -176,7 +176,7 @@ def test_a_published_set_is_tested_on_and_named(command, tmp_path_factory, capsy
 def test_a_folder_that_does_not_fit_is_refused_in_one_line(
     option, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(trained, "load", lambda *_, **__: make_run("monotone"))
+    monkeypatch.setattr(trained, "load_run", lambda *_, **__: make_run("monotone"))
     monkeypatch.setattr(trained, "load_images", lambda *_: make_split())
     assert corruptions.main([f"--{option}={tmp_path}", "run"]) == 2
     error = capsys.readouterr().err
