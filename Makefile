@@ -51,7 +51,8 @@ $(ENVIRONMENT): requirements.txt requirements-dev.txt pyproject.toml
 	  { echo "Python 3.11 or newer, with venv, is needed: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt --editable .
+	# Twice quiet: setuptools warns of every editable installation.
+	$(BIN)/python -m pip install -qq -r requirements-dev.txt --editable .
 	touch $@
 
 $(ORACLES): $(ENVIRONMENT) requirements-oracles.txt
