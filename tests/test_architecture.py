@@ -10,26 +10,27 @@ PACKAGE = ROOT / "aaa_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each room, and the rooms that its files may import: one direction, no cycle.
-GROUND = {"randomness", "paths", "objective", "runtime", "models", "data", "augment"}
+GROUND = {"objective", "runtime", "models", "data", "augment"}
 METHOD = GROUND | {"workdir", "search", "experiments"}
 ROOMS = {
-    "randomness": set(),
-    "paths": set(),
     "objective": set(),
     "runtime": set(),
-    "models": {"randomness"},
-    "data": {"randomness", "paths"},
-    "augment": {"randomness", "paths"},
-    "workdir": {"runtime", "paths"},
-    "search": {"randomness", "paths", "objective", "augment", "workdir"},
+    "models": {"runtime"},
+    "data": {"runtime"},
+    "augment": {"runtime"},
+    "workdir": {"runtime"},
+    "search": {"runtime", "objective", "augment", "workdir"},
     "experiments": GROUND | {"workdir", "search"},
     "train": METHOD,
     "trained": METHOD | {"train"},
-    "report": (METHOD - {"runtime", "models"}),
+    "report": METHOD - {"models"},
     "commands": METHOD | {"train", "trained", "report"},
 }
-FILES = {"randomness", "paths", "objective"}  # rooms of one file
+FILES = {"objective"}  # a room of one file
 TOP = {"__init__", "__main__"} | FILES  # the only modules outside a room
+# All that these may import of the runtime: they know no device, process or signal.
+FROM_RUNTIME = {"randomness", "paths"}
+KNOW_NO_DEVICE = {"models", "data", "augment", "search", "report"}
 # What derives a key or reads it: nothing in the environment changes these.
 MADE_TO_DRAW = ("randomness.drawing", "randomness.initializing")
 DRAWS_NOTHING = {"fold_in", "key_data", "key_impl", "wrap_key_data"}
@@ -100,6 +101,19 @@ def test_imports_between_rooms_point_one_way(path: pathlib.Path) -> None:
         return
     imported = _imported_rooms(ast.parse(path.read_text())) - {room} - PRESETS
     assert imported <= ROOMS[room], f"{room} imports {imported - ROOMS[room]}"
+
+
+@pytest.mark.parametrize("room", sorted(KNOW_NO_DEVICE))
+def test_only_paths_and_randomness_of_the_runtime_are_for_all(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = node.module
+                names = {alias.name for alias in node.names}
+                if module == "aaa_jax.runtime":
+                    assert names <= FROM_RUNTIME, path
+                elif module.startswith("aaa_jax.runtime."):
+                    assert module.rpartition(".")[2] in FROM_RUNTIME, path
 
 
 def test_a_report_reads_no_checkpoint() -> None:

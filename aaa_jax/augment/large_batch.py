@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import randomness
 from aaa_jax.augment import batched_ops, packed_pixels
 from aaa_jax.augment import ops as image_ops
 from aaa_jax.augment.checks import (
@@ -27,6 +26,7 @@ from aaa_jax.augment.checks import (
 from aaa_jax.augment.magnitudes import coefficient_rows, range_table
 from aaa_jax.augment.policies import Policies, check_policies, require_policies
 from aaa_jax.augment.standard import integers_below
+from aaa_jax.runtime import randomness
 
 FILL = (125, 123, 114)
 

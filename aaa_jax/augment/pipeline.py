@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import randomness
 from aaa_jax.augment import batch_layout, large_batch, standard
 from aaa_jax.augment.policies import Policies
+from aaa_jax.runtime import randomness
 
 # What is drawn for the rows of a step: fold_in(step key, one of these).
 _CROPS, _POLICY, _CUTOUT = range(3)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import paths
 from aaa_jax.augment import ops
 from aaa_jax.augment.checks import check_color
 from aaa_jax.augment.coefficients import check_size
 from aaa_jax.augment.magnitudes import RANGES, range_table
 from aaa_jax.augment.policies import Policies, check_policies
+from aaa_jax.runtime import paths
 
 SCHEMA_VERSION = 1
 ORDERS = ("standard_first", "policy_first")

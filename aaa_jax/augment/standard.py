@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import randomness
 from aaa_jax.augment import packed_pixels
 from aaa_jax.augment.checks import check_flags, check_images, check_whole
 from aaa_jax.augment.ops import cutout_mask
+from aaa_jax.runtime import randomness
 
 
 class Crops(NamedTuple):

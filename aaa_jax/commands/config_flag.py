@@ -13,8 +13,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import aaa_jax
-from aaa_jax import paths
 from aaa_jax.experiments import key_names
+from aaa_jax.runtime import paths
 
 HINT = "--config=configs/NAME.py[:ARGUMENT], or the name alone: --config=digits:random"
 # In a checkout a link to configs/; a wheel has the files themselves.

@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import paths, randomness
 from aaa_jax.augment.contact_sheet import draw_contact_sheet, save_contact_sheet
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
-from aaa_jax.runtime import devices
+from aaa_jax.runtime import devices, paths, randomness
 from aaa_jax.search.sources import random_source
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from aaa_jax import data, models, randomness
+from aaa_jax import data, models
 from aaa_jax.commands.columns import in_columns
 from aaa_jax.data import host_speed
 from aaa_jax.experiments import floors, memory, sizes, table_cells
@@ -26,7 +26,7 @@ from aaa_jax.experiments.build import (
     require_shares,
 )
 from aaa_jax.experiments.splits import open_splits
-from aaa_jax.runtime import devices
+from aaa_jax.runtime import devices, randomness
 from aaa_jax.train import compiled, records
 
 H100 = "NVIDIA H100"

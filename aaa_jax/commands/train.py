@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict
 
-from aaa_jax import paths
 from aaa_jax.commands import config_flag
 from aaa_jax.commands.config_flag import UsageError
+from aaa_jax.runtime import paths
 
 # Name: default, and what --help says.
 FLAGS = {

@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import randomness
+from aaa_jax.runtime import randomness
 
 
 @randomness.drawing

@@ -16,8 +16,8 @@ from typing import Any
 
 from absl import logging
 
-from aaa_jax import paths
 from aaa_jax.data.errors import DatasetError, naming_missing_packages
+from aaa_jax.runtime import paths
 
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 PREFIX = "folder:"  # of the name of a dataset that is a folder of images

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import randomness
+from aaa_jax.runtime import randomness
 
 # Device kind (beginning of its name) -> dense TFLOP/s in bfloat16 and in float32 as
 # XLA multiplies it there (TF32; None where not known), from the vendors' data sheets.

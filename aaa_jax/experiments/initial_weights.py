@@ -17,11 +17,11 @@ import numpy as np
 from etils import epath
 from flax.traverse_util import flatten_dict
 
-from aaa_jax import paths, randomness
 from aaa_jax.experiments.build import build_model
 from aaa_jax.experiments.config_rules import ConfigError
 from aaa_jax.models import timm_layout, weight_files
 from aaa_jax.models.resnet import ResNet
+from aaa_jax.runtime import paths, randomness
 from aaa_jax.workdir import checkpoints, run_directory, run_facts
 
 SHOWN = 5  # leaves in a message

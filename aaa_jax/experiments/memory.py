@@ -12,8 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import objective, randomness
+from aaa_jax import objective
 from aaa_jax.augment import batch_layout
+from aaa_jax.runtime import randomness
 
 # A pass on a CPU has at least so many rows: fewer leave its cores idle, more its cache.
 CPU_ROWS = 64

@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import randomness
 from aaa_jax.models.batch_norm import GroupBatchNorm
+from aaa_jax.runtime import randomness
 
 Block = TypeVar("Block", bound=type[nn.Module])
 

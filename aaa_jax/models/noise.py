@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax import randomness
+from aaa_jax.runtime import randomness
 
 
 def network_noise(

@@ -5,8 +5,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from aaa_jax.paths import PathError
 from aaa_jax.report import ReportError, write_report
+from aaa_jax.runtime.paths import PathError
 
 USAGE = """\
 Writes report.html (one file, nothing outside it), results.md, results.csv and figures

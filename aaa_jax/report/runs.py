@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aaa_jax.augment import magnitudes, ops, policy_json
-from aaa_jax.paths import expand
 from aaa_jax.report.costs import RunCost, run_cost
 from aaa_jax.report.earlier_runs import complete_facts, recorded_state
+from aaa_jax.runtime.paths import expand
 from aaa_jax.search import collapse
 from aaa_jax.workdir import run_directory, run_facts
 

@@ -4,7 +4,6 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from aaa_jax.paths import expand
 from aaa_jax.report import costs, csv_file, grouping, paper_comparison, result_tables
 from aaa_jax.report.figures import (
     comparisons,
@@ -22,6 +21,7 @@ from aaa_jax.report.html_page import Section, render
 from aaa_jax.report.runs import ReportError, Run, read_runs
 from aaa_jax.report.text_table import TextTable, to_markdown
 from aaa_jax.report.words import WORDS
+from aaa_jax.runtime.paths import expand
 from aaa_jax.workdir import atomic_files
 
 CHANGING = ("adversarial", "replay")  # sources whose policies are worth a look

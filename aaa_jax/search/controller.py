@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import objective, randomness
+from aaa_jax import objective
 from aaa_jax.augment.checks import check_integers
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.ops import NUM_SEARCH_OPS
 from aaa_jax.augment.policies import Policies
+from aaa_jax.runtime import randomness
 
 CHAIN_LENGTH = 2  # ops in a sub-policy (Sec. 3.2)
 MOST_UNITS = 4096  # of the LSTM and the embeddings

@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import paths
 from aaa_jax.augment import policy_json
+from aaa_jax.runtime import paths
 from aaa_jax.search import pillow_policy, recorded_run, replay
 from aaa_jax.search.policy_source import check
 from aaa_jax.workdir import run_facts

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import paths, randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import SavedPolicies
+from aaa_jax.runtime import paths, randomness
 from aaa_jax.search import controller
 from aaa_jax.search.policy_source import (
     PolicySource,

@@ -20,10 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aaa_jax import objective, randomness
+from aaa_jax import objective
 from aaa_jax.augment import ops
 from aaa_jax.augment.magnitudes import NUM_MAGNITUDES
 from aaa_jax.augment.policies import Policies, check_policies, identity_policies
+from aaa_jax.runtime import randomness
 from aaa_jax.search import controller, published
 from aaa_jax.search.policy_source import (
     CREDITS,

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import data, randomness
+from aaa_jax import data
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import memory
 from aaa_jax.experiments.build import Experiment
-from aaa_jax.runtime import devices
+from aaa_jax.runtime import devices, randomness
 from aaa_jax.train import evaluate, step
 from aaa_jax.train.step import TrainState
 

@@ -19,7 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from aaa_jax import data, randomness
+from aaa_jax import data
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import initial_weights, memory, sizes
 from aaa_jax.experiments.build import (
@@ -32,7 +32,7 @@ from aaa_jax.experiments.build import (
     require_shares,
 )
 from aaa_jax.experiments.splits import Splits, open_splits
-from aaa_jax.runtime import devices, processes
+from aaa_jax.runtime import devices, processes, randomness
 from aaa_jax.runtime.progress import Progress
 from aaa_jax.runtime.signals import RunInterrupted, noted_signals
 from aaa_jax.runtime.watchdog import Watchdog

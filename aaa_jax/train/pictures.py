@@ -12,9 +12,9 @@ import cv2
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import randomness
 from aaa_jax.augment.contact_sheet import draw_contact_sheet
 from aaa_jax.augment.policies import Policies
+from aaa_jax.runtime import randomness
 
 NUM_IMAGES = 6
 _SIDE = 64

@@ -20,12 +20,11 @@ import numpy as np
 from etils import epath
 
 import aaa_jax
-from aaa_jax import randomness
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import Experiment
-from aaa_jax.runtime import processes
+from aaa_jax.runtime import processes, randomness
 from aaa_jax.search import collapse
 from aaa_jax.train.compiled import Program, Round, RunState
 from aaa_jax.workdir import atomic_files, run_directory, run_facts, snapshots

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aaa_jax import objective, randomness
+from aaa_jax import objective
 from aaa_jax.augment import batch_layout
 from aaa_jax.augment.pipeline import RowDraws, augment_rows, draw_rows, select_rows
 from aaa_jax.augment.policies import Policies
 from aaa_jax.data import gather
 from aaa_jax.experiments.build import StepRecipe
+from aaa_jax.runtime import randomness
 from aaa_jax.search.policy_source import PolicySource, RoundOutcome
 
 # Streams of randomness: fold_in(root key, STREAM) begins every derived key.
@@ -200,9 +201,9 @@ def train_step(
     if recipe.num_sub_policies:
         sub_policies = _sub_policy_means(row_values, draws.policy.sub_policy, recipe)
         if recipe.is_gain:  # which only the round's last step has seen
-            means, squares_, counts = sub_policies
+            means, mean_squares, counts = sub_policies
             is_last = (state.step + 1) % recipe.round_steps == 0
-            sub_policies = means, squares_, jnp.where(is_last, counts, 0.0)
+            sub_policies = means, mean_squares, jnp.where(is_last, counts, 0.0)
     return _apply(
         state, gradients, stats, losses, squares, sub_policies, optimizer, recipe
     )

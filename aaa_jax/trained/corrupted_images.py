@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from etils import epath
 
-from aaa_jax import data, paths
+from aaa_jax import data
+from aaa_jax.runtime import paths
 from aaa_jax.trained.corruption_functions import CORRUPTIONS, NAMES, SEVERITIES
 
 SIDE = 224

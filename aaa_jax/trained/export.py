@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from aaa_jax import paths
 from aaa_jax.models import timm_layout, weight_files
 from aaa_jax.models.resnet import ResNet
+from aaa_jax.runtime import paths
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import atomic_files, run_directory
 

@@ -23,12 +23,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from aaa_jax import paths
 from aaa_jax.augment import standard
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_rgb
 from aaa_jax.data.prepare.folder import SUFFIXES
-from aaa_jax.runtime import devices
+from aaa_jax.runtime import devices, paths
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import atomic_files
 

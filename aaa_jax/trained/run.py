@@ -23,7 +23,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from aaa_jax import data, randomness
+from aaa_jax import data
 from aaa_jax.augment import magnitudes, standard
 from aaa_jax.experiments.build import (
     FILLS,
@@ -32,8 +32,8 @@ from aaa_jax.experiments.build import (
     evaluation_view,
 )
 from aaa_jax.experiments.config_rules import check_values
-from aaa_jax.paths import PathError
-from aaa_jax.runtime import devices
+from aaa_jax.runtime import devices, randomness
+from aaa_jax.runtime.paths import PathError
 from aaa_jax.train import evaluate
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
 

@@ -34,8 +34,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from aaa_jax import paths
-from aaa_jax.runtime import processes
+from aaa_jax.runtime import paths, processes
 from aaa_jax.workdir import atomic_files, tensorboard
 
 FILES = ("metrics", "timing", "policies")

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from aaa_jax import models, randomness
+from aaa_jax import models
 from aaa_jax.experiments import initial_weights
 from aaa_jax.experiments.build import build_model
 from aaa_jax.experiments.config_rules import ConfigError
 from aaa_jax.models import timm_layout, weight_files
+from aaa_jax.runtime import randomness
 from tests.support.small_runs import small_config
 
 CLASSES = ("ant", "bee", "cat")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aaa_jax import data, randomness
+from aaa_jax import data
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.contact_sheet import draw_contact_sheet
 from aaa_jax.augment.policy_json import SavedPolicies
@@ -17,6 +17,7 @@ from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.grouping import Family, Group, slug
 from aaa_jax.report.runs import Run
+from aaa_jax.runtime import randomness
 from aaa_jax.workdir import run_directory
 
 NUM_IMAGES = 5

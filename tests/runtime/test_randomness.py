@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import aaa_jax
-from aaa_jax import data, randomness
+from aaa_jax import data
 from aaa_jax.augment import standard
 from aaa_jax.models import layers, noise
+from aaa_jax.runtime import randomness
 from aaa_jax.search import sources
 from tests.oracles.pillow_ops import pictures, some_policies
 

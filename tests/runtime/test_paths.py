@@ -4,9 +4,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from aaa_jax import data, paths
+from aaa_jax import data
 from aaa_jax.__main__ import main
 from aaa_jax.report import runs
+from aaa_jax.runtime import paths
 from aaa_jax.search import sources
 from aaa_jax.trained import corrupted_images
 from tests.support import run_folders
