@@ -66,6 +66,7 @@ class DatasetSpec(NamedTuple):
 # Images of the train and the test split, for plans before the data are there.
 NUM_IMAGES: dict[str, tuple[int, int]] = {
     "digits": (1_198, 599),
+    "digits_few": (299, 1_498),
     "cifar10": (50_000, 10_000),
     "cifar100": (50_000, 10_000),
     "imagenet2012": (1_281_167, 50_000),

@@ -6,6 +6,7 @@
 Every op is bit for bit the one of aaa_jax, which wrote this file.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
@@ -113,7 +114,7 @@ TONES: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "AutoContrast": lambda image, value: ImageOps.autocontrast(image),
     "Invert": lambda image, value: ImageOps.invert(image),
     "Equalize": lambda image, value: ImageOps.equalize(image),
-    "Solarize": lambda image, value: ImageOps.solarize(image, value),  # type: ignore
+    "Solarize": lambda image, value: ImageOps.solarize(image, math.ceil(value)),
     "Posterize": lambda image, value: ImageOps.posterize(image, int(value)),
     "Contrast": lambda image, value: ImageEnhance.Contrast(image).enhance(value),
     "Color": lambda image, value: ImageEnhance.Color(image).enhance(value),
