@@ -13,7 +13,7 @@ from aaa_jax.report.statistics import Difference
 from aaa_jax.search import collapse
 
 MOST_HEADLINES = 8
-MOST_COMMANDS = 12
+MOST_COMMANDS = 3
 
 
 class Headline(NamedTuple):

@@ -296,8 +296,10 @@ def draw(name: str, played: dict[str, dict[str, Arrays]], path: pathlib.Path) ->
         axis.set(title=f"game: {game}", xlabel="controller update", ylim=(0, 1.02))
     axes[0].set_ylabel("entropy, fraction of the maximum")
     seeds = len(next(iter(played.values()))["table"]["entropy"])
-    # The curves of this game leave room below.
-    axes[1].legend(title=f"mean and range, {seeds} seeds", loc="center")
+    # The curves of this game leave room below, and the names of the lines at the right.
+    axes[1].legend(
+        title=f"mean and range, {seeds} seeds", loc="center right", fontsize="small"
+    )
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
