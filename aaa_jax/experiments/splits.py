@@ -7,7 +7,7 @@ import ml_collections
 
 from aaa_jax import data
 
-Split = TypeVar("Split", data.Dataset, data.Stream)
+Split = TypeVar("Split", bound=data.Dataset | data.Stream)
 
 
 class Splits(NamedTuple):
@@ -55,30 +55,38 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
         seed=config.seed,
     )
     some = {"data_dir": where, "num_images": subset, "seed": config.seed}
+    most = config.evaluation.max_images or None
     if spec.loader == "stream":
         stream = data.open_stream(c.name, spec.train_split, **some)
-        tested = _test_split(data.open_stream, config, spec)
+        test = at_most(
+            data.open_stream, c.name, spec.test_split, most, where, config.seed
+        )
         shape = (spec.image_size, spec.image_size, 3)
-        return Splits(spec, stream, tested, stream.num_images, shape)
+        return Splits(spec, stream, test, stream.num_images, shape)
     train = data.load(c.name, spec.train_split, **some)
-    test = _test_split(data.load, config, spec)
-    return Splits(spec, train, test, len(train.labels), train.images.shape[1:])
+    tested = at_most(data.load, c.name, spec.test_split, most, where, config.seed)
+    return Splits(spec, train, tested, len(train.labels), train.images.shape[1:])
 
 
-def _test_split(
+def at_most(
     read: Callable[..., Split],
-    config: ml_collections.ConfigDict,
-    spec: data.DatasetSpec,
+    name: str,
+    split: str | data.Part,
+    most: int | None,
+    data_dir: str | None,
+    seed: int = 0,
 ) -> Split:
-    """All of the test split, or at most `evaluation.max_images` of it."""
-    c, most = config.data, config.evaluation.max_images
-    found = read(c.name, spec.test_split, data_dir=c.dir or None)
-    if not 0 < most < found.num_images:
+    """A split, or so many of its images where it has more; None: all.
+
+    Args:
+        read: `data.load` or `data.open_stream`.
+        name: of the dataset.
+        split: of it.
+        most: how many images.
+        data_dir: folder of the datasets.
+        seed: of the choice.
+    """
+    found = read(name, split, data_dir=data_dir)
+    if most is None or most >= found.num_images:
         return found
-    return read(
-        c.name,
-        spec.test_split,
-        data_dir=c.dir or None,
-        num_images=most,
-        seed=config.seed,
-    )
+    return read(name, split, data_dir=data_dir, num_images=most, seed=seed)

@@ -148,6 +148,7 @@ def _evaluate_group(
         wanted = NUM_IMAGES if options.images is None else options.images
         clean = trained.load_images(runs[0], wanted)
         sets = make_sets(clean, options.frost, options.processes)
+    print(data.counted(clean, runs[0].spec.test_split))
     longer = {"longer_side": max(clean.images.shape[1:3])}
     headers = [_header(run, sets) | longer for run in runs]
 

@@ -13,7 +13,7 @@ cannot work.
 import argparse
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -54,7 +54,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    run: trained.TrainedRun, name: str = "", *, data_dir: str | None = None
+    run: trained.TrainedRun,
+    name: str = "",
+    *,
+    data_dir: str | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Evaluation:
     """Errors and loss of a run's network; every image counts once.
 
@@ -62,6 +66,7 @@ def evaluate(
         run: the network.
         name: a dataset, see `data.open_stream`; "": that of the run.
         data_dir: folder of the datasets; None: as the run's config says.
+        say: called with a line of what the split has, and what of it is left out.
 
     Raises:
         TrainedError: the network does not know the classes.
@@ -74,6 +79,7 @@ def evaluate(
         # Of one without a test split every image is new to the network, not a part.
         split = whole(data.describe(name, data_dir=where, loader="stream").test_split)
     stream = data.open_stream(name, split, data_dir=where)
+    say(data.counted(stream, split))
     places = _match_classes(run, name, stream.class_names, is_own)
     sums, counts, wrong = _sum_up(run, stream, places, is_own)
     count = sum(int(batch["count"]) for batch in sums)
@@ -176,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         run = trained.load_run(options.run, data_dir=options.data_dir)
-        result = evaluate(run, options.data)
+        result = evaluate(run, options.data, say=print)
     except trained.ERRORS as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -143,7 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         run = trained.load_run(options.run, data_dir=options.data_dir)
-        result = probe(run, trained.load_images(run, options.images))
+        images = trained.load_images(run, options.images)
+        print(data.counted(images, run.spec.test_split))
+        result = probe(run, images)
         trained.write_json(run, FILE, result)
     except trained.ERRORS as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

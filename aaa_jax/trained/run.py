@@ -32,6 +32,7 @@ from aaa_jax.experiments.build import (
     evaluation_view,
 )
 from aaa_jax.experiments.config_rules import check_values
+from aaa_jax.experiments.splits import at_most
 from aaa_jax.runtime import devices, randomness
 from aaa_jax.runtime.paths import PathError
 from aaa_jax.train import evaluate
@@ -195,23 +196,10 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
     Raises:
         DatasetError: there are no such images.
     """
-    if run.spec.loader == "stream":
-        return _load_streamed_images(run, num_images)
-    split = data.load(run.spec.name, run.spec.test_split, data_dir=run.data_dir)
-    if num_images is None or num_images >= len(split.labels):
-        return split
-    kept = data.stratified_subset(split.labels, num_images, seed=0)
-    return split._replace(images=split.images[kept], labels=split.labels[kept])
-
-
-def _load_streamed_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
-    """Test images of a streamed dataset, decoded, resized and cut."""
-    open_split = functools.partial(
-        data.open_stream, run.spec.name, run.spec.test_split, data_dir=run.data_dir
-    )
-    stream = open_split()
-    if num_images is not None and num_images < stream.num_images:
-        stream = open_split(num_images=num_images)
+    split = run.spec.name, run.spec.test_split
+    if run.spec.loader != "stream":
+        return at_most(data.load, *split, num_images, run.data_dir)
+    stream = at_most(data.open_stream, *split, num_images, run.data_dir)
     with data.evaluation_batches(
         stream, run.stream, batch_size=DECODED_TOGETHER, resize=run.resize
     ) as batches:
@@ -220,7 +208,9 @@ def _load_streamed_images(run: TrainedRun, num_images: int | None) -> data.Datas
             for images, labels, weights in batches
         ]
     images, labels = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    return data.Dataset(images, labels, stream.class_names)
+    num_bad = len(stream.bad_images)
+    left_out = stream.left_out + f", {num_bad} left out: bad" * (num_bad > 0)
+    return data.Dataset(images, labels, stream.class_names, left_out)
 
 
 def count_correct(

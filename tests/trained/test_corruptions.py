@@ -131,6 +131,7 @@ def test_a_command_that_was_stopped_goes_on_with_the_next(
     whole = command()
     assert whole[0] == set(QUICK)
     printed = capsys.readouterr().out
+    assert printed.startswith(f"{COUNT} images of {NUM_CLASSES} classes (test)\n")
     assert f"the mean is over {', '.join(QUICK)}\nleft out: frost (" in printed
     for changed, left in (({}, QUICK[2:]), ({"step": 8}, QUICK), ({"a": 1}, QUICK)):
         with monkeypatch.context() as patch:

@@ -30,9 +30,10 @@ def test_on_its_own_split_a_run_has_the_numbers_of_its_last_line(run, capsys):
     assert (images, wrong) == (599, round(5.99 * line["test_error"]))
     assert evaluate.main([str(workdir)]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert f"599 images, top-1 error {line['test_error']:.2f} %" in printed[0]
-    assert f"loss {line['test_loss']:.4f}" in printed[0]
-    assert len(printed) == 13  # a header, ten classes and what follows
+    assert printed[0] == "599 images of 10 classes (test)"
+    assert f"599 images, top-1 error {line['test_error']:.2f} %" in printed[1]
+    assert f"loss {line['test_loss']:.4f}" in printed[1]
+    assert len(printed) == 14  # two headers, ten classes and what follows
     assert printed[-1] == "as in the line of step 4 in metrics.jsonl"
 
 

@@ -194,6 +194,8 @@ def test_the_files_of_a_probe_are_written_into_the_run(copied, capsys):
     result = json.loads((workdir / "probe.json").read_text())
     assert (result["version"], result["step"], result["num_images"]) == (1, 4, 50)
     assert np.shape(result["accuracy"]) == (len(result["ops"]), 10) == (16, 10)
-    assert "on 50 clean images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "50 images of 10 classes (test), 549 left out: not in the subset" in printed
+    assert "on 50 clean images" in printed
     assert probe.main([str(workdir), "--images=3"]) == 2
     assert "a subset of 3 images cannot be taken" in capsys.readouterr().err
