@@ -38,6 +38,38 @@ def dense_init(
     return draw.reshape(shape)
 
 
+def _convolve_few_pixels(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **options: Any,
+) -> jax.Array:
+    """`lax.conv_general_dilated` of x [B, H, W, C], fast for few pixels too.
+
+    Where a kernel is larger than the image, or than its result in the backward pass,
+    XLA exchanges the two, for which a CPU has no fast convolution. So such an image
+    gets zeros on its far sides, and its result is cut. Barriers keep XLA from undoing
+    that; nothing is changed but rounding.
+    """
+
+    def convolve(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+    height, width = jax.eval_shape(convolve, x).shape[1:3]
+    zeros = [
+        max(0, (span - 1) * stride + span - sum(pad) - size)
+        for size, span, stride, pad in zip(
+            x.shape[1:3], kernel.shape[:2], strides, padding, strict=True
+        )
+    ]
+    if not any(zeros):
+        return convolve(x)
+    larger = jnp.pad(x, [(0, 0), (0, zeros[0]), (0, zeros[1]), (0, 0)])
+    result = convolve(jax.lax.optimization_barrier(larger))
+    return jax.lax.optimization_barrier(result)[:, :height, :width]
+
+
 class Layers(nn.Module, kw_only=True):
     """A network or a block, with the two layers that all of them are made of.
 
@@ -65,6 +97,7 @@ class Layers(nn.Module, kw_only=True):
             use_bias=False,
             dtype=self.dtype,
             kernel_init=conv_init,
+            conv_general_dilated=_convolve_few_pixels,
             name=name,
         )
         return layer(x)
