@@ -7,6 +7,7 @@ Grey images get three equal channels, CMYK becomes RGB, an alpha channel is drop
 import io
 import re
 import zlib
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ READ_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 # A mark of a JPEG, except those that stand among the data of a scan.
 JPEG_MARK = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+BEGINS, ENDS, SCAN = 0xD8, 0xD9, 0xDA
 PNG_START = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC are other things.
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -72,15 +74,9 @@ def decode_record(record: Record) -> np.ndarray:
 
 def jpeg_frame(encoded: bytes) -> tuple[int, int]:
     """How a JPEG is coded (the mark of its frame) and its channels; 0, 0: no frame."""
-    at = 2
-    while at + 9 < len(encoded) and encoded[at] == 0xFF:
-        marker = encoded[at + 1]
-        if marker in FRAMES:
-            return marker, encoded[at + 9]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        else:
-            at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    for mark, at in _segments(encoded):
+        if mark in FRAMES and at + 7 < len(encoded):
+            return mark, encoded[at + 7]  # behind length, bits, height and width
     return 0, 0
 
 
@@ -109,21 +105,27 @@ def _check_whole(encoded: bytes) -> int:
     return len(encoded)
 
 
-def _end_of_jpeg(encoded: bytes) -> int:
-    """Where the end mark of the first picture lies.
+def _segments(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Each mark of a JPEG, and where what follows it begins.
 
-    Its segments are followed: marks within them (of a thumbnail), or behind the end (of
-    a film, of another picture) are none of its own.
+    Marks within a segment (of a thumbnail) are none of the picture's own.
     """
-    at, num_scans = len(JPEG_START) - 1, 0
+    at = len(JPEG_START) - 1
     while found := JPEG_MARK.search(encoded, at):
-        mark, at = found[1], found.end()
-        if mark == b"\xd8" or (mark == JPEG_END[1:] and not num_scans):
-            break  # another picture begins, or this one ends before its pixels
-        if mark == JPEG_END[1:]:
-            return found.start()
-        num_scans += mark == b"\xda"
+        at = found.end()
+        yield found[1][0], at
         at += int.from_bytes(encoded[at : at + 2], "big")
+
+
+def _end_of_jpeg(encoded: bytes) -> int:
+    """Where the end mark of the first picture lies; others may stand behind it."""
+    has_scan = False
+    for mark, at in _segments(encoded):
+        if mark == BEGINS or (mark == ENDS and not has_scan):
+            break  # another picture begins, or this one ends before its pixels
+        if mark == ENDS:
+            return at - len(JPEG_END)
+        has_scan = has_scan or mark == SCAN
     raise ValueError(f"its JPEG data stop early, after {len(encoded)} bytes")
 
 

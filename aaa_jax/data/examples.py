@@ -26,18 +26,22 @@ class Record(NamedTuple):
     label: int
 
 
-def feature_keys(builder: Any) -> tuple[str, str]:
-    """The names of the image and of the label among a dataset's features."""
-    supervised = builder.info.supervised_keys
-    if supervised and len(supervised) == 2:
-        return supervised[0], supervised[1]
-    return "image", "label"
+class Features(NamedTuple):
+    """What the records of a dataset hold.
+
+    Attributes:
+        class_names: one name a class.
+        size: height and width of all images; None where they differ.
+        keys: names of the features with the image and with its class.
+    """
+
+    class_names: tuple[str, ...]
+    size: tuple[int | None, int | None]
+    keys: tuple[str, str]
 
 
-def check_features(
-    name: str, builder: Any
-) -> tuple[tuple[str, ...], tuple[int | None, int | None]]:
-    """The class names, and the height and width of images (None if they differ).
+def find_features(name: str, builder: Any) -> Features:
+    """What the records of an opened dataset hold.
 
     Raises:
         DatasetError: it is no image classification dataset, or not the one of that
@@ -49,8 +53,10 @@ def check_features(
     features = (
         dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     )
-    image_key, label_key = feature_keys(builder)
-    image, label = features.get(image_key), features.get(label_key)
+    keys = ("image", "label")
+    if len(builder.info.supervised_keys or ()) == 2:
+        keys = builder.info.supervised_keys
+    image, label = map(features.get, keys)
     if not isinstance(image, tfds.features.Image) or not isinstance(
         label, tfds.features.ClassLabel
     ):
@@ -74,7 +80,7 @@ def check_features(
                 f"{_sides(size[0], size[1])}, but {name} has {wanted[0]} classes and "
                 f"images of {_sides(side, side)}: it is another dataset of that name"
             )
-    return class_names, size
+    return Features(class_names, size, keys)
 
 
 def parse_record(place: str, serialized: bytes, keys: tuple[str, str]) -> Record:
@@ -85,7 +91,7 @@ def parse_record(place: str, serialized: bytes, keys: tuple[str, str]) -> Record
     Args:
         place: which record this is, for messages; its name is added if it has one.
         serialized: the record.
-        keys: of `feature_keys`.
+        keys: of `Features`.
 
     Raises:
         BadRecord: it is no Example, or it lacks an image or a label.

@@ -39,12 +39,7 @@ def whole(split: str | Part) -> str:
 
 
 def places(part: Part, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Places of a part's images in the split, int64, ascending.
-
-    Args:
-        part: which one.
-        labels: int [n], of the split in its stored order.
-        class_names: one name a class.
+    """Places of a part's images in a split of labels int [n]: int64, ascending.
 
     Raises:
         DatasetError: a class has a single image.
@@ -83,36 +78,33 @@ def stored_names(folder: Path, split: str) -> list[str]:
     return list(_note(folder, "images").get(split, ()))
 
 
-def held_out_names(
-    split: str | Part, folder: Path, kept: np.ndarray
-) -> tuple[str, ...]:
-    """Names of the images of a part that is held out, or their places; else ()."""
-    if not (isinstance(split, Part) and split.is_held_out):
-        return ()
-    names = stored_names(folder, split.of)
-    return tuple(names[i] if names else str(i) for i in kept)
+def describe_use(
+    folder: Path, split: str | Part, num_stored: int, part: np.ndarray, kept: np.ndarray
+) -> tuple[str, tuple[str, ...]]:
+    """What of a split is not used and why; names of the images that are held out.
 
-
-def say_left_out(
-    folder: Path, split: str | Part, num_stored: int, num_part: int, num_kept: int
-) -> str:
-    """What of a split is not used and why, such as ", 4 left out: hidden (a/.b, ...)".
+    The first is such as ", 4 left out: hidden (a/.b, ...)". Images without a name are
+    named by their place.
 
     Args:
         folder: of the prepared dataset.
         split: that was asked for.
         num_stored: images of the split.
-        num_part: of these, in the part of it.
-        num_kept: of these, in the subset of `num_train_images`.
+        part: places of its part.
+        kept: of these, in the subset that was asked for.
     """
     said = ""
-    if not (isinstance(split, Part) and split.is_held_out):
+    held_out: tuple[str, ...] = ()
+    if isinstance(split, Part) and split.is_held_out:
+        names = stored_names(folder, split.of)
+        held_out = tuple(names[i] if names else str(i) for i in kept)
+    else:
         said = _note(folder, "left_out").get(str(split), "")
-        if num_part < num_stored:
-            said += f", {num_stored - num_part} left out: held out for testing"
-    if num_kept < num_part:
-        said += f", {num_part - num_kept} left out: not in the subset asked for"
-    return said
+        if len(part) < num_stored:
+            said += f", {num_stored - len(part)} left out: held out for testing"
+    if len(kept) < len(part):
+        said += f", {len(part) - len(kept)} left out: not in the subset asked for"
+    return said, held_out
 
 
 def _note(folder: Path, what: str) -> dict[str, Any]:

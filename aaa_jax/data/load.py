@@ -12,30 +12,16 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from aaa_jax.data.datasets import (
-    DATASETS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    DatasetSpec,
-)
+from aaa_jax.data.datasets import DATASETS, IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
 from aaa_jax.data.examples import (
     Record,
-    check_features,
     check_label,
-    feature_keys,
+    find_features,
     parse_record,
 )
-from aaa_jax.data.held_out import (
-    Part,
-    choose,
-    held_out_names,
-    hold_out,
-    places,
-    say_left_out,
-    whole,
-)
+from aaa_jax.data.held_out import Part, choose, describe_use, hold_out, places, whole
 from aaa_jax.data.record_files import open_records
 from aaa_jax.data.tfds_folder import data_folder, find_prepared, open_prepared
 
@@ -97,8 +83,7 @@ def load(
         DatasetError: it is there, and cannot be used.
     """
     builder = open_dataset(name, data_dir)
-    class_names, size = check_features(name, builder)
-    keys = feature_keys(builder)
+    class_names, size, keys = find_features(name, builder)
     stored = open_records(builder, whole(split))
     records = [
         parse_record(stored.place(i), serialized, keys)
@@ -112,13 +97,9 @@ def load(
     kept = part
     if num_images is not None:
         kept = part[stratified_subset(labels[part], num_images, seed=seed)]
-    return Dataset(
-        _decode([records[i] for i in kept], size),
-        labels[kept],
-        class_names,
-        say_left_out(Path(builder.data_dir), split, len(labels), len(part), len(kept)),
-        held_out_names(split, Path(builder.data_dir), kept),
-    )
+    use = describe_use(Path(builder.data_dir), split, len(labels), part, kept)
+    images = _decode([records[i] for i in kept], size)
+    return Dataset(images, labels[kept], class_names, *use)
 
 
 @naming_missing_packages()
@@ -160,7 +141,7 @@ def describe(
     else:
         spec = _describe_unlisted(name, data_dir, loader, validation_fraction, seed)
     if image_size == AUTOMATIC_SIDE and spec.loader == "stream":
-        image_size = _automatic_side(open_dataset(name, data_dir), spec.train_split)
+        image_size = _automatic_side(name, open_dataset(name, data_dir), spec)
     if image_size > 0 and spec.loader == "stream":
         spec = spec._replace(image_size=image_size)
     return spec
@@ -171,7 +152,7 @@ def class_names(
 ) -> tuple[str, ...]:
     """The names of a dataset's classes; none where it is not prepared."""
     path = find_prepared(name, data_folder(data_dir))
-    return check_features(name, open_prepared(path))[0] if path else ()
+    return find_features(name, open_prepared(path)).class_names if path else ()
 
 
 def _describe_unlisted(
@@ -182,10 +163,10 @@ def _describe_unlisted(
     seed: int,
 ) -> DatasetSpec:
     builder = open_dataset(name, data_dir)
-    class_names, size = check_features(name, builder)
+    features = find_features(name, builder)
     spec = DatasetSpec(
         name=name,
-        num_classes=len(class_names),
+        num_classes=len(features.class_names),
         image_size=224,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -196,7 +177,7 @@ def _describe_unlisted(
         loader="stream",
     )
     spec = hold_out(spec, validation_fraction, seed)
-    if loader == "stream" or (loader == "auto" and None in size):
+    if loader == "stream" or (loader == "auto" and None in features.size):
         return spec
     train = load(name, spec.train_split, data_dir=data_dir)
     height, width = train.images.shape[1:3]
@@ -236,17 +217,16 @@ def choose_side(short_side: float, num_images: int) -> int:
     return int(np.clip(short_side // 32 * 32, SMALLEST_SIDE, most))
 
 
-def _automatic_side(builder: Any, split: str | Part) -> int:
-    """The side for the images of a split, of some of which the middle size counts."""
-    stored = open_records(builder, whole(split))
-    keys = feature_keys(builder)
+def _automatic_side(name: str, builder: Any, spec: DatasetSpec) -> int:
+    """The side for training images, of some of which the middle size counts."""
+    stored = open_records(builder, whole(spec.train_split))
+    keys = find_features(name, builder).keys
     some = np.linspace(0, stored.num_records - 1, IMAGES_MEASURED).astype(int)
-    sides = [
-        min(
-            decode_record(parse_record(stored.place(i), stored.read(i), keys)).shape[:2]
-        )
-        for i in sorted(set(some.tolist()))
-    ]
+    records = (
+        parse_record(stored.place(i), stored.read(i), keys)
+        for i in np.unique(some).tolist()
+    )
+    sides = [min(decode_record(record).shape[:2]) for record in records]
     return choose_side(float(np.median(sides)), stored.num_records)
 
 
@@ -305,18 +285,6 @@ def open_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> A
     from aaa_jax.data.prepare.preparers import prepare_dataset
 
     return open_prepared(prepare_dataset(name, data_dir=data_dir))
-
-
-def contents(path: Path) -> list[str]:
-    """What a prepared folder holds and what was left out, a line a split."""
-    builder = open_prepared(path)
-    num_classes = len(check_features(builder.name, builder)[0])
-    counts = {split: info.num_examples for split, info in builder.info.splits.items()}
-    return [
-        f"{n} images of {num_classes} classes ({split})"
-        + say_left_out(path, split, n, n, n)
-        for split, n in counts.items()
-    ]
 
 
 def _decode(records: list[Record], size: tuple[int | None, int | None]) -> np.ndarray:

@@ -36,19 +36,8 @@ from aaa_jax.data import crops
 from aaa_jax.data.datasets import Part
 from aaa_jax.data.decode import decode_record
 from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
-from aaa_jax.data.examples import (
-    check_features,
-    check_label,
-    feature_keys,
-    parse_record,
-)
-from aaa_jax.data.held_out import (
-    held_out_names,
-    places,
-    say_left_out,
-    stored_names,
-    whole,
-)
+from aaa_jax.data.examples import check_label, find_features, parse_record
+from aaa_jax.data.held_out import describe_use, places, stored_names, whole
 from aaa_jax.data.load import Dataset, open_dataset
 from aaa_jax.data.record_files import Records, open_records
 
@@ -172,8 +161,7 @@ def open_stream(
         DatasetError: it is there, and cannot be used.
     """
     builder = open_dataset(name, data_dir)
-    class_names, _ = check_features(name, builder)
-    keys = feature_keys(builder)
+    class_names, _, keys = find_features(name, builder)
     records = open_records(builder, whole(split))
     part = np.arange(records.num_records)
     folder = Path(builder.data_dir)
@@ -188,9 +176,8 @@ def open_stream(
                 f"{str(split)!r} of {name}: it has {len(part)}"
             )
         kept = part[np.sort(_permutation((seed, _SUBSET), len(part))[:num_images])]
-    left_out = say_left_out(folder, split, records.num_records, len(part), len(kept))
-    held_out = held_out_names(split, folder, kept)
-    return Stream(records, kept, class_names, keys, {}, left_out, held_out)
+    use = describe_use(folder, split, records.num_records, part, kept)
+    return Stream(records, kept, class_names, keys, {}, *use)
 
 
 def _read_labels(

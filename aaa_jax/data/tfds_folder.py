@@ -107,10 +107,8 @@ def open_prepared(path: Path) -> Any:
             return tfds.builder_from_directory(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error})") from error
-    except ImportError as error:
-        raise DatasetError(
-            f"TFDS cannot read {path} without a package that is missing ({error})"
-        ) from error
+    except ImportError:
+        raise
     except Exception as error:  # TFDS raises whatever its JSON readers raise
         raise DatasetError(
             f"{path} has TFDS's files but TFDS cannot read them ({error}): delete the "

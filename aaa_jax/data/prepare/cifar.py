@@ -110,7 +110,6 @@ def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
         name_feature="id",
         splits=splits,
         image_size=SIZE,
-        module="tensorflow_datasets.image_classification.cifar",
         key=lambda image: str(int(image.rpartition("_")[2])),
     )
     return write_dataset(folder, plan, lambda item: encoded[item.offset])

@@ -21,30 +21,30 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from aaa_jax.data.held_out import choose
 from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
 
 INK = 16  # the source's white
 SPLIT_SEED = 0
 
 
-def prepare_digits(folder: Path) -> Path:
-    """Writes "digits" under `folder`."""
-    return _prepare(folder, "digits", scale=4, test_share=1 / 3)
+def prepare_digits(folder: Path, name: str, scale: int, test_share: float) -> Path:
+    """Writes "digits" or "digits_few" under `folder`.
 
-
-def prepare_digits_few(folder: Path) -> Path:
-    """Writes "digits_few" under `folder`."""
-    return _prepare(folder, "digits_few", scale=2, test_share=5 / 6)
-
-
-def _prepare(folder: Path, name: str, *, scale: int, test_share: float) -> Path:
+    Args:
+        folder: of all datasets.
+        name: of the dataset.
+        scale: of the images, over that of the source.
+        test_share: of each class, for testing.
+    """
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     grey = upscale(images.reshape(-1, 8, 8).astype(np.int64), scale)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     encoded = [cv2.imencode(".png", image)[1].tobytes() for image in rgb]
-    test = test_places(labels, test_share)
+    quotas = np.rint(np.bincount(labels) * test_share).astype(np.int64)
+    test = choose(labels, np.arange(10), quotas, SPLIT_SEED)
     places = {"train": np.setdiff1d(np.arange(len(labels)), test), "test": test}
 
     def item(place: int) -> Item:
@@ -77,16 +77,6 @@ def upscale(images: np.ndarray, scale: int = 4) -> np.ndarray:
     sums = np.einsum("yi,nij,xj->nyx", rows, images, columns)  # times (2 scale)^2
     white = INK * (2 * scale) ** 2
     return ((2 * 255 * sums + white) // (2 * white)).astype(np.uint8)
-
-
-def test_places(labels: np.ndarray, share: float) -> np.ndarray:
-    """Places of the test images: this share of each class, int64 ascending."""
-    random = np.random.RandomState(SPLIT_SEED)  # its numbers never change
-    chosen = []
-    for label in range(10):
-        places = random.permutation(np.flatnonzero(labels == label))
-        chosen.append(places[: round(len(places) * share)])
-    return np.sort(np.concatenate(chosen))
 
 
 def _weights(size: int, scale: int) -> np.ndarray:

@@ -16,7 +16,6 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 from absl import logging
@@ -44,18 +43,6 @@ SPLITS = {
     "val": "validation",
     "test": "test",
 }
-
-
-class Images(NamedTuple):
-    """The images of a split; names are paths in the split's folder.
-
-    Attributes:
-        images: name, "CLASS/...", -> size and time of the last change.
-        left_out: name in the source -> why.
-    """
-
-    images: dict[str, list[int]]
-    left_out: dict[str, str]
 
 
 def prepare_folder(name: str, folder: Path) -> Path:
@@ -214,10 +201,13 @@ def _check_class_names(path: Path, names: Iterable[str]) -> None:
             )
 
 
-def _sort_out(listing: Listing, layout: Mapping[str, str]) -> dict[str, Images]:
-    """Split -> its images; what lies in no split stands with those of train."""
+def _sort_out(listing: Listing, layout: Mapping[str, str]) -> dict[str, Listing]:
+    """Split -> what lies in it; what lies in no split is left out of train.
+
+    Images are named by their paths in the split, the others by those in the source.
+    """
     splits = {folder: split for split, folder in layout.items()}
-    found = {split: Images({}, {}) for split in layout}
+    found = {split: Listing({}, {}) for split in layout}
 
     def place(name: str) -> tuple[str, str]:
         """The split, or "", and the name in it."""

@@ -9,7 +9,6 @@ the images are copied byte by byte, except those that TFDS changes too: CMYK ima
 one PNG named JPEG become RGB JPEGs (here of quality 100 without chroma subsampling).
 """
 
-import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ from aaa_jax.data.prepare.tfds_writer import Item, Plan, write_dataset
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VALIDATION = "ILSVRC2012_img_val.tar"
-MODULE = "tensorflow_datasets.datasets.imagenet2012.imagenet2012_dataset_builder"
 
 
 class Release(NamedTuple):
@@ -91,21 +89,14 @@ def prepare_imagenet(
         name_feature="file_name",
         splits=splits,
         encoding="jpeg",
-        module=MODULE,
     )
-    files = {
-        path: os.open(path, os.O_RDONLY)
-        for path in (archive / TRAIN, archive / VALIDATION)
-    }
-    try:
-        return write_dataset(
-            folder,
-            plan,
-            lambda item: mend(os.pread(files[item.source], item.size, item.offset)),
-        )
-    finally:
-        for file in files.values():
-            os.close(file)
+    return write_dataset(folder, plan, _read)
+
+
+def _read(item: Item) -> bytes:
+    with item.source.open("rb") as file:
+        file.seek(item.offset)
+        return mend(file.read(item.size))
 
 
 def mend(encoded: bytes) -> bytes:

@@ -20,23 +20,26 @@ from aaa_jax.data.errors import (
     DownloadFailed,
     naming_missing_packages,
 )
-from aaa_jax.data.load import contents
 from aaa_jax.data.prepare.cifar import prepare_cifar
-from aaa_jax.data.prepare.digits import prepare_digits, prepare_digits_few
+from aaa_jax.data.prepare.digits import prepare_digits
 from aaa_jax.data.prepare.folder import prepare_folder, warn_if_changed
 from aaa_jax.data.prepare.imagenet import prepare_imagenet
+from aaa_jax.data.stream import counted, open_stream
 from aaa_jax.data.tfds_folder import (
     PREFIX,
     data_folder,
     find_prepared,
     import_tfds,
     local_path,
+    open_prepared,
 )
 
 # Each takes the folder of all datasets, and the original archive or None.
 PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
-    "digits": lambda folder, archive: prepare_digits(folder),
-    "digits_few": lambda folder, archive: prepare_digits_few(folder),
+    "digits": lambda folder, archive: prepare_digits(folder, "digits", 4, 1 / 3),
+    "digits_few": lambda folder, archive: prepare_digits(
+        folder, "digits_few", 2, 5 / 6
+    ),
     "cifar10": lambda folder, archive: prepare_cifar("cifar10", folder, archive),
     "cifar100": lambda folder, archive: prepare_cifar("cifar100", folder, archive),
     "imagenet2012": prepare_imagenet,
@@ -101,14 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        path = prepare_dataset(
-            options.name, data_dir=options.data_dir, archive=options.archive
-        )
-        found = contents(path)
+        name, where = options.name, options.data_dir
+        path = prepare_dataset(name, data_dir=where, archive=options.archive)
+        found = [
+            counted(open_stream(name, split, data_dir=where), split)
+            for split in open_prepared(path).info.splits
+        ]
     except DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.name} is prepared in {path}", *found, sep="\n")
+    print(f"{name} is prepared in {path}", *found, sep="\n")
     return 0
 
 

@@ -57,7 +57,6 @@ class Plan(NamedTuple):
         splits: split -> its images, in any order.
         encoding: "jpeg", "png", or "" where images are encoded in several ways.
         image_size: height and width of all images; 0 if they differ.
-        module: of the TFDS builder of that name, "" if there is none.
         key: name of an image -> what TFDS hashes to shuffle the images.
         notes: name of a file -> a text that lies beside the shards.
     """
@@ -70,7 +69,6 @@ class Plan(NamedTuple):
     splits: Mapping[str, Sequence[Item]]
     encoding: str = ""
     image_size: int = 0
-    module: str = ""
     key: Callable[[str], str] = str
     notes: Mapping[str, str] = {}
 
@@ -255,15 +253,9 @@ def _serialize(plan: Plan, item: Item, encoded: bytes) -> bytes:
 
 
 def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> None:
-    """TFDS's JSON files, by TFDS itself.
-
-    Args:
-        folder: which has all shards.
-        plan: what they hold.
-        lengths: split -> numbers of records of its shards.
-    """
+    """TFDS's JSON files, by TFDS itself; `lengths` are the records of each shard."""
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import dataset_info, naming
+    from tensorflow_datasets.core import naming
 
     side = plan.image_size or None
     features = {
@@ -274,18 +266,6 @@ def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> 
     }
     for name, class_names in plan.labels.items():
         features[name] = tfds.features.ClassLabel(names=class_names)
-    info = tfds.core.DatasetInfo(
-        builder=dataset_info.DatasetIdentity(
-            name=plan.name,
-            version=tfds.core.Version(plan.version),
-            data_dir=str(folder),
-            module_name=plan.module,
-        ),
-        description=plan.description,
-        features=tfds.features.FeaturesDict(features),
-        supervised_keys=("image", "label"),
-    )
-    info.set_file_format("array_record")
     template = naming.ShardedFileTemplate(
         data_dir=folder, dataset_name=plan.name, filetype_suffix="array_record"
     )
@@ -298,8 +278,16 @@ def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> 
         )
         for split in plan.splits
     ]
-    info.set_splits(tfds.core.splits.SplitDict(splits))
-    info.write_to_directory(folder)
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features,
+        split_infos=splits,
+        version=plan.version,
+        filename_template=template,
+        description=plan.description,
+        supervised_keys=("image", "label"),
+        check_data=False,
+    )
 
 
 def _bad_images_message(bad: list[str]) -> str:
