@@ -18,7 +18,6 @@ from aaa_jax.commands.columns import in_columns
 from aaa_jax.data import host_speed
 from aaa_jax.experiments import floors, memory, sizes, table_cells
 from aaa_jax.experiments.build import (
-    DTYPES,
     Experiment,
     build,
     check_config,
@@ -282,7 +281,7 @@ def _work(
     network = models.create(
         name,
         num_classes=num_classes,
-        dtype=DTYPES[dtype],
+        dtype=dtype,
         bn_group_size=None,
         **json.loads(options),
     )

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 import optax
 from flax.traverse_util import flatten_dict
@@ -41,7 +40,6 @@ _READ_BY = {
 UNREAD = {"policies.randaugment_scale": 30}
 # An epoch of so many steps tells every warm-up from the training's end.
 STEPS_TO_CHECK = 2**20
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 T = TypeVar("T")
 
@@ -388,7 +386,7 @@ def build_model(
     return models.create(
         config.model.name,
         num_classes=num_classes,
-        dtype=DTYPES[config.model.dtype],
+        dtype=config.model.dtype,
         bn_group_size=None if layout.grouping == "full" else layout.rows_per_group,
         **config.model.options.to_dict(),
     )

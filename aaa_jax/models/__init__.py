@@ -8,8 +8,8 @@ from `fold_in(key, row)` of the key in `rngs={"noise": key}`, so that it does no
 on the device that holds the row. Networks without noise need neither.
 """
 
-import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +40,7 @@ def create(
     bn_group_size: int | None = None,
     **options: Any,
 ) -> nn.Module:
-    """The network of that name.
+    """The network of that name, a module that is not initialised.
 
     Args:
         name: a key of MODELS, or `package.module:factory` for a network of your own:
@@ -51,17 +51,16 @@ def create(
             and logits are float32 in any case.
         bn_group_size: rows in a batch normalisation group; None: all rows given.
         **options: those of the factory, checked against its signature.
-
-    Returns:
-        The module, not initialised.
     """
     if num_classes < 1:
         raise ValueError(f"a network needs at least one class: {num_classes}")
     if bn_group_size is not None and bn_group_size < 1:
         raise ValueError(f"bn_group_size is at least 1, or None: {bn_group_size}")
+    if dtype not in (*DTYPES, jnp.float32, jnp.bfloat16):
+        raise ValueError(f"a network computes in one of {DTYPES}: {dtype!r}")
     arguments = {
         "num_classes": num_classes,
-        "dtype": _checked_dtype(dtype),
+        "dtype": jnp.dtype(dtype),
         "bn_group_size": bn_group_size,
         **options,
     }
@@ -81,16 +80,6 @@ def create(
     return network
 
 
-def _checked_dtype(dtype: Any) -> jnp.dtype:
-    try:
-        checked = jnp.dtype(dtype)
-    except TypeError:
-        checked = None
-    if checked is None or checked.name not in DTYPES:
-        raise ValueError(f"a network computes in one of {DTYPES}: {dtype!r}")
-    return checked
-
-
 def _listed(name: str) -> Factory:
     if name not in MODELS:
         raise ValueError(
@@ -102,19 +91,15 @@ def _listed(name: str) -> Factory:
 
 def _imported(name: str) -> Factory:
     """The factory that `package.module:factory` names."""
-    module_name, _, attribute = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+        factory = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"the network {name!r} cannot be imported ({error}): write "
             "package.module:factory, with the package on the Python path"
         ) from error
-    factory = vars(module).get(attribute)
     if not callable(factory):
-        raise ValueError(
-            f"the network {name!r}: {module_name} has no callable {attribute!r}"
-        )
+        raise ValueError(f"the network {name!r} is {factory!r}, which is no callable")
     return factory
 
 

@@ -39,14 +39,9 @@ class GroupBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalise x over rows and pixels.
+        """Normalise x, float [B, ..., C], over rows and pixels, to the module's dtype.
 
-        Args:
-            x: float [B, ..., C]; in training B is a multiple of the group size.
-            train: take the groups' statistics and move the running ones.
-
-        Returns:
-            [B, ..., C] of the module's dtype.
+        In training B is a multiple of the group size.
         """
         num_channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (num_channels,), jnp.float32)
@@ -104,13 +99,11 @@ def _normalize(
 
     x is [G, b, ..., C] with mean and var [G, C], or [B, ..., C] with mean and var [C].
     """
-    lead = mean.shape[:-1]
-    channels = mean.shape[-1]
-    ones = (1,) * (x.ndim - 1 - len(lead))
-    factor = scale.reshape((1,) * len(lead) + (channels,)) * jax.lax.rsqrt(
-        var + EPSILON
-    )
-    y = x.astype(jnp.float32) - mean.reshape(*lead, *ones, channels)
-    y = y * factor.reshape(*lead, *ones, channels)
-    y = y + bias.reshape((1,) * (x.ndim - 1) + (channels,))
+
+    def spread(entries: jax.Array) -> jax.Array:
+        *lead, channels = entries.shape
+        return entries.reshape(*lead, *(1,) * (x.ndim - entries.ndim), channels)
+
+    factor = scale.reshape(*(1,) * (var.ndim - 1), -1) * jax.lax.rsqrt(var + EPSILON)
+    y = (x.astype(jnp.float32) - spread(mean)) * spread(factor) + spread(bias)
     return y.astype(dtype)

@@ -1,8 +1,9 @@
 """What the network families share: convolution, normalisation, classifier, remat."""
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,8 +11,6 @@ import jax.numpy as jnp
 
 from aaa_jax.models.batch_norm import GroupBatchNorm
 from aaa_jax.runtime import randomness
-
-Block = TypeVar("Block", bound=type[nn.Module])
 
 
 @randomness.initializing
@@ -114,6 +113,24 @@ class Layers(nn.Module, kw_only=True):
         return norm(x, train)
 
 
+class Network(Layers, kw_only=True):
+    """What the networks share; `aaa_jax.models` says how they are called.
+
+    Attributes:
+        num_classes: K.
+        remat: recompute the activations of a block in the backward pass.
+    """
+
+    num_classes: int
+    remat: bool = False
+
+    def block_maker(self, block: type[nn.Module]) -> Callable[..., nn.Module]:
+        """Makes blocks of a kind, called with (x, train) or (x, train, noise)."""
+        kind = nn.remat(block, static_argnums=(2,)) if self.remat else block
+        shared = {"bn_group_size": self.bn_group_size, "dtype": self.dtype}
+        return functools.partial(kind, **shared)
+
+
 class Classifier(nn.Module):
     """Global mean over the pixels, then a dense layer with bias, both in float32."""
 
@@ -125,14 +142,6 @@ class Classifier(nn.Module):
         pooled = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
         dense = nn.Dense(self.num_classes, kernel_init=dense_init, name="dense")
         return dense(pooled)
-
-
-def block_class(block: Block, remat: bool) -> Block:
-    """The block itself, or one that recomputes its activations in the backward pass.
-
-    The block is called with (x, train) or (x, train, noise); train is static.
-    """
-    return nn.remat(block, static_argnums=(2,)) if remat else block
 
 
 def block_places(stage_sizes: Sequence[int]) -> Iterator[tuple[int, int, str]]:

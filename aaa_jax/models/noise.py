@@ -20,7 +20,7 @@ def network_noise(
     num_layers: int,
     num_values: int,
 ) -> jax.Array:
-    """The noise of a network's training pass, from its rng "noise".
+    """The noise of a network's training pass: `row_noise` with its rng "noise".
 
     rows None stands for 0 ... B - 1, the rows of a large batch on one device.
     """
@@ -36,16 +36,9 @@ def network_noise(
 def row_noise(
     key: jax.Array, rows: jax.Array, num_layers: int, num_values: int
 ) -> jax.Array:
-    """Uniform values in [0, 1) for each row, from fold_in(key, row).
+    """Uniform values in [0, 1) for each row, float32 [B, num_layers, num_values].
 
-    Args:
-        key: the network's noise key of this step.
-        rows: int32 [B], indices of the rows in the large batch.
-        num_layers: layers with noise.
-        num_values: values that a layer needs for a row.
-
-    Returns:
-        float32 [B, num_layers, num_values].
+    They come from fold_in(key, row); rows int32 [B] are places in the large batch.
     """
     chex.assert_rank(rows, 1)
 
@@ -62,15 +55,8 @@ def row_noise(
 def scale_rows(x: jax.Array, forward: jax.Array, backward: jax.Array) -> jax.Array:
     """Each row of x times its forward coefficient; its gradient times the backward one.
 
-    The coefficients get no gradient. The products are taken in float32.
-
-    Args:
-        x: float [B, ...].
-        forward: float32 [B].
-        backward: float32 [B].
-
-    Returns:
-        [B, ...] of the type of x.
+    x is float [B, ...], as the result; the coefficients, float32 [B], get no gradient.
+    The products are taken in float32.
     """
     chex.assert_shape([forward, backward], (x.shape[0],))
     return _scaled(x, forward)

@@ -1,6 +1,6 @@
 """Average and maximum pooling for any image size."""
 
-from functools import partial
+from functools import partial, reduce
 
 import flax.linen as nn
 import jax
@@ -47,15 +47,11 @@ def _first_maximum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return best, first
 
 
-def _forward(size: Size, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _first_maximum(x)
-
-
 def _backward(size: Size, first: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     """Each pixel's gradient, summed over the windows whose first maximum it is."""
     zero = jnp.zeros((), gradient.dtype)
-    total = None
-    for tap in range(9):
+
+    def placed(tap: int) -> jax.Array:
         i, j = divmod(tap, 3)
         kept = jnp.where(first == tap, gradient, zero)
         # Put window (a, b) at the padded pixel (2a + i, 2b + j), then cut the padding.
@@ -63,14 +59,13 @@ def _backward(size: Size, first: jax.Array, gradient: jax.Array) -> tuple[jax.Ar
             (offset - 1, side + 1 - offset - (2 * _halved(side) - 1), 1)
             for offset, side in zip((i, j), size, strict=True)
         ]
-        placed = jax.lax.pad(kept, zero, ((0, 0, 0), *spread, (0, 0, 0)))
-        total = placed if total is None else total + placed
-    assert total is not None
-    return (total,)
+        return jax.lax.pad(kept, zero, ((0, 0, 0), *spread, (0, 0, 0)))
+
+    return (reduce(jnp.add, map(placed, range(9))),)
 
 
 def _halved(size: int) -> int:
     return (size + 1) // 2
 
 
-_max_pool.defvjp(_forward, _backward)
+_max_pool.defvjp(lambda _, x: _first_maximum(x), _backward)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax.models.layers import Classifier, Layers, block_class, block_places
+from aaa_jax.models.layers import Classifier, Layers, Network, block_places
 from aaa_jax.models.noise import network_noise, scale_rows
 from aaa_jax.models.pooling import average_pool
 
@@ -16,25 +16,21 @@ STEM_CHANNELS = 16
 EXPANSION = 4
 
 
-class PyramidNet(Layers, kw_only=True):
+class PyramidNet(Network, kw_only=True):
     """PyramidNet of bottlenecks with ShakeDrop.
 
     Convolution, BN, three stages of blocks, BN, ReLU, classifier.
 
     Attributes:
-        num_classes: K.
         depth: 9n + 2 (11, 20, ..., 272), with n blocks in each stage.
         widening: by how many channels the last block is wider than the stem.
         last_gate: the last block's probability of a pass without noise, 0 to 1; 1 turns
             ShakeDrop off.
-        remat: see `block_class`.
     """
 
-    num_classes: int
     depth: int = 272
     widening: int = 200
     last_gate: float = 0.5
-    remat: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 11 or (self.depth - 2) % 9:
@@ -51,16 +47,12 @@ class PyramidNet(Layers, kw_only=True):
     def __call__(
         self, images: jax.Array, *, train: bool, rows: jax.Array | None = None
     ) -> jax.Array:
-        """Logits float32 [B, K] of normalised images float [B, H, W, C].
-
-        Training needs the rng "noise"; rows int32 [B] are the images' indices in the
-        large batch, None for 0 ... B - 1.
-        """
+        """Logits float32 [B, K] of normalised images float [B, H, W, C]."""
         chex.assert_rank(images, 4)
         places = list(block_places(3 * [(self.depth - 2) // 9]))
         num_layers = len(places)
         noise = network_noise(self, images, rows, num_layers, 3) if train else None
-        block = block_class(PyramidBlock, self.remat)
+        block = self.block_maker(PyramidBlock)
         x = self.convolve("stem", images.astype(self.dtype), STEM_CHANNELS, 3)
         x = self.normalize("norm1", x, train)
         for layer, (_, stride, name) in enumerate(places):
@@ -68,8 +60,6 @@ class PyramidNet(Layers, kw_only=True):
                 channels=_block_channels(layer + 1, num_layers, self.widening),
                 stride=stride,
                 gate=1 - (layer + 1) / num_layers * (1 - self.last_gate),
-                bn_group_size=self.bn_group_size,
-                dtype=self.dtype,
                 name=name,
             )(x, train, None if noise is None else noise[:, layer])
         x = nn.relu(self.normalize("norm2", x, train))
@@ -117,11 +107,7 @@ def shake_drop(x: jax.Array, gate: float, noise: jax.Array | None) -> jax.Array:
 
     For each row b is 1 with probability gate and 0 else, a ~ U(-1, 1), c ~ U(0, 1).
     Without noise (evaluation) both factors are gate, the expectation of the first.
-
-    Args:
-        x: float [B, ...].
-        gate: probability of a pass without noise, 0 to 1.
-        noise: float32 [B, 3], uniform in [0, 1), for b, a and c; or None.
+    The noise float32 [B, 3], uniform in [0, 1), is that of b, a and c.
     """
     if noise is None:
         expectation = jnp.full(x.shape[0], gate)

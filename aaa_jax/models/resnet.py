@@ -12,7 +12,7 @@ import chex
 import flax.linen as nn
 import jax
 
-from aaa_jax.models.layers import Classifier, Layers, block_class, block_places
+from aaa_jax.models.layers import Classifier, Layers, Network, block_places
 from aaa_jax.models.pooling import average_pool, max_pool
 
 BASIC_SIZES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # of blocks of two 3x3 convolutions
@@ -28,41 +28,36 @@ VARIANTS = ("v1.5", "d", "pre_activation")
 EXPANSION = 4
 
 
-class ResNet(Layers, kw_only=True):
+class ResNet(Network, kw_only=True):
     """Stem, four stages of blocks, classifier; for images of about 224 pixels.
 
     Silent: zero_last_scale starts every block as the identity (scale 0 in its last
     batch normalisation), as Goyal et al. 2017 and "Bag of Tricks" do at large batches.
 
     Attributes:
-        num_classes: K.
         depth: a key of `STAGE_SIZES`, or of `BASIC_SIZES`.
         variant: "v1.5"; "d", which has a stem of three 3x3 convolutions and averages
             pixels in the shortcut; or "pre_activation", of bottlenecks only.
         width: channels of the first stage's 3x3 convolutions, an even number.
         zero_last_scale: see above; of "pre_activation" no norm is last in its block.
-        remat: see `block_class`.
     """
 
-    num_classes: int
     depth: int = 50
     variant: str = "v1.5"
     width: int = 64
     zero_last_scale: bool = True
-    remat: bool = False
 
     def __post_init__(self) -> None:
-        if self.depth not in BASIC_SIZES | STAGE_SIZES:
-            depths = tuple(sorted(BASIC_SIZES | STAGE_SIZES))
-            raise ValueError(f"a ResNet's depth is one of {depths}: {self.depth}")
         if self.variant not in VARIANTS:
             raise ValueError(
                 f"a ResNet's variant is one of {VARIANTS}: {self.variant!r}"
             )
-        if self.variant == "pre_activation" and self.depth in BASIC_SIZES:
+        has_bottlenecks = self.variant == "pre_activation"
+        depths = STAGE_SIZES if has_bottlenecks else BASIC_SIZES | STAGE_SIZES
+        if self.depth not in depths:
             raise ValueError(
-                f"a ResNet of variant 'pre_activation' has bottlenecks: its depth is "
-                f"one of {tuple(STAGE_SIZES)}: {self.depth}"
+                f"of variant {self.variant!r} a ResNet's depth is one of "
+                f"{tuple(sorted(depths))}: {self.depth}"
             )
         if self.width < 2 or self.width % 2:
             raise ValueError(f"a ResNet's width is even, 2 or more: {self.width}")
@@ -72,15 +67,12 @@ class ResNet(Layers, kw_only=True):
     def __call__(
         self, images: jax.Array, *, train: bool, rows: jax.Array | None = None
     ) -> jax.Array:
-        """Logits float32 [B, K] of normalised images float [B, H, W, C].
-
-        rows is not used: this network has no noise.
-        """
+        """Logits float32 [B, K] of normalised images float [B, H, W, C]."""
         chex.assert_rank(images, 4)
         is_pre = self.variant == "pre_activation"
         is_basic = self.depth in BASIC_SIZES
         kind = PreActivation if is_pre else BasicBlock if is_basic else Bottleneck
-        block = block_class(kind, self.remat)
+        block = self.block_maker(kind)
         x = max_pool(self._stem(images.astype(self.dtype), train))
         sizes = (BASIC_SIZES | STAGE_SIZES)[self.depth]
         for stage, stride, name in block_places(sizes):
@@ -89,8 +81,6 @@ class ResNet(Layers, kw_only=True):
                 stride=stride,
                 variant=self.variant,
                 zero_last_scale=self.zero_last_scale,
-                bn_group_size=self.bn_group_size,
-                dtype=self.dtype,
                 name=name,
             )(x, train)
         if is_pre:
@@ -112,7 +102,7 @@ class ResNet(Layers, kw_only=True):
 
 
 class Block(Layers, kw_only=True):
-    """What both kinds share: relu(shortcut(x) + convolutions of x), BN after each.
+    """relu(shortcut(x) + convolutions of x), BN after each, in both of its kinds.
 
     Where the shape changes, the shortcut is a 1x1 convolution and BN. The convolution
     has the stride; in variant "d" a 2x2 mean before it has.

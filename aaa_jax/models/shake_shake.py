@@ -5,24 +5,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aaa_jax.models.layers import Classifier, Layers, block_class, block_places
+from aaa_jax.models.layers import Classifier, Layers, Network, block_places
 from aaa_jax.models.noise import network_noise, scale_rows
 
 
-class ShakeShake(Layers, kw_only=True):
+class ShakeShake(Network, kw_only=True):
     """Shake-Shake depth 2x(width)d: convolution, BN, three stages, ReLU, classifier.
 
     Attributes:
-        num_classes: K.
         depth: 6n + 2 (8, 14, 20, 26, ...), with n blocks in each stage.
         width: channels of a branch in the first stage, an even number.
-        remat: see `block_class`.
     """
 
-    num_classes: int
     depth: int = 26
     width: int = 32
-    remat: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 8 or (self.depth - 2) % 6:
@@ -40,25 +36,19 @@ class ShakeShake(Layers, kw_only=True):
     def __call__(
         self, images: jax.Array, *, train: bool, rows: jax.Array | None = None
     ) -> jax.Array:
-        """Logits float32 [B, K] of normalised images float [B, H, W, C].
-
-        Training needs the rng "noise"; rows int32 [B] are the images' indices in the
-        large batch, None for 0 ... B - 1.
-        """
+        """Logits float32 [B, K] of normalised images float [B, H, W, C]."""
         chex.assert_rank(images, 4)
         places = list(block_places(3 * [(self.depth - 2) // 6]))
         noise = network_noise(self, images, rows, len(places), 2) if train else None
-        block = block_class(ShakeShakeBlock, self.remat)
+        block = self.block_maker(ShakeShakeBlock)
         x = self.convolve("stem", images.astype(self.dtype), 16, 3)
         x = self.normalize("norm", x, train)
         for layer, (stage, stride, name) in enumerate(places):
-            x = block(
-                channels=self.width * 2**stage,
-                stride=stride,
-                bn_group_size=self.bn_group_size,
-                dtype=self.dtype,
-                name=name,
-            )(x, train, None if noise is None else noise[:, layer])
+            layer_noise = None if noise is None else noise[:, layer]
+            channels = self.width * 2**stage
+            x = block(channels=channels, stride=stride, name=name)(
+                x, train, layer_noise
+            )
         return Classifier(self.num_classes, name="classifier")(nn.relu(x))
 
 

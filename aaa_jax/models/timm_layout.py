@@ -37,9 +37,7 @@ def is_timm(names: Iterable[str]) -> bool:
 def to_timm(leaves: Mapping[str, np.ndarray], variant: str) -> dict[str, np.ndarray]:
     """A ResNet's variables as timm's state dict.
 
-    Args:
-        leaves: every variable, by names such as `params.stem_conv1.kernel`.
-        variant: of the network.
+    The leaves are all variables, by names such as `params.stem_conv1.kernel`.
     """
     return {
         timm_name(name, variant): _turned(leaf, (3, 2, 0, 1))
@@ -52,10 +50,7 @@ def from_timm(
 ) -> dict[str, np.ndarray]:
     """A ResNet's variables from timm's state dict; unknown names stay as they are.
 
-    Args:
-        weights: by timm's names.
-        names: of the network's variables.
-        variant: of the network.
+    The names are those of the network's variables.
     """
     ours = {timm_name(name, variant): name for name in names}
     return {

@@ -4,27 +4,23 @@ import chex
 import flax.linen as nn
 import jax
 
-from aaa_jax.models.layers import Classifier, Layers, block_class, block_places
+from aaa_jax.models.layers import Classifier, Layers, Network, block_places
 
 
-class WideResNet(Layers, kw_only=True):
+class WideResNet(Network, kw_only=True):
     """Convolution, three stages of blocks, BN, ReLU, classifier.
 
     Silent: dropout is 0, as in AutoAugment's Wide-ResNet.
 
     Attributes:
-        num_classes: K.
         depth: 6n + 4 (10, 16, 22, 28, 34, 40, ...), with n blocks in each stage.
         width: factor of the channels, which are 16, 32 and 64 without it.
         stem_stride: 1; not in the paper: 2, for cheap runs, quarters all maps.
-        remat: see `block_class`.
     """
 
-    num_classes: int
     depth: int = 28
     width: int = 10
     stem_stride: int = 1
-    remat: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 10 or (self.depth - 4) % 6:
@@ -32,33 +28,25 @@ class WideResNet(Layers, kw_only=True):
                 "a Wide-ResNet's depth is 6n + 4 (10, 16, 22, 28, 34, 40, ...): "
                 f"{self.depth}"
             )
-        for name, value in {
-            "width": self.width,
-            "stem_stride": self.stem_stride,
-        }.items():
-            if value < 1:
-                raise ValueError(f"a Wide-ResNet's {name} is at least 1: {value}")
+        if self.width < 1:
+            raise ValueError(f"a Wide-ResNet's width is at least 1: {self.width}")
+        if self.stem_stride < 1:
+            raise ValueError(
+                f"a Wide-ResNet's stem_stride is at least 1: {self.stem_stride}"
+            )
         super().__post_init__()
 
     @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool, rows: jax.Array | None = None
     ) -> jax.Array:
-        """Logits float32 [B, K] of normalised images float [B, H, W, C].
-
-        rows is not used: this network has no noise.
-        """
+        """Logits float32 [B, K] of normalised images float [B, H, W, C]."""
         chex.assert_rank(images, 4)
-        block = block_class(WideBlock, self.remat)
+        block = self.block_maker(WideBlock)
         x = self.convolve("stem", images.astype(self.dtype), 16, 3, self.stem_stride)
         for stage, stride, name in block_places(3 * [(self.depth - 4) // 6]):
-            x = block(
-                channels=16 * 2**stage * self.width,
-                stride=stride,
-                bn_group_size=self.bn_group_size,
-                dtype=self.dtype,
-                name=name,
-            )(x, train)
+            channels = 16 * 2**stage * self.width
+            x = block(channels=channels, stride=stride, name=name)(x, train)
         x = nn.relu(self.normalize("norm", x, train))
         return Classifier(self.num_classes, name="classifier")(x)
 

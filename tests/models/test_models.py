@@ -12,7 +12,7 @@ import pytest
 
 from aaa_jax import models
 from aaa_jax.models.batch_norm import GroupBatchNorm
-from tests.oracles.models_numpy import random_variables
+from tests.oracles.models_numpy import count, random_variables
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -62,6 +62,31 @@ def training_pass(name, **options):
         return *aux, gradients
 
     return jax.jit(call)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "num_classes", "published"),
+    [
+        ("wide_resnet", {"depth": 28, "width": 10}, 10, 36_479_194),
+        ("wide_resnet", {"depth": 40, "width": 2}, 10, 2_243_546),
+        # Gastaldi's Table 1: millions
+        ("shake_shake", {"width": 32}, 10, 2.9e6),
+        ("shake_shake", {"width": 64}, 10, 11.7e6),
+        ("shake_shake", {"width": 96}, 10, 26.2e6),
+        ("resnet", {"depth": 18}, 1000, 11_689_512),
+        ("resnet", {"depth": 34}, 1000, 21_797_672),
+        ("resnet", {"depth": 50}, 1000, 25_557_032),
+        ("resnet", {"depth": 50, "variant": "d"}, 1000, 25_576_264),
+        ("resnet", {"depth": 101}, 1000, 44_549_160),
+        ("resnet", {"depth": 152}, 1000, 60_192_808),
+        ("resnet", {"depth": 200}, 1000, 64_673_832),
+    ],
+)
+def test_the_number_of_parameters_is_the_published_one(
+    name, options, num_classes, published
+):
+    number = count(models.create(name, num_classes=num_classes, **options))
+    assert published == (number if isinstance(published, int) else round(number, -5))
 
 
 def assert_trees_close(ours, theirs, tolerance):
@@ -232,22 +257,14 @@ def test_a_network_of_ones_own_is_imported(own, factory):
     ("name", "options", "message"),
     [
         ("no_such_package:net", {}, "cannot be imported.*no_such_package"),
-        ("own_networks:missing", {}, "no callable 'missing'"),
-        ("own_networks:number", {}, "no callable 'number'"),
+        ("own_networks:missing", {}, "cannot be imported.* no attribute 'missing'"),
+        ("own_networks:number", {}, "'own_networks:number' is 3, which is no callable"),
         (":net", {}, "package.module:factory"),
         ("own_networks:no_dtype", {}, "unexpected keyword argument 'dtype'"),
         ("own_networks:no_module", {}, "gave a int, not a Flax Linen module"),
         ("own_networks:no_rows", {}, "cannot be called as .* argument 'rows'"),
-        (
-            "own_networks:linear",
-            {"depth": 3},
-            "'depth'. Its options are none;",
-        ),
-        (
-            "own_networks:Linear",
-            {"depth": 3},
-            "'depth'. Its options are scale;",
-        ),
+        ("own_networks:linear", {"depth": 3}, "'depth'. Its options are none;"),
+        ("own_networks:Linear", {"depth": 3}, "'depth'. Its options are scale;"),
         ("own_networks:needy", {}, "missing a required .*'depth'"),
     ],
 )

@@ -30,20 +30,6 @@ def test_the_noise_of_a_row_does_not_depend_on_other_rows():
     np.testing.assert_array_equal(whole[7], alone)
 
 
-def test_rows_layers_and_values_are_independent_and_uniform():
-    noise = np.asarray(row_noise(KEY, jnp.arange(4000), 3, 2)).reshape(4000, 6)
-    assert noise.min() >= 0
-    assert noise.max() < 1
-    for value in noise.T:
-        counts, _ = np.histogram(value, 10, (0, 1))
-        # 400 expected in each tenth with deviation 19: five of them
-        assert np.abs(counts - 400).max() < 95
-    correlations = np.corrcoef(noise.T) - np.eye(6)
-    assert np.abs(correlations).max() < 5 / np.sqrt(4000)
-    # neighbouring rows
-    assert abs(np.corrcoef(noise[1:, 0], noise[:-1, 0])[0, 1]) < 5 / np.sqrt(4000)
-
-
 class Noisy(nn.Module):
     @nn.compact
     def __call__(self, images, rows=None):
@@ -107,9 +93,3 @@ def test_shake_drop_without_noise_is_the_expectation():
     factors = shake_drop(jnp.ones((20_000, 1)), 0.6, noise)
     # a factor's deviation is at most 1: the mean's is 0.007
     np.testing.assert_allclose(factors.mean(), 0.6, atol=0.03)
-
-
-def test_a_gate_of_one_leaves_the_network_without_noise():
-    x = jax.random.normal(KEY, (8, 2, 2, 4))
-    noise = row_noise(KEY, jnp.arange(8), 1, 3)[:, 0]
-    np.testing.assert_array_equal(shake_drop(x, 1.0, noise), x)
