@@ -36,13 +36,9 @@ class Box(NamedTuple):
 def uniforms(key: Sequence[int], num_rows: int, num_columns: int) -> np.ndarray:
     """Numbers in [0, 1), float64 [num_rows, num_columns], the same on every machine.
 
-    They are the raw output of Philox, in order, which NumPy promises never to change. A
-    row's numbers do not depend on how many rows follow it.
-
-    Args:
-        key: integers of at least 0, such as (seed, stream, epoch, step).
-        num_rows: of the result.
-        num_columns: of the result.
+    They are the raw output of Philox, in order, which NumPy promises never to change,
+    for a key such as (seed, stream, epoch, step). A row's numbers do not depend on how
+    many rows follow it.
     """
     generator = np.random.Philox(np.random.SeedSequence(list(key)))
     raw = generator.random_raw(num_rows * num_columns)
@@ -54,22 +50,16 @@ def crop_box(numbers: Sequence[float], height: int, width: int) -> Box:
 
     An attempt draws the share of the area uniformly and the aspect log-uniformly. The
     first box that fits into the image is placed uniformly. If none of ten fits, it is
-    the largest box in the middle whose aspect is in range, as in torchvision.
-
-    Args:
-        numbers: NUMBERS_PER_ROW of them, uniform in [0, 1).
-        height: of the image.
-        width: of the image.
+    the largest box in the middle whose aspect is in range, as in torchvision. The
+    NUMBERS_PER_ROW numbers are uniform in [0, 1).
     """
     low, high = math.log(ASPECTS[0]), math.log(ASPECTS[1])
     for attempt in range(ATTEMPTS):
         share, turn = numbers[2 * attempt], numbers[2 * attempt + 1]
         area = height * width * (SHARES[0] + share * (SHARES[1] - SHARES[0]))
         aspect = math.exp(low + turn * (high - low))
-        box_height, box_width = (
-            round(math.sqrt(area / aspect)),
-            round(math.sqrt(area * aspect)),
-        )
+        box_height = round(math.sqrt(area / aspect))
+        box_width = round(math.sqrt(area * aspect))
         if 0 < box_height <= height and 0 < box_width <= width:
             top = int(numbers[2 * ATTEMPTS] * (height - box_height + 1))
             left = int(numbers[2 * ATTEMPTS + 1] * (width - box_width + 1))
@@ -92,12 +82,7 @@ def cut(
 ) -> None:
     """Resizes a box of an image into `out`, mirrored left to right if asked.
 
-    Args:
-        pixels: uint8 [H, W, 3].
-        box: within the image.
-        out: uint8 [h, w, 3], overwritten.
-        flip: mirror the result.
-        resample: see `resize`.
+    Both are uint8 [H, W, 3], of any sizes; `resample` is that of `resize`.
     """
     top, left, height, width = box
     region = pixels[top : top + height, left : left + width]
@@ -159,7 +144,7 @@ def resize_and_crop(
     Args:
         pixels: uint8 [H, W, 3].
         out: uint8 [side, side, 3], overwritten.
-        short_side: the length of the shorter side after resizing, at least `side`.
+        short_side: length of the shorter side after resizing, at least `side`.
         resample: see `resize`.
     """
     short = min(pixels.shape[:2])

@@ -87,11 +87,7 @@ def parse_record(place: str, serialized: bytes, keys: tuple[str, str]) -> Record
     """The features that we need of a serialized tf.train.Example.
 
     They are read from the protocol buffer: TFDS's own parser takes six times as long.
-
-    Args:
-        place: which record this is, for messages; its name is added if it has one.
-        serialized: the record.
-        keys: of `Features`.
+    `place` says in messages which record this is; its name is added if it has one.
 
     Raises:
         BadRecord: it is no Example, or it lacks an image or a label.

@@ -20,11 +20,8 @@ FRACTION = 0.2  # where it is left open
 def hold_out(spec: DatasetSpec, fraction: float, seed: int) -> DatasetSpec:
     """The same dataset, a part of whose train split is tested on instead.
 
-    Args:
-        spec: what the dataset is; its test split is "" if it has none.
-        fraction: of each class that is held out; 0 for none, or `FRACTION` where there
-            is no test split.
-        seed: of the choice.
+    The fraction is that of each class; 0 for none, or `FRACTION` where there is no test
+    split ("").
     """
     fraction = fraction or (0 if spec.test_split else FRACTION)
     if not fraction:
@@ -88,10 +85,10 @@ def describe_use(
 
     Args:
         folder: of the prepared dataset.
-        split: that was asked for.
-        num_stored: images of the split.
-        part: places of its part.
-        kept: of these, in the subset that was asked for.
+        split: that was asked for, or the part of one.
+        num_stored: images of the whole split.
+        part: places of the part.
+        kept: those of the subset that was asked for.
     """
     said = ""
     held_out: tuple[str, ...] = ()

@@ -33,14 +33,9 @@ def images_per_second(
     num_threads: int = 0,
     seconds: float = 0.5,
 ) -> float:
-    """Images that this machine decodes and cuts into rows in a second.
+    """Images that this machine decodes and cuts into so many rows each in a second.
 
-    Args:
-        num_rows: random crops of each image.
-        image_size: their side in pixels.
-        resample: of `crops.resize`.
-        num_threads: 0: one for each core.
-        seconds: for how long to measure.
+    0 threads are one for each core.
     """
     cv2.setNumThreads(1)  # the threads are ours
     threads = num_threads or len(os.sched_getaffinity(0))

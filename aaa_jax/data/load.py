@@ -68,8 +68,7 @@ def load(
     """A decoded split; a dataset that this package can prepare is prepared first.
 
     Args:
-        name: a key of DATASETS, or any TFDS image classification dataset that is
-            prepared and has images of one size.
+        name: as of `describe`; its images must have one size.
         split: a TFDS split, "train", "test", "train[:90%]", or a part of one.
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         num_images: keep a stratified subset of this size; None keeps all.
@@ -128,18 +127,18 @@ def describe(
         loader: "resident" or "stream", or "auto" for what the row says; outside the
             table "auto" goes by the sizes of the images.
         image_size: what the network sees if images are streamed; 0 for the row's; -1
-            for `automatic_side`.
+            for `choose_side`.
         validation_fraction: of each class of the train split that is tested on instead
             of the test split; 0 for the test split, or a fifth where there is none.
         seed: of the choice of these.
     """
-    if name in DATASETS:
-        spec = DATASETS[name]
-        if loader != "auto":
-            spec = spec._replace(loader=loader)
-        spec = hold_out(spec, validation_fraction, seed)
-    else:
-        spec = _describe_unlisted(name, data_dir, loader, validation_fraction, seed)
+    is_listed = name in DATASETS
+    spec = DATASETS[name] if is_listed else _unlisted(name, data_dir)
+    if loader != "auto":
+        spec = spec._replace(loader=loader)
+    spec = hold_out(spec, validation_fraction, seed)
+    if not is_listed and spec.loader == "resident":
+        spec = _measured(spec, load(name, spec.train_split, data_dir=data_dir).images)
     if image_size == AUTOMATIC_SIDE and spec.loader == "stream":
         image_size = _automatic_side(name, open_dataset(name, data_dir), spec)
     if image_size > 0 and spec.loader == "stream":
@@ -155,16 +154,11 @@ def class_names(
     return find_features(name, open_prepared(path)).class_names if path else ()
 
 
-def _describe_unlisted(
-    name: str,
-    data_dir: str | os.PathLike[str] | None,
-    loader: str,
-    validation_fraction: float,
-    seed: int,
-) -> DatasetSpec:
+def _unlisted(name: str, data_dir: str | os.PathLike[str] | None) -> DatasetSpec:
+    """A row for a dataset outside the table, as if it were streamed."""
     builder = open_dataset(name, data_dir)
     features = find_features(name, builder)
-    spec = DatasetSpec(
+    return DatasetSpec(
         name=name,
         num_classes=len(features.class_names),
         image_size=224,
@@ -174,32 +168,26 @@ def _describe_unlisted(
         flip=True,
         padding=0,
         test_split=next((s for s in TEST_SPLITS if s in builder.info.splits), ""),
-        loader="stream",
+        loader="stream" if None in features.size else "resident",
     )
-    spec = hold_out(spec, validation_fraction, seed)
-    if loader == "stream" or (loader == "auto" and None in features.size):
-        return spec
-    train = load(name, spec.train_split, data_dir=data_dir)
-    height, width = train.images.shape[1:3]
+
+
+def _measured(spec: DatasetSpec, images: np.ndarray) -> DatasetSpec:
+    """The row with the size and the statistics of the training images."""
+    height, width = images.shape[1:3]
     if height != width:
         raise DatasetError(
-            f"images of {name} are {height}x{width}: they must be square, or streamed "
-            "(--config.data.loader=stream)"
+            f"images of {spec.name} are {height}x{width}: they must be square, or "
+            "streamed (--config.data.loader=stream)"
         )
-    mean, std = channel_statistics(train.images)
-    if (train.images == train.images[0, 0, 0]).all():
+    if (images == images[0, 0, 0]).all():
         raise DatasetError(
-            f"all training images of {name} have one colour, RGB "
-            f"{tuple(train.images[0, 0, 0].tolist())}: there is nothing to learn"
+            f"all training images of {spec.name} have one colour, RGB "
+            f"{tuple(images[0, 0, 0].tolist())}: there is nothing to learn"
         )
-    return spec._replace(
-        image_size=height,
-        mean=mean,
-        std=std,
-        fill=_mean_colour(mean),
-        padding=4,
-        loader="resident",
-    )
+    mean, std = channel_statistics(images)
+    fill = _mean_colour(mean)
+    return spec._replace(image_size=height, mean=mean, std=std, fill=fill, padding=4)
 
 
 def choose_side(short_side: float, num_images: int) -> int:
@@ -208,10 +196,6 @@ def choose_side(short_side: float, num_images: int) -> int:
     Silent: the shorter side in steps of 32, from 64 to 224; at most 64 for fewer than
     1,000 images, and 128 for fewer than 10,000: a network that starts from nothing
     learns little from finer pixels of so few, and takes 12 times as long.
-
-    Args:
-        short_side: of the images, in pixels.
-        num_images: to train on.
     """
     most = next((side for limit, side in SIDES if num_images < limit), LARGEST_SIDE)
     return int(np.clip(short_side // 32 * 32, SMALLEST_SIDE, most))

@@ -148,8 +148,7 @@ def open_stream(
     when they are read.
 
     Args:
-        name: a key of DATASETS, any prepared TFDS image classification dataset, or
-            "folder:PATH".
+        name: as of `describe`.
         split: a TFDS split, "train", "validation", "train[:10%]", or a part of one.
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
         num_images: size of a subset that is drawn uniformly (it is not stratified,
@@ -345,10 +344,7 @@ def _made_in_background(
 ) -> Iterator[Iterator[T]]:
     """Batches in order, of which the next `options.prefetch` are in the making.
 
-    Args:
-        begin: number of a batch -> the batch, still empty, and the jobs that fill it.
-        numbers: of the batches.
-        options: how many threads do the jobs.
+    `begin` gives the batch of a number, still empty, and the jobs that fill it.
     """
     cv2.setNumThreads(1)  # the threads are ours
     threads = options.num_threads or len(os.sched_getaffinity(0))

@@ -75,12 +75,8 @@ def source_folder(name: str) -> Path:
 def local_path(given: str, what: str) -> Path:
     """A path on this machine's disks, in which ~ is the user's home.
 
-    Args:
-        given: by the user.
-        what: it is, for messages.
-
     Raises:
-        DatasetError: it is no such path.
+        DatasetError: it is no such path; the message says what it is for.
     """
     try:
         given.encode()

@@ -69,10 +69,7 @@ ARCHIVES: dict[str, Archive] = {
 def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
     """Writes "cifar10" or "cifar100" under `folder`.
 
-    Args:
-        name: a key of ARCHIVES.
-        folder: of all datasets; a download is kept in its `downloads`.
-        archive: the original file, if it is on this machine already.
+    The archive is the original file; None: it is downloaded, to `folder`/downloads.
     """
     source = ARCHIVES[name]
     if archive is None:

@@ -29,14 +29,7 @@ SPLIT_SEED = 0
 
 
 def prepare_digits(folder: Path, name: str, scale: int, test_share: float) -> Path:
-    """Writes "digits" or "digits_few" under `folder`.
-
-    Args:
-        folder: of all datasets.
-        name: of the dataset.
-        scale: of the images, over that of the source.
-        test_share: of each class, for testing.
-    """
+    """Writes a dataset of digits, scaled, with a share of each class for testing."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

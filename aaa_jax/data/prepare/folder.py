@@ -46,11 +46,7 @@ SPLITS = {
 
 
 def prepare_folder(name: str, folder: Path) -> Path:
-    """Writes the dataset of a folder of images under `folder`, or what is missing.
-
-    Args:
-        name: "folder:PATH".
-        folder: of all datasets.
+    """Writes the dataset "folder:PATH" under `folder`, or what is missing of it.
 
     Raises:
         DatasetError: PATH is not such a folder, or holds files that cannot be read.
@@ -90,11 +86,7 @@ def prepare_folder(name: str, folder: Path) -> Path:
 
 
 def warn_if_changed(path: Path) -> None:
-    """Warns if files came, went or changed since a folder of images was prepared.
-
-    Args:
-        path: the prepared dataset.
-    """
+    """Warns if files came, went or changed since a dataset at `path` was prepared."""
     try:
         state = json.loads((path / SOURCE).read_text())
         source, layout, before = Path(state["source"]), state["layout"], state["images"]
@@ -159,11 +151,9 @@ def _class_names(splits: dict[str, Path]) -> list[str]:
         _check_class_names(path, names[split])
         for has, lacks in (("train", split), (split, "train")):
             if missing := sorted(names[has] - names[lacks]):
-                some = ", ".join(map(spelled, missing[:5]))
                 raise DatasetError(
-                    f"{splits[lacks]} lacks the classes {some}"
-                    f"{', ...' if len(missing) > 5 else ''}, which {splits[has]} has: "
-                    "all splits must have the same classes"
+                    f"{splits[lacks]} lacks the classes {first_few(missing, spelled)}, "
+                    f"which {splits[has]} has: all splits must have the same classes"
                 )
     if len(names["train"]) == 1:
         (only,) = classes["train"]
@@ -190,14 +180,13 @@ def _check_class_names(path: Path, names: Iterable[str]) -> None:
             f"{', '.join(map(spelled, wrong))}: rename the folders, to UTF-8 without "
             "line breaks, or blanks at the ends"
         )
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, str] = {}
     for name in sorted(names):
-        alike.setdefault(unicodedata.normalize("NFC", name), []).append(name)
-    for twins in alike.values():
-        if len(twins) > 1:
+        twin = alike.setdefault(unicodedata.normalize("NFC", name), name)
+        if twin != name:
             raise DatasetError(
-                f"{path} has classes that look the same, "
-                f"{' and '.join(map(spelled, twins))}: rename one, or join them"
+                f"{path} has classes that look the same, {spelled(twin)} and "
+                f"{spelled(name)}: rename one, or join them"
             )
 
 
@@ -253,11 +242,7 @@ def _items(
 
 
 def _encoded(item: Item) -> bytes:
-    """What is stored of a file.
-
-    Raises:
-        ValueError: it is not an image that can be decoded.
-    """
+    """What is stored of a file; raises ValueError if it cannot be decoded."""
     try:
         encoded = item.source.read_bytes()
     except OSError as error:

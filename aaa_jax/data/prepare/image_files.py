@@ -7,7 +7,7 @@ a file is an image, or named under the reason why it is left out.
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,11 +47,7 @@ def list_images(folder: Path) -> Listing:
     """
     listing = Listing({}, {})
     with reading(folder):
-        for name, reason, found in _walk(folder, "", [_identity(folder.stat())]):
-            if found is None:
-                listing.left_out[name] = reason
-            else:
-                listing.images[name] = [found.st_size, found.st_mtime_ns]
+        _walk(folder, "", [_identity(folder.stat())], listing)
     return listing
 
 
@@ -87,17 +83,17 @@ def say_left_out(left_out: Mapping[str, str]) -> str:
     )
 
 
-def first_few(names: Sequence[str], most: int = MOST_NAMED) -> str:
-    """The first of some names in a line."""
-    some = [shown(name) for name in names[:most]]
-    return ", ".join(some + ["..."] * (len(names) > most))
-
-
 def shown(name: str) -> str:
     """A name for a message: as it is, or escaped where it cannot be printed."""
     if not is_utf8(name):
         return repr(os.fsencode(name))
     return name if name.isprintable() else ascii(name)
+
+
+def first_few(names: Sequence[str], show: Callable[[str], str] = shown) -> str:
+    """The first of some names in a line, each as `show` makes it."""
+    some = [show(name) for name in names[:MOST_NAMED]]
+    return ", ".join(some + ["..."] * (len(names) > MOST_NAMED))
 
 
 def spelled(name: str) -> str:
@@ -117,14 +113,11 @@ def is_utf8(name: str) -> bool:
 
 
 def _walk(
-    folder: Path, prefix: str, around: Sequence[tuple[int, int]]
-) -> Iterator[tuple[str, str, os.stat_result | None]]:
-    """Name, reason and None of what is left out below; name, "" and facts of images.
+    folder: Path, prefix: str, around: Sequence[tuple[int, int]], listing: Listing
+) -> None:
+    """Lists what lies below a folder, whose names get a prefix.
 
-    Args:
-        folder: on the disk.
-        prefix: of the names of what lies in it.
-        around: the identities of this folder and of those round it.
+    `around` are the identities of this folder and of those round it.
     """
     for path in sorted(folder.iterdir()):
         name = prefix + path.name
@@ -135,23 +128,23 @@ def _walk(
         except OSError:
             if not path.is_symlink():
                 raise
-            yield name, reason or BROKEN, None
+            listing.left_out[name] = reason or BROKEN
             continue
         is_folder, identity = stat.S_ISDIR(found.st_mode), _identity(found)
         if is_folder and reason:
             for root, _, files in os.walk(path):
                 below = Path(root).relative_to(folder).as_posix()
-                yield from ((f"{prefix}{below}/{f}", reason, None) for f in files)
+                listing.left_out.update({f"{prefix}{below}/{f}": reason for f in files})
         elif is_folder and identity in around:
-            yield name, LOOP, None
+            listing.left_out[name] = LOOP
         elif is_folder:
-            yield from _walk(path, f"{name}/", [*around, identity])
-        elif reason or not stat.S_ISREG(found.st_mode):
-            yield name, reason or OTHER, None
-        elif path.suffix.lower() not in SUFFIXES:
-            yield name, OTHER, None
+            _walk(path, f"{name}/", [*around, identity], listing)
+        elif reason:
+            listing.left_out[name] = reason
+        elif stat.S_ISREG(found.st_mode) and path.suffix.lower() in SUFFIXES:
+            listing.images[name] = [found.st_size, found.st_mtime_ns]
         else:
-            yield name, "", found
+            listing.left_out[name] = OTHER
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

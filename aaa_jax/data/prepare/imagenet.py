@@ -57,8 +57,7 @@ def prepare_imagenet(
 
     Args:
         folder: of all datasets.
-        archive: the folder with the two tar files; None for `downloads/manual` in
-            `folder`, where TFDS looks for them.
+        archive: the folder with the two tar files; None: TFDS's `downloads/manual`.
         release: what they must hold; None for that of 2012.
 
     Raises:
@@ -121,12 +120,8 @@ def _train_items(path: Path, release: Release) -> list[Item]:
     """The training images: a tar file of tar files, one a class."""
     labels = {name: label for label, name in enumerate(release.class_names)}
     items = []
-    bar = tqdm(
-        total=release.num_train,
-        desc=f"indexing {path.name}",
-        unit="image",
-        disable=None,
-    )
+    what = f"indexing {path.name}"
+    bar = tqdm(total=release.num_train, desc=what, unit="image", disable=None)
     with _open(path) as tar, bar:
         for member in _files(tar, path):
             class_name = member.name.removesuffix(".tar")
@@ -151,10 +146,9 @@ def _validation_items(path: Path, release: Release) -> list[Item]:
     with _open(path) as tar:
         members = sorted(_files(tar, path), key=lambda member: member.name)
     _check_number(path, len(members), len(release.validation_labels))
-    pairs = zip(members, release.validation_labels, strict=True)
     return [
         Item(member.name, (labels[name],), path, member.offset_data, member.size)
-        for member, name in pairs
+        for member, name in zip(members, release.validation_labels, strict=True)
     ]
 
 

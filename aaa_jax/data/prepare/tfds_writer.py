@@ -146,8 +146,7 @@ def _unfinished_folder(final: Path, plan: Plan) -> Path:
     digest = hashlib.sha256(repr((plan.labels, plan.name_feature)).encode())
     for split, items in plan.splits.items():
         for item in items:
-            line = f"{split} {item.name} {item.labels} {item.size}\n"
-            digest.update(line.encode())
+            digest.update(f"{split} {item.name} {item.labels} {item.size}\n".encode())
     unfinished = final.with_name(f"{final.name}.unfinished")
     kept = unfinished / "plan.txt"
     if unfinished.is_dir() and not (
@@ -182,9 +181,8 @@ def _write_split(
         folder / f"{plan.name}-{split}.array_record-{i:05d}-of-{num_shards:05d}"
         for i in range(num_shards)
     ]
-    bar = tqdm(
-        total=len(items), desc=f"{plan.name} {split}", unit="image", disable=None
-    )
+    what = f"{plan.name} {split}"
+    bar = tqdm(total=len(items), desc=what, unit="image", disable=None)
     with bar, ThreadPoolExecutor(READING_THREADS) as pool:
         for path, start, end in zip(paths, starts, ends, strict=True):
             if path.is_file():
@@ -215,18 +213,15 @@ def _write_shard(
             return f"{item.name} of {item.source}: {error}"
 
     bad = []
-    with whole_file(path) as partial:
-        with _disk_errors():
-            writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+    with whole_file(path) as partial, _disk_errors():
+        writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
         for result in pool.map(record, items):
             if isinstance(result, str):
                 bad.append(result)
             else:
-                with _disk_errors():
-                    writer.write(result)
+                writer.write(result)
             bar.update()
-        with _disk_errors():
-            writer.close()
+        writer.close()
         if bad:
             raise BadImages(bad)
 
