@@ -3,14 +3,30 @@
 Exit codes: 0; 1 something failed; 2 the command cannot work; `commands.train` has more.
 """
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 
 from aaa_jax.runtime import output
 
+USAGE = """\
+usage: aaa-jax COMMAND … (each has --help)
+  train         --config=NAME[:ARGUMENT]: trains a run, or the cells of a table.
+  plan          --config=NAME[:ARGUMENT]: what `train` would do, and how long it takes.
+  prepare       NAME: write a dataset as a TFDS folder, once.
+  predict       RUN IMAGE …: the classes of images of your own.
+  evaluate      RUN: errors and loss on its test images, or on --data=NAME.
+  export        RUN --weights=FILE.safetensors: the network for other programs.
+  probe         RUN: which (op, magnitude) pairs destroy the label.
+  corruptions   RUN …: the error on corrupted test images.
+  policies      RUN: the learned policies as JSON.
+  report        RUN …: a page, figures and tables from run directories.
+  contact-sheet FOLDER: what policies do to pictures of yours, as one labelled picture.\
+"""
+Main = Callable[[Sequence[str]], int]
+
 
 def _train(arguments: Sequence[str]) -> int:
-    """--config=NAME[:ARGUMENT]: trains a run, or the cells of a table."""
     from aaa_jax.runtime import first_signals
 
     first_signals.end_in_one_line("aaa-jax train")
@@ -20,57 +36,13 @@ def _train(arguments: Sequence[str]) -> int:
 
 
 def _plan(arguments: Sequence[str]) -> int:
-    """--config=NAME[:ARGUMENT]: what `train` would do, and how long it would take."""
     from aaa_jax.commands import train
 
     program = train.Program("aaa-jax plan", train.AAA_JAX.words)
     return train.main([*arguments, "--plan"], program)
 
 
-def _prepare(arguments: Sequence[str]) -> int:
-    """NAME: write a dataset as a TFDS folder, once."""
-    from aaa_jax.data.prepare import preparers
-
-    return preparers.main(list(arguments))
-
-
-def _predict(arguments: Sequence[str]) -> int:
-    """RUN IMAGE …: the classes of images of your own."""
-    from aaa_jax.trained import predict
-
-    return predict.main(arguments)
-
-
-def _evaluate(arguments: Sequence[str]) -> int:
-    """RUN: errors and loss on its test images, or on --data=NAME."""
-    from aaa_jax.trained import evaluate
-
-    return evaluate.main(arguments)
-
-
-def _export(arguments: Sequence[str]) -> int:
-    """RUN --weights=FILE.safetensors: the network for other programs."""
-    from aaa_jax.trained import export
-
-    return export.main(arguments)
-
-
-def _probe(arguments: Sequence[str]) -> int:
-    """RUN: which (op, magnitude) pairs destroy the label."""
-    from aaa_jax.trained import probe
-
-    return probe.main(arguments)
-
-
-def _corruptions(arguments: Sequence[str]) -> int:
-    """RUN …: the error on corrupted test images."""
-    from aaa_jax.trained import corruptions
-
-    return corruptions.main(arguments)
-
-
 def _policies(arguments: Sequence[str]) -> int:
-    """RUN: the learned policies as JSON."""
     from aaa_jax.runtime import devices
     from aaa_jax.search import export
 
@@ -82,32 +54,23 @@ def _policies(arguments: Sequence[str]) -> int:
     return export.main(arguments)
 
 
-def _report(arguments: Sequence[str]) -> int:
-    """RUN …: a page, figures and tables from run directories."""
-    from aaa_jax.report.__main__ import main as report
-
-    return report(list(arguments))
+def _main_of(module: str) -> Main:
+    """The `main` of a module of this package, which is imported when it is called."""
+    return lambda given: importlib.import_module(f"aaa_jax.{module}").main(given)
 
 
-def _contact_sheet(arguments: Sequence[str]) -> int:
-    """FOLDER: what policies do to pictures of yours, as one labelled picture."""
-    from aaa_jax.commands import contact_sheet
-
-    return contact_sheet.main(arguments)
-
-
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+COMMANDS: dict[str, Main] = {
     "train": _train,
     "plan": _plan,
-    "prepare": _prepare,
-    "predict": _predict,
-    "evaluate": _evaluate,
-    "export": _export,
-    "probe": _probe,
-    "corruptions": _corruptions,
+    "prepare": _main_of("data.prepare.preparers"),
+    "predict": _main_of("trained.predict"),
+    "evaluate": _main_of("trained.evaluate"),
+    "export": _main_of("trained.export"),
+    "probe": _main_of("trained.probe"),
+    "corruptions": _main_of("trained.corruptions"),
     "policies": _policies,
-    "report": _report,
-    "contact-sheet": _contact_sheet,
+    "report": _main_of("report.__main__"),
+    "contact-sheet": _main_of("commands.contact_sheet"),
 }
 
 
@@ -119,13 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
     is_help = given[:1] in (["--help"], ["-h"])
-    lines = [f"  {name:13} {made.__doc__}" for name, made in COMMANDS.items()]
     if given and not is_help:
         print(f"aaa-jax: there is no command {given[0]!r}", file=sys.stderr)
-    print(
-        "\n".join(["usage: aaa-jax COMMAND … (each has --help)", *lines]),
-        file=sys.stdout if is_help else sys.stderr,
-    )
+    print(USAGE, file=sys.stdout if is_help else sys.stderr)
     return 0 if is_help else 2
 
 
