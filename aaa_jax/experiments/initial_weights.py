@@ -79,7 +79,6 @@ def read(
         weight_files.WeightFileError,
         checkpoints.CheckpointError,
         run_directory.RunDirectoryError,
-        run_facts.RunFactsError,
         paths.PathError,
     ) as error:
         raise ConfigError(f"model.init_from: {error}") from error

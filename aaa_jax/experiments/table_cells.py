@@ -259,7 +259,7 @@ def read_state(
         return State("not run")
     try:
         return _read_state(path, config)
-    except (run_directory.RunDirectoryError, run_facts.RunFactsError) as error:
+    except run_directory.RunDirectoryError as error:
         return State("unreadable", detail=str(error))
 
 

@@ -177,7 +177,7 @@ def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
     names = _names(list(places))
     try:
         runs = [_read(place, names[place]) for place in places]
-    except (run_directory.RunDirectoryError, run_facts.RunFactsError) as error:
+    except run_directory.RunDirectoryError as error:
         raise ReportError(str(error)) from error
     return sorted(runs, key=lambda run: _natural(run.name))
 

@@ -247,10 +247,7 @@ def is_stale(
 
 def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
     """Refuses other data; a directory without a checkpoint or record lets all pass."""
-    try:
-        recorded = run_facts.load_facts(path).get(records.DATA)
-    except run_facts.RunFactsError as error:
-        raise run_directory.RunDirectoryError(str(error)) from error
+    recorded = run_facts.load_facts(path).get(records.DATA)
     saved = run_directory.steps_in(path / run_directory.CHECKPOINTS)
     if recorded is None or not saved:
         return

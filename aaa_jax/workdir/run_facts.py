@@ -11,14 +11,14 @@ from typing import Any
 
 from etils import epath
 
-from aaa_jax.workdir import atomic_files
+from aaa_jax.workdir import atomic_files, run_directory
 
 FACTS = "run.json"
 DATASET = "dataset"  # in it: `Splits.facts` of the room `experiments`
 LENGTHS = ("total_steps", "steps_per_epoch", "round_steps")  # facts in steps
 
 
-class RunFactsError(ValueError):
+class RunFactsError(run_directory.RunDirectoryError, ValueError):
     """The facts of a run cannot be read; the message names the file."""
 
 
