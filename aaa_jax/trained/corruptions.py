@@ -46,32 +46,25 @@ VERSION = 1
 FILE = "corruption.json"
 PART = "corruption.part.json"
 NUM_IMAGES = 500  # that are corrupted here; of a published set, all are used
-Errors = dict[str, list[float]]  # corruption -> percent at each severity
 
 
 def evaluate_runs(
-    runs: Sequence[trained.TrainedRun],
-    clean: data.Dataset,
-    sets: CorruptedSets,
-    *,
-    known: Sequence[Errors] = (),
-    keep: Callable[[int, Errors], None] = lambda place, errors: None,
-    say: Callable[[str], None] = print,
+    runs: Sequence[trained.TrainedRun], clean: data.Dataset, sets: CorruptedSets
 ) -> list[dict[str, Any]]:
-    """The content of each run's ``corruption.json``; images are corrupted once for all.
+    """Writes each run's ``corruption.json``; images are corrupted once for all.
 
     Args:
         runs: networks of one dataset.
         clean: its test images.
         sets: the corrupted ones.
-        known: the errors of each run that need not be measured again.
-        keep: called after each corruption, with a run's place and its errors so far.
-        say: called with a line for each corruption.
+
+    Returns:
+        What is in the files.
     """
+    parts = [_begin(run, clean, sets) for run in runs]
     measures = [_measure_error(run) for run in runs]
-    errors = [dict(of_run) for of_run in known or [{} for _ in runs]]
     lacking = {
-        name: [place for place, of_run in enumerate(errors) if name not in of_run]
+        name: [place for place, part in enumerate(parts) if name not in part["errors"]]
         for name in sets.sides
     }
     names = [name for name in lacking if lacking[name]]
@@ -79,41 +72,51 @@ def evaluate_runs(
         places = lacking[name]
         rows = [[measures[p](each, sets.labels) for p in places] for _, each in images]
         for place, values in zip(places, zip(*rows, strict=True), strict=True):
-            errors[place][name] = list(values)
-            keep(place, errors[place])
-        shown = " ".join(f"{value:.1f}" for value in errors[places[0]][name])
+            parts[place]["errors"][name] = list(values)
+            trained.write_json(runs[place], PART, parts[place])
+        shown = " ".join(f"{row[0]:.1f}" for row in rows)
         of_run = f" ({runs[places[0]].path})" if len(runs) > 1 else ""
-        say(f"{name}: {shown} %{of_run}")
-    return [
-        _record(run, sets, of_run)
-        | {"clean_error": measure(clean.images, clean.labels)}
-        for run, of_run, measure in zip(runs, errors, measures, strict=True)
-    ]
+        print(f"{name}: {shown} %{of_run}")
+    results = []
+    for run, part, measure in zip(runs, parts, measures, strict=True):
+        errors = {name: part["errors"][name] for name in sets.sides}
+        result = _header(run, sets) | {
+            "mean_error": float(np.mean(list(errors.values()))),
+            "errors": errors,
+            "left_out": sets.left_out,
+            "side": sets.sides,
+            "clean_error": measure(clean.images, clean.labels),
+        }
+        trained.write_json(run, FILE, result)
+        (run.path / PART).unlink(missing_ok=True)
+        print(f"{run.path}: {summary(result)}")
+        results.append(result)
+    return results
 
 
-def _measure_error(run: trained.TrainedRun) -> Callable[..., float]:
-    """A function of images and labels: the network's error in percent."""
-    count = trained.make_counter(run)
-    return lambda images, labels: 100 * (1 - count(images, labels) / len(labels))
-
-
-def _record(
-    run: trained.TrainedRun, sets: CorruptedSets, errors: Errors
+def _begin(
+    run: trained.TrainedRun, clean: data.Dataset, sets: CorruptedSets
 ) -> dict[str, Any]:
-    """A run's ``corruption.json``, except its clean error."""
-    measured = [name for name in sets.sides if name in errors]
-    return _header(run, sets) | {
-        "mean_error": float(np.mean([errors[name] for name in measured])),
-        "errors": {name: errors[name] for name in measured},
-        "left_out": sets.left_out,
-        "side": {name: sets.sides[name] for name in measured},
-    }
+    """What is known of a run: what a stopped command measured alike, or no error."""
+    longer = max(clean.images.shape[1:3])
+    part = _header(run, sets) | {"longer_side": longer, "errors": {}}
+    if (run.path / PART).exists():
+        found = json.loads((run.path / PART).read_text())
+        if found | {"errors": {}} == part:
+            return found
+    return part
 
 
 def _header(run: trained.TrainedRun, sets: CorruptedSets) -> dict[str, Any]:
     """What the errors are of: those under another header are not mixed with them."""
     header = {"version": VERSION, "step": run.step, "num_images": len(sets.labels)}
     return header | ({"published": sets.published} if sets.published else {})
+
+
+def _measure_error(run: trained.TrainedRun) -> Callable[..., float]:
+    """A function of images and labels: the network's error in percent."""
+    count = trained.make_counter(run)
+    return lambda images, labels: 100 * (1 - count(images, labels) / len(labels))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             key = run.spec, run.data_dir, run.stream, run.resize
             groups.setdefault(key, []).append(run)
         for runs in groups.values():
-            sets = _evaluate_group(runs, options)
+            clean, sets = _read_sets(runs[0], options)
+            print(data.counted(clean, runs[0].spec.test_split))
+            evaluate_runs(runs, clean, sets)
     except (*trained.ERRORS, CorruptionError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
@@ -137,45 +142,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _evaluate_group(
-    runs: Sequence[trained.TrainedRun], options: argparse.Namespace
-) -> CorruptedSets:
-    """Measures runs on one dataset and writes their files; goes on after a stop."""
+def _read_sets(
+    run: trained.TrainedRun, options: argparse.Namespace
+) -> tuple[data.Dataset, CorruptedSets]:
+    """A run's test images, and the corrupted ones that were asked for."""
     if options.corrupted:
-        clean = trained.load_images(runs[0], options.images)
-        sets = read_sets(clean, options.corrupted, options.images)
-    else:
-        wanted = NUM_IMAGES if options.images is None else options.images
-        clean = trained.load_images(runs[0], wanted)
-        sets = make_sets(clean, options.frost, options.processes)
-    print(data.counted(clean, runs[0].spec.test_split))
-    longer = {"longer_side": max(clean.images.shape[1:3])}
-    headers = [_header(run, sets) | longer for run in runs]
-
-    def keep(place: int, errors: Errors) -> None:
-        trained.write_json(runs[place], PART, headers[place] | {"errors": errors})
-
-    results = evaluate_runs(
-        runs,
-        clean,
-        sets,
-        known=[_read_part(run, part) for run, part in zip(runs, headers, strict=True)],
-        keep=keep,
-    )
-    for run, result in zip(runs, results, strict=True):
-        trained.write_json(run, FILE, result)
-        (run.path / PART).unlink(missing_ok=True)
-        print(f"{run.path}: {summary(result)}")
-    return sets
-
-
-def _read_part(run: trained.TrainedRun, header: dict[str, Any]) -> Errors:
-    """What a command that was stopped measured of a run, if under the same header."""
-    if not (run.path / PART).exists():
-        return {}
-    part = json.loads((run.path / PART).read_text())
-    errors = part.pop("errors")
-    return errors if part == header else {}
+        clean = trained.load_images(run, options.images)
+        return clean, read_sets(clean, options.corrupted, options.images)
+    wanted = NUM_IMAGES if options.images is None else options.images
+    clean = trained.load_images(run, wanted)
+    return clean, make_sets(clean, options.frost, options.processes)
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -191,17 +167,12 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aaa-jax corruptions",
-        description=(__doc__ or "").splitlines()[0],
-    )
-    parser.add_argument("run", nargs="+", help="a run directory")
+    parser = trained.make_parser("corruptions", __doc__, nargs="+")
     parser.add_argument(
         "--images",
         type=int,
         help=f"test images ({NUM_IMAGES}; of a published set, all)",
     )
-    parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
     parser.add_argument(
         "--processes",
         type=int,

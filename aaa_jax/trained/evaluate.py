@@ -10,7 +10,6 @@ and counted, and the others done. Exit codes: 0; 1 some image was bad; 2 the com
 cannot work.
 """
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -173,12 +172,8 @@ def _step(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates one run; exit code 2 and one line if it cannot."""
-    parser = argparse.ArgumentParser(
-        prog="aaa-jax evaluate", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("run", help="a run directory")
+    parser = trained.make_parser("evaluate", __doc__)
     parser.add_argument("--data", default="", help="dataset; default: the run's own")
-    parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
     options = parser.parse_args(argv)
     try:
         run = trained.load_run(options.run, data_dir=options.data_dir)

@@ -8,7 +8,6 @@ JSON what the network is and what it must be shown: `network`, `options`, `class
 `mean` and `std` of the pixels in 0..1, `image_size` and `resize` in pixels.
 """
 
-import argparse
 import json
 import pathlib
 import sys
@@ -21,7 +20,7 @@ from aaa_jax.models import timm_layout, weight_files
 from aaa_jax.models.resnet import ResNet
 from aaa_jax.runtime import paths
 from aaa_jax.trained import run as trained
-from aaa_jax.workdir import atomic_files, run_directory
+from aaa_jax.workdir import run_directory
 
 LAYOUTS = ("flax", "timm")
 
@@ -68,27 +67,16 @@ def export(run: trained.TrainedRun, path: pathlib.Path, layout: str = "flax") ->
     metadata = {name: json.dumps(value) for name, value in facts.items()}
     kind = {"format": "pt" if layout == "timm" else "flax"}  # as its readers expect
     content = weight_files.to_bytes(leaves, metadata | kind)
-    try:
-        atomic_files.write_whole(path, content)
-    except OSError as error:
-        raise trained.TrainedError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
+    trained.write(path, content)
     return len(leaves)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exports one run; exit code 2 and one line if it cannot."""
-    parser = argparse.ArgumentParser(
-        prog="aaa-jax export", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("run", help="a run directory")
+    parser = trained.make_parser("export", __doc__)
     parser.add_argument("--weights", type=paths.local, required=True, help="the file")
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="flax", help="of the names"
-    )
-    parser.add_argument(
-        "--data-dir", help="TFDS directory, for a run of earlier versions"
     )
     options = parser.parse_args(argv)
     if options.weights.suffix != weight_files.SAFETENSORS:

@@ -8,7 +8,6 @@ its middle shown to the network. Images that cannot be read are named and counte
 the others done. Exit codes: 0; 1 some image was bad; 2 the command cannot work.
 """
 
-import argparse
 import csv
 import functools
 import io
@@ -29,7 +28,6 @@ from aaa_jax.data.decode import decode_rgb
 from aaa_jax.data.prepare.folder import SUFFIXES
 from aaa_jax.runtime import devices, paths
 from aaa_jax.trained import run as trained
-from aaa_jax.workdir import atomic_files
 
 Item = tuple[str, np.ndarray | pathlib.Path]  # its name; pixels, or the file
 
@@ -184,15 +182,9 @@ def _compile(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predicts on images; exit code 2 and one line if it cannot."""
-    parser = argparse.ArgumentParser(
-        prog="aaa-jax predict", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("run", help="a run directory")
+    parser = trained.make_parser("predict", __doc__)
     parser.add_argument("image", nargs="+", help="image files, or folders of them")
     parser.add_argument("--top", type=int, default=5, help="classes of each image (5)")
-    parser.add_argument(
-        "--data-dir", help="TFDS directory, for a run of earlier versions"
-    )
     parser.add_argument("--csv", type=paths.local, help="a file to write them to")
     options = parser.parse_args(argv)
     if options.top < 1:
@@ -203,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = trained.load_run(options.run, data_dir=options.data_dir)
         found = predict(run, options.image)
         if options.csv:
-            atomic_files.write_whole(options.csv, _to_csv(found, options.top).encode())
+            trained.write(options.csv, _to_csv(found, options.top).encode())
     except (*trained.ERRORS, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,6 @@ Accuracies are fractions. A low one says that this network cannot tell the label
 that nobody could: compare with runs that trained on the pair.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,17 +36,14 @@ DRAWS_SEED = 0
 class ProbeData(NamedTuple):
     """Images with the random numbers that every pair is applied with; a batch or many.
 
-    Attributes:
-        images: uint8 [..., B, H, W, 3].
-        labels: int32 [..., B]; -1 on rows that fill up the last batch.
-        partners: uint8 [..., B, H, W, 3], what SamplePairing mixes in: another image.
-        draws: sign int32 [..., B] and centre int32 [..., B, 2].
+    Rows that fill up the last batch have the label -1. A partner is what SamplePairing
+    mixes in: another image.
     """
 
-    images: jax.Array
-    labels: jax.Array
-    partners: jax.Array
-    draws: large_batch.OpDraws
+    images: jax.Array  # uint8 [..., B, H, W, 3]
+    labels: jax.Array  # int32 [..., B]
+    partners: jax.Array  # uint8 [..., B, H, W, 3]
+    draws: large_batch.OpDraws  # sign int32 [..., B] and centre int32 [..., B, 2]
 
 
 def probe(run: trained.TrainedRun, split: data.Dataset) -> dict[str, Any]:
@@ -121,25 +117,24 @@ def make_probe_data(images: np.ndarray, labels: np.ndarray) -> ProbeData:
     partners = images[(np.arange(count) + step) % count]
     sign = random.choice(np.array([-1, 1], np.int32), count)
     center = random.randint(0, (height, width), (count, 2)).astype(np.int32)
+    batches = evaluate.evaluation_data(
+        images, labels, batch_size=trained.BATCH_SIZE, num_devices=1
+    )
+    places = np.resize(np.arange(count), batches.labels.shape)
     return ProbeData(
-        images=trained.in_batches(images, 0),
-        labels=trained.in_batches(labels.astype(np.int32), evaluate.PADDING_LABEL),
-        partners=trained.in_batches(partners, 0),
+        images=jnp.asarray(batches.images),
+        labels=jnp.asarray(batches.labels),
+        partners=jnp.asarray(partners[places]),
         draws=large_batch.OpDraws(
-            sign=trained.in_batches(sign, 1), center=trained.in_batches(center, 0)
+            sign=jnp.asarray(sign[places]), center=jnp.asarray(center[places])
         ),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Probes one run; exit code 2 and one line if it cannot."""
-    parser = argparse.ArgumentParser(
-        prog="aaa-jax probe",
-        description=(__doc__ or "").splitlines()[0],
-    )
-    parser.add_argument("run", help="a run directory")
+    parser = trained.make_parser("probe", __doc__)
     parser.add_argument("--images", type=int, default=500, help="test images (500)")
-    parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
     options = parser.parse_args(argv)
     try:
         run = trained.load_run(options.run, data_dir=options.data_dir)
@@ -161,12 +156,10 @@ def summary(result: dict[str, Any]) -> str:
         for name, row in zip(result["ops"], result["accuracy"], strict=True)
         for magnitude, value in enumerate(row)
     ]
-    worst = ", ".join(
-        f"{pair} {100 * value:.1f} %" for value, pair in sorted(pairs)[:5]
-    )
-    mean = sum(value for value, _ in pairs) / len(pairs)
+    worst = [f"{pair} {100 * value:.1f} %" for value, pair in sorted(pairs)[:5]]
+    mean = np.mean(result["accuracy"])
     return (
         f"accuracy {100 * result['clean_accuracy']:.1f} % on {result['num_images']} "
         f"clean images, {100 * mean:.1f} % on the mean over the pairs; the lowest: "
-        f"{worst}"
+        f"{', '.join(worst)}"
     )

@@ -10,6 +10,7 @@ the network's leaves of the newest checkpoint are used: no dataset, except where
 of an earlier version recorded no such facts.
 """
 
+import argparse
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -25,12 +26,7 @@ from flax import traverse_util
 
 from aaa_jax import data
 from aaa_jax.augment import magnitudes, standard
-from aaa_jax.experiments.build import (
-    FILLS,
-    EvaluationView,
-    build_model,
-    evaluation_view,
-)
+from aaa_jax.experiments.build import FILLS, build_model, evaluation_view
 from aaa_jax.experiments.config_rules import check_values
 from aaa_jax.experiments.splits import at_most
 from aaa_jax.runtime import devices, randomness
@@ -47,16 +43,9 @@ DECODED_TOGETHER = 64  # images of a streamed dataset
 KEYS_READ = (
     *("data.name", "data.dir", "data.loader", "data.image_size", "data.resample"),
     *("data.on_bad_image", "data.num_threads", "evaluation.image_size"),
-    *(
-        "evaluation.resize",
-        "evaluation.batch_size",
-        "model.name",
-        "model.options",
-        "model.dtype",
-        "batch_size",
-    ),
-    *("batch_norm.group_size", "batch_norm.grouping", "policies.num_policies"),
-    *("policies.ranges", "policies.fill"),
+    *("evaluation.resize", "evaluation.batch_size", "model.name", "model.options"),
+    *("model.dtype", "batch_size", "batch_norm.group_size", "batch_norm.grouping"),
+    *("policies.num_policies", "policies.ranges", "policies.fill"),
 )
 
 
@@ -75,39 +64,24 @@ ERRORS = (
 
 
 class TrainedRun(NamedTuple):
-    """The network of a run, and what it was trained on.
+    """The network of a run, and what it was trained on."""
 
-    Attributes:
-        path: the run directory.
-        step: steps done when the checkpoint was saved.
-        model: the target network.
-        variables: its params and batch_stats.
-        spec: the dataset: classes, size and normalisation of its images.
-        class_names: one name a class; empty where the run recorded none, and its
-            dataset is not here.
-        data_dir: the folder of the datasets; None: the default.
-        ranges: name of the table from magnitudes to values, with ten magnitudes.
-        fill: colour of pixels that an op moves in.
-        stream: how images are decoded; its `image_size` is the side of the square cut
-            from the middle, which the network sees.
-        resize: length of an image's shorter side before that cut.
-        batch_size: images of a batch in the run's own tests.
-        num_devices: that the run used; 0: not known.
-    """
-
-    path: epath.Path
-    step: int
+    path: epath.Path  # the run directory
+    step: int  # done when the checkpoint was saved
     model: nn.Module
-    variables: dict[str, Any]
-    spec: data.DatasetSpec
+    variables: dict[str, Any]  # params and batch_stats
+    spec: data.DatasetSpec  # classes, size and normalisation of its images
+    # Empty where the run recorded none, and its dataset is not here.
     class_names: tuple[str, ...]
-    data_dir: str | None
-    ranges: str
-    fill: tuple[int, int, int]
+    data_dir: str | None  # the folder of the datasets; None: the default
+    ranges: str  # name of the table from magnitudes to values, with ten magnitudes
+    fill: tuple[int, int, int]  # colour of pixels that an op moves in
+    # How images are decoded; its `image_size` is the side of the square cut from the
+    # middle, which the network sees.
     stream: data.StreamOptions
-    resize: int
-    batch_size: int
-    num_devices: int
+    resize: int  # length of an image's shorter side before that cut
+    batch_size: int  # images of a batch in the run's own tests
+    num_devices: int  # that the run used; 0: not known
 
     def predict(self, images: Any, *, batch_size: int = 128) -> "Predictions":
         """The probabilities of the classes: see `predict.predict`."""
@@ -140,17 +114,15 @@ def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> Trained
     path = run_directory.resolve(workdir)
     config = _read_config(path)
     data_dir = data_dir or config.data.dir or None
-    try:
-        facts = run_facts.load_facts(path)
-    except run_facts.RunFactsError as error:
-        raise TrainedError(str(error)) from error
+    facts = run_facts.load_facts(path)
     spec, class_names = _find_dataset(path, config, facts, data_dir)
     model = build_model(config, spec.num_classes)
     try:
         step, leaves = checkpoints.read_newest(path)
     except checkpoints.CheckpointError as error:
         raise TrainedError(str(error)) from error
-    view = _find_view(config, spec)
+    view = evaluation_view(config, spec)
+    is_resized = spec.loader == "stream"
     return TrainedRun(
         path=path,
         step=step,
@@ -167,7 +139,7 @@ def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> Trained
             on_bad_image=config.data.on_bad_image,
             num_threads=config.data.num_threads,
         ),
-        resize=view.resize,
+        resize=view.resize if is_resized else view.image_size,
         batch_size=view.batch_size,
         num_devices=facts.get("num_devices", 0),
     )
@@ -241,29 +213,45 @@ def make_counter(run: TrainedRun) -> Callable[[np.ndarray, np.ndarray], int]:
         return jnp.sum(jax.lax.map(lambda batch: of_batch(*batch), (images, labels)))
 
     def counter(images: np.ndarray, labels: np.ndarray) -> int:
-        rows = in_batches(labels.astype(np.int32), evaluate.PADDING_LABEL)
-        return int(count(run.variables, in_batches(images, 0), rows))
+        batches = evaluate.evaluation_data(
+            images, labels, batch_size=BATCH_SIZE, num_devices=1
+        )
+        return int(count(run.variables, *batches))
 
     return counter
 
 
-def in_batches(values: np.ndarray, filling: int) -> jax.Array:
-    """Values [n, …] as batches [batches, B, …], of which the last is filled up."""
-    size = min(BATCH_SIZE, len(values))
-    missing = ((0, -len(values) % size), *[(0, 0)] * (values.ndim - 1))
-    whole = np.pad(values, missing, constant_values=filling)
-    return jnp.asarray(whole.reshape(-1, size, *values.shape[1:]))
+def make_parser(
+    command: str, text: str | None, *, nargs: str | None = None
+) -> argparse.ArgumentParser:
+    """The arguments that the commands of this room share.
+
+    Args:
+        command: its name, behind `aaa-jax`.
+        text: its module's, of which --help shows the first line.
+        nargs: "+" where it takes several runs.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"aaa-jax {command}", description=(text or "").splitlines()[0]
+    )
+    parser.add_argument("run", nargs=nargs, help="a run directory")
+    parser.add_argument("--data-dir", help="TFDS directory; default: the run's")
+    return parser
 
 
 def write_json(run: TrainedRun, name: str, record: dict[str, Any]) -> None:
-    """Puts a file of one JSON object into the run directory, whole or not at all.
+    """Puts a file of one JSON object into the run directory; see `write`."""
+    write(run.path / name, (json.dumps(record) + "\n").encode())
+
+
+def write(path: epath.PathLike, content: bytes) -> None:
+    """Writes a file, whole or not at all.
 
     Raises:
         TrainedError: it cannot be written there.
     """
-    path = run.path / name
     try:
-        atomic_files.write_whole(path, (json.dumps(record) + "\n").encode())
+        atomic_files.write_whole(path, content)
     except OSError as error:
         raise TrainedError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -316,14 +304,6 @@ def _find_dataset(
             f"versions, and without it the network cannot be used: {error}"
         ) from error
     return spec, data.class_names(name, data_dir)
-
-
-def _find_view(
-    config: ml_collections.ConfigDict, spec: data.DatasetSpec
-) -> EvaluationView:
-    """How the network sees a test image; one that is not streamed is not resized."""
-    view = evaluation_view(config, spec)
-    return view if spec.loader == "stream" else view._replace(resize=view.image_size)
 
 
 def _with_tuples(value: Any) -> Any:
