@@ -75,8 +75,7 @@ class Checkpoints:
 
     Args:
         directory: where the steps live; created when missing.
-        keep: how many of the newest steps to keep; at least 1. With 2 there is one to
-            fall back on.
+        keep: how many of the newest steps to keep. With 2 there is one to fall back on.
     """
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
@@ -168,14 +167,18 @@ class Checkpoints:
         expected = _named_leaves(example)
         for step in reversed(self.steps()):
             with self._clear_errors(f"read step {step}"):
-                leaves = self._read_or_set_aside(self._directory / str(step), expected)
-            if leaves is None:
-                continue
+                path = self._directory / str(step)
+                leaves, damage = _read_everywhere(path, expected)
+                if damage:
+                    processes.from_first(
+                        functools.partial(self._set_aside, path, "damaged", damage)
+                    )
+                    continue
             self._is_proven = True
             return step, jax.tree.unflatten(
                 jax.tree.structure(example), [leaves[name] for name in expected]
             )
-        left = processes.from_first(self._set_aside_before)
+        left = processes.from_first(self._names_of_set_aside)
         if left:
             raise DamagedCheckpointError(
                 f"no sound checkpoint is left in {self._directory}; there are:"
@@ -217,7 +220,7 @@ class Checkpoints:
         for old in self.steps()[: -self._keep]:
             (self._directory / str(old)).rmtree()
 
-    def _set_aside_before(self) -> list[str]:
+    def _names_of_set_aside(self) -> list[str]:
         """The names of steps that are there, and no step any more."""
         names = sorted(path.name for path in self._directory.iterdir())
         return [name for name in names if name.partition(".")[0].isdecimal()]
@@ -228,39 +231,15 @@ class Checkpoints:
                 path.rmtree()
 
     def _prove(self, step: int) -> None:
-        """Reads a step back, verified; one that cannot be read is no checkpoint.
-
-        Raises:
-            DamagedCheckpointError: it cannot be read.
-        """
-        path = self._directory / str(step)
-        why = ""
-        try:
-            _read_leaves(path, None)
-        except DamagedCheckpointError as error:
-            why = str(error)
-        if processes.anywhere(bool(why)):
+        """Reads a step back, verified; one that cannot be read is no checkpoint."""
+        _, damage = _read_everywhere(self._directory / str(step), None)
+        if damage:
             raise DamagedCheckpointError(
                 "the first checkpoint cannot be read back, though it was just saved"
-                f" ({why or 'another process says so'}): a run could not go on from"
-                " such ones. Look at the disk, or choose another --workdir"
+                f" ({damage}): a run could not go on from such ones. Look at the disk,"
+                " or choose another --workdir"
             )
         self._is_proven = True
-
-    def _read_or_set_aside(
-        self, path: epath.Path, expected: Mapping[str, Any]
-    ) -> dict[str, Any] | None:
-        """A step's leaves; None where any process found it damaged."""
-        damage = ""
-        try:
-            leaves = _read_leaves(path, expected)
-        except DamagedCheckpointError as error:
-            damage = str(error)
-        if not processes.anywhere(bool(damage)):
-            return leaves
-        why = damage or f"{path} is damaged: another process says so"
-        processes.from_first(lambda: self._set_aside(path, "damaged", why))
-        return None
 
     def _set_aside(self, path: epath.Path, reason: str, why: str) -> None:
         aside = atomic_files.set_aside(path, reason)
@@ -282,10 +261,7 @@ class Checkpoints:
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
-    """The leaves of one step by name, verified. Nothing on disk is touched.
-
-    Args:
-        path: of the step, such as `RUN/checkpoints/120`.
+    """The leaves of one step, a path, by name, verified. Nothing on disk is touched.
 
     Raises:
         DamagedCheckpointError: it is not as it was saved, or it is gone.
@@ -332,15 +308,24 @@ def _absolute(path: epath.Path) -> epath.Path:
     return path if "://" in os.fspath(path) else epath.Path(os.path.abspath(path))
 
 
+def _read_everywhere(
+    path: epath.Path, expected: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], str]:
+    """A step's leaves, and why they are damaged, if any process finds them so."""
+    leaves, damage = {}, ""
+    try:
+        leaves = _read_leaves(path, expected)
+    except DamagedCheckpointError as error:
+        damage = str(error)
+    if processes.anywhere(bool(damage)):
+        damage = damage or f"{path} is damaged: another process says so"
+    return leaves, damage
+
+
 def _read_leaves(
     path: epath.Path, expected: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Reads one step and verifies it.
-
-    Args:
-        path: of the step.
-        expected: leaves like those saved; None: NumPy arrays, whatever was saved.
-    """
+    """Reads and verifies a step; expected None: NumPy arrays, whatever was saved."""
     _silence_orbax()
     jax.devices()  # where there are none, reading fails, and nothing is damaged
     damage = ""
@@ -431,10 +416,7 @@ def _named_leaves(state: Any) -> dict[str, Any]:
 def _manifest(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint holds, leaf by leaf, as JSON with a checksum of its own."""
     found = _checksums(leaves)
-    content = {
-        name: {**_description(leaf), "crc32": found[name]}
-        for name, leaf in leaves.items()
-    }
+    content = {k: _description(v) | {"crc32": found[k]} for k, v in leaves.items()}
     checksum = _text_checksum(VERSION, content)
     return {"version": VERSION, "leaves": content, "crc32": checksum}
 

@@ -49,6 +49,12 @@ ADDED = (
     ("data", "validation_fraction", 0.0),
     ("evaluation", "max_images", 0),
 )
+# How to go on from a run that was planned shorter.
+LONGER = (
+    " The learning rate falls over all epochs, so that more of them are another run. To"
+    " begin one with these weights, give another --workdir and"
+    " --config.model.init_from={}."
+)
 
 IsStale = Callable[[str, Mapping[str, Any]], bool]
 _ABSENT = "(absent)"
@@ -251,14 +257,9 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:
-    """The records of one of `FILES`, also while a run is writing them.
+    """The complete lines of one of `FILES`, also while a run is writing them.
 
-    Args:
-        workdir: a run directory.
-        name: "metrics", "timing" or "policies".
-
-    Returns:
-        One dictionary per complete line; none when the file does not exist.
+    Where there is no such file there are none.
     """
     path = epath.Path(workdir) / f"{name}.jsonl"
     with clear_errors("read", path):
@@ -281,9 +282,7 @@ def config_differences(
 def steps_in(folder: epath.Path, suffix: str = "") -> list[int]:
     """The steps that name the entries of a folder, such as `checkpoints/120`, in order.
 
-    Args:
-        folder: of checkpoints, or of snapshots; nothing is in it where it is missing.
-        suffix: what follows the number; entries with other names are passed over.
+    Entries with other names, or without the suffix, are passed over.
     """
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
@@ -292,11 +291,7 @@ def steps_in(folder: epath.Path, suffix: str = "") -> list[int]:
 
 @contextlib.contextmanager
 def clear_errors(action: str, path: epath.Path) -> Iterator[None]:
-    """Turns an error of the file system into one clear line.
-
-    Raises:
-        RunDirectoryError: for any OSError.
-    """
+    """Turns any OSError into one clear line, a RunDirectoryError."""
     try:
         yield
     except OSError as error:
@@ -325,7 +320,7 @@ def _settle_config(
             raise RunDirectoryError(
                 f"{workdir} holds a run with another configuration:\n{''.join(refused)}"
                 "Choose another --workdir, or give the old values to resume that run."
-                + _how_to_train_longer(workdir, differences)
+                + (LONGER.format(workdir) if "epochs" in differences else "")
             )
         if not differences:
             return
@@ -333,17 +328,6 @@ def _settle_config(
         _refuse_without_config(workdir)
     text = json.dumps(_plain(config), indent=2, sort_keys=True, allow_nan=False)
     atomic_files.write_whole(path, text.encode() + b"\n")
-
-
-def _how_to_train_longer(workdir: epath.Path, differences: Mapping[str, Any]) -> str:
-    """How to go on from a run that was planned shorter; else nothing."""
-    if "epochs" not in differences:
-        return ""
-    return (
-        " The learning rate falls over all epochs, so that more of them are another"
-        " run. To begin one with these weights, give another --workdir and"
-        f" --config.model.init_from={workdir}."
-    )
 
 
 def _refuse_without_config(workdir: epath.Path) -> None:

@@ -32,8 +32,7 @@ def save_snapshot(
     Args:
         workdir: the run's directory.
         step: steps done.
-        arrays: nested mappings of names to arrays; the names of a path are joined
-            with slashes.
+        arrays: nested mappings of names to arrays.
     """
     path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)

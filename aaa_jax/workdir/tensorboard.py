@@ -7,12 +7,12 @@ in the queue when the process is killed, and waits for ever when the disk is ful
 """
 
 import contextlib
-import io
 import json
 import os
 import re
 import socket
 import struct
+import textwrap
 import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from etils import epath
 from flax import traverse_util
-from PIL import Image
 
 from aaa_jax.workdir import atomic_files
 
@@ -41,12 +40,7 @@ _LAYOUT = {  # of the tab "Custom Scalars": charts in this order
 
 
 def scalars(name: str, record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line by their tags.
-
-    Args:
-        name: of the file, "metrics" or "timing".
-        record: the line.
-    """
+    """The numbers of a line of a file, "metrics" or "timing", by their tags."""
     flat = traverse_util.flatten_dict(record, sep="/")
     return {
         _tag(name, key): value
@@ -90,19 +84,10 @@ class Events:
 
     def write_pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Writes pictures, uint8 [height, width, 3], by tag."""
-        from tensorboardX.proto import summary_pb2
+        from tensorboardX import summary
 
         for tag, pixels in pictures.items():
-            content = io.BytesIO()
-            Image.fromarray(pixels).save(content, format="png")
-            image = summary_pb2.Summary.Image(
-                height=pixels.shape[0],
-                width=pixels.shape[1],
-                colorspace=3,
-                encoded_image_string=content.getvalue(),
-            )
-            value = summary_pb2.Summary.Value(tag=tag, image=image)
-            self._write(step, summary_pb2.Summary(value=[value]))
+            self._write(step, summary.image(tag, pixels, dataformats="HWC"))
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes a run's configuration as text and as hyperparameters, at step 0."""
@@ -114,8 +99,7 @@ class Events:
         }
         experiment, start, _ = summary.hparams(plain, {"test/error": None})
         text = json.dumps(config, indent=2, sort_keys=True)
-        indented = "\n".join(f"    {line}" for line in text.splitlines())
-        told = summary.text("config", indented)
+        told = summary.text("config", textwrap.indent(text, "    "))
         for written in (experiment, start, told, summary.custom_scalars(_LAYOUT)):
             self._write(0, written)
 
