@@ -1,18 +1,15 @@
 """What was saved comes back bit for bit; damage and failures are seen and survived."""
 
-import contextlib
 import json
 import os
 import pathlib
 import random
-import resource
 import shutil
 import subprocess
 import sys
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
 
 import flax.struct
 import jax
@@ -28,6 +25,7 @@ from aaa_jax.workdir.checkpoints import (
     StateMismatchError,
     read,
 )
+from tests.support.small_disk import files_at_most
 
 
 @flax.struct.dataclass
@@ -334,27 +332,10 @@ def test_another_format_is_refused_not_set_aside(copy_of_two_steps):
         Checkpoints(copy_of_two_steps).restore_latest(_state(0))
 
 
-@contextlib.contextmanager
-def _files_at_most(num_bytes: int) -> Iterator[None]:
-    """Writing beyond that fails with an OSError, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def _raise_at_the_end(error: Exception) -> Iterator[None]:
-    yield
-    raise error
-
-
 def test_a_full_disk_is_a_clear_error_and_costs_no_checkpoint(copy_of_two_steps):
     checkpoints = Checkpoints(copy_of_two_steps)
     with (
-        _files_at_most(64 * 1024),
+        files_at_most(64 * 1024),
         pytest.raises(CheckpointError, match="cannot save step 3 ") as caught,
     ):
         checkpoints.save(3, _state(3, size=100_000), wait=True)
@@ -368,20 +349,14 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_checkpoint(copy_of_two_steps)
     assert checkpoints.steps() == [2, 3]
 
 
-def _save_in_the_background(checkpoints: Checkpoints, step: int, size: int) -> None:
-    checkpoints.save(step - 1, _state(step - 1, size=1))  # the first is waited for
-    checkpoints.save(step, _state(step, size))
-
-
 def test_a_failed_save_shows_when_the_run_ends_with_an_error(tmp_path):
-    with (
-        _files_at_most(64 * 1024),
-        pytest.raises(KeyError) as caught,
-        Checkpoints(tmp_path) as checkpoints,
-        _raise_at_the_end(KeyError("what happened first")),
-    ):
-        _save_in_the_background(checkpoints, 3, size=100_000)
-    assert "cannot save step 3" in caught.value.__notes__[0]
+    error = KeyError("what happened first")
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(2, _state(2, size=1))
+    with files_at_most(64 * 1024):
+        checkpoints.save(3, _state(3, size=100_000))  # in the background
+        checkpoints.__exit__(KeyError, error, None)
+    assert "cannot save step 3" in error.__notes__[0]
 
 
 def test_a_directory_that_cannot_be_or_is_gone_is_named(tmp_path):

@@ -4,17 +4,13 @@ import contextlib
 import inspect
 import json
 import os
-import pathlib
-import resource
 import shutil
-import struct
 import subprocess
 import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tensorboardX.proto import event_pb2
 
 from aaa_jax.runtime import processes
 from aaa_jax.workdir.run_directory import (
@@ -26,23 +22,10 @@ from aaa_jax.workdir.run_directory import (
     resolve,
     steps_in,
 )
+from tests.support.events import read_events
+from tests.support.small_disk import files_at_most
 
 CONFIG = {"seed": 0, "train": {"lr": 0.1, "epochs": 200}, "betas": (0.9, 0.999)}
-
-
-def _events(workdir: pathlib.Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard shows of the numbers: all files, in the order of their names."""
-    shown: dict[str, dict[int, float]] = {}
-    for path in sorted((workdir / "tensorboard").iterdir()):
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack("Q", content[:8])
-            event = event_pb2.Event.FromString(content[12 : 12 + length])
-            content = content[12 + length + 4 :]
-            for value in event.summary.value if event.step else ():
-                assert event.step not in shown.setdefault(value.tag, {})
-                shown[value.tag][event.step] = value.simple_value
-    return shown
 
 
 def test_lines_hold_the_step_and_plain_numbers(tmp_path):
@@ -218,14 +201,13 @@ def test_killed_and_resumed_gives_the_bytes_of_one_never_stopped(tmp_path, saved
         names = ("metrics", "timing", "policies") if lost else ()
         assert dropped == dict.fromkeys(names, lost)
         _train(run, (saved or 0) // 5 * 5, 40)
+        shown = read_events(killed)  # on disk at once
     for name in ("metrics.jsonl", "policies.jsonl", "config.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert [line["step"] for line in read_lines(killed, "timing")] == [*range(5, 41, 5)]
-    shown = _events(killed)
-    for tag in ("controller/loss", "speed/seconds"):
-        assert list(shown[tag]) == [*range(5, 41, 5)]
-    assert shown["controller/loss"] == _events(tmp_path / "whole")["controller/loss"]
-    assert list(shown["speed/seconds"]) == [*range(5, 41, 5)]
+    whole = read_events(tmp_path / "whole")
+    assert shown["controller/loss"] == whole["controller/loss"]
+    assert [step for step, _ in shown["speed/seconds"]] == [*range(5, 41, 5)]
 
 
 def test_a_reader_skips_the_line_being_written(tmp_path):
@@ -284,15 +266,6 @@ def test_what_a_run_left_is_not_taken_over_without_its_config(tmp_path, left):
     assert not (tmp_path / "old" / "config.json").exists()
 
 
-@contextlib.contextmanager
-def _killed_at_the_end(*args, **kwargs):
-    with subprocess.Popen(*args, **kwargs) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 HOLDER = """
 import sys, time
 from aaa_jax.workdir.run_directory import RunDirectory
@@ -303,9 +276,11 @@ time.sleep(600)
 
 
 def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path):
-    with _killed_at_the_end(
-        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    words = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        stack.enter_context(process)
+        stack.callback(process.kill)
         assert process.stdout.readline() == "locked\n"
         holder = f"process {process.pid} on {os.uname().nodename}"
         with pytest.raises(
@@ -338,24 +313,13 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
         assert not (tmp_path / "gone").exists()
 
 
-@contextlib.contextmanager
-def _files_at_most(num_bytes: int):
-    """Writing beyond that fails with an OSError, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("write", ["write_metrics", "write_timing", "write_policies"])
 def test_a_full_disk_is_a_clear_error_and_leaves_whole_lines(tmp_path, write):
     with RunDirectory(tmp_path, CONFIG) as run:
         write = getattr(run, write)
         write(1, {"loss": 1.0})
         with (
-            _files_at_most(16 * 1024),
+            files_at_most(16 * 1024),
             pytest.raises(RunDirectoryError, match=r"\.jsonl: File too large.*room"),
         ):
             write(2, {"text": "x" * 20_000})
@@ -363,14 +327,3 @@ def test_a_full_disk_is_a_clear_error_and_leaves_whole_lines(tmp_path, write):
     lines = [read_lines(tmp_path, name) for name in ("metrics", "timing", "policies")]
     assert sorted(map(len, lines)) == [0, 0, 2]
     assert [record["step"] for file in lines for record in file] == [1, 3]
-
-
-def test_events_have_numbers_only_and_are_on_disk_at_once(tmp_path):
-    with RunDirectory(tmp_path, CONFIG) as run:
-        run.write_metrics(
-            4, {"loss": 0.5, "flag": True, "name": "x", "bad": np.nan, "e": {"op": 2}}
-        )
-        assert _events(tmp_path) == {
-            "controller/loss": {4: 0.5},
-            "controller/e/op": {4: 2.0},
-        }

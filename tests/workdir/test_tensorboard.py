@@ -1,15 +1,14 @@
 """What TensorBoard is given, read back by its own reader."""
 
 import io
-import struct
 
 import numpy as np
 import PIL.Image
 import pytest
-from tensorboardX.proto import event_pb2
 
 from aaa_jax.workdir import tensorboard
 from aaa_jax.workdir.run_directory import RunDirectory
+from tests.support.events import read_events
 
 CONFIG = {"seed": 3, "network": {"name": "wide_resnet"}, "epochs": 2}
 PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -23,6 +22,9 @@ LINE = {
     "op_share/Rotate": 0.25,
     "magnitude_share/3": 0.125,
     "state": "ok",
+    "flag": True,
+    "bad": None,
+    "nested": {"op": 2},
 }
 
 
@@ -48,6 +50,7 @@ def test_numbers_have_tags_in_groups():
         "controller/entropy": 1.0,
         "controller/share/Rotate": 0.25,
         "controller/magnitude_share/3": 0.125,
+        "controller/nested/op": 2,
     }
     timing = {"images_per_second": 7.0, "steps": 4, "devices": 2}
     assert tensorboard.scalars("timing", timing) == {"speed/images_per_second": 7.0}
@@ -60,20 +63,8 @@ def test_events_follow_the_lines_whatever_the_clock_says(tmp_path, monkeypatch):
     with RunDirectory(tmp_path, CONFIG) as run:
         run.truncate_after(40)
         run.write_metrics(50, LINE)
-    files = sorted((tmp_path / "tensorboard").iterdir())
-    assert len(files) == 3
-    found = []
-    for path in files:
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            event = event_pb2.Event.FromString(content[12 : 12 + length])
-            content = content[16 + length :]
-            found += [
-                (event.step, value.simple_value)
-                for value in event.summary.value
-                if value.tag == "test/error"
-            ]
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 3
+    found = read_events(tmp_path)["test/error"]
     assert found == [(10, 70.0), (20, 21.0), (40, 41.0), (50, 50.0)]
 
 
