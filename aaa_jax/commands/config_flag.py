@@ -97,8 +97,16 @@ def require_config(values: flags.FlagValues) -> ConfigDict:
     if not isinstance(values.config, ConfigDict):
         path = filename(values).split(":")[0]
         raise UsageError(f"--config: {path} has no get_config that returns a config")
-    if "table" not in values.config:  # whose cells do it themselves
-        _drop_options_of_another_network(values.config, overrides(values))
+    changed = overrides(values)
+    options_given = any(key.startswith("model.options") for key in changed)
+    # The cells of a table do this themselves.
+    if (
+        "model.name" in changed
+        and not options_given
+        and ":" in values.config.model.name
+    ):
+        with values.config.unlocked():  # those were of the preset's network
+            values.config.model.options = ConfigDict()
     return values.config
 
 
@@ -112,16 +120,6 @@ def overrides(values: flags.FlagValues) -> list[str]:
     """The keys that the command line changes."""
     flag: Any = values["config"]
     return sorted(flag.override_values)
-
-
-def _drop_options_of_another_network(
-    config: ConfigDict, changed: Sequence[str]
-) -> None:
-    """A network of one's own does not get the options of the preset's network."""
-    given = any(key.startswith("model.options") for key in changed)
-    if "model.name" in changed and ":" in config.model.name and not given:
-        with config.unlocked():
-            config.model.options = ConfigDict()
 
 
 def origin(values: flags.FlagValues) -> dict[str, Any]:

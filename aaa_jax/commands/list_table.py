@@ -45,17 +45,11 @@ def list_commands(
     config: ConfigDict, workdir: str, command: Callable[[Cell], Sequence[str]]
 ) -> list[str]:
     """A line per cell: its state and its command."""
-    folder = epath.Path(workdir)
-    return in_columns(
-        [
-            (
-                cell.name,
-                read_state(folder / cell.name, cell_config(config, cell)).text,
-                shlex.join(["python", *command(cell)[1:]]),
-            )
-            for cell in select_cells(config)
-        ]
-    )
+    rows = []
+    for cell in select_cells(config):
+        state = read_state(epath.Path(workdir) / cell.name, cell_config(config, cell))
+        rows.append((cell.name, state.text, shlex.join(["python", *command(cell)[1:]])))
+    return in_columns(rows)
 
 
 def _line(

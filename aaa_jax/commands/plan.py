@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from aaa_jax import data, models
@@ -40,11 +41,6 @@ class Facts(NamedTuple):
     num_test: int
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3) of a row."""
-        return self.spec.image_size, self.spec.image_size, 3
-
-    @property
     def is_streamed(self) -> bool:
         """Whether the host decodes images at every step."""
         return self.spec.loader == "stream"
@@ -59,11 +55,9 @@ def plan_run(config: ConfigDict, workdir: str) -> list[str]:
     """
     check_config(config)
     used, mapping = pick_devices(config)
-    facts = _facts_of(config)
-    config = sizes.filled_in(config, facts.num_train, facts.spec)
-    experiment = build(config, facts.spec, facts.num_train)
+    config, facts, experiment = _build(config)
     resident = 0 if facts.is_streamed else facts.num_train
-    shape = facts.image_shape
+    shape = (facts.spec.image_size, facts.spec.image_size, 3)
     if config.num_passes == 0:
         passes = compiled.choose_passes(experiment, used, shape, resident)
         experiment = experiment.in_passes(passes)
@@ -92,31 +86,19 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
     device = devices.all_devices()[0]
     here, there = f"hours, 1 x {device.device_kind}", f"hours, 1 x {H100}"
     rows: list[tuple[str, ...]] = [("cell", "runs", "steps", here, there)]
-    totals = [0, 0.0, 0.0]
+    totals = np.zeros(2)
     for row, column in dict.fromkeys((cell.row, cell.column) for cell in cells):
         of_cell = [c for c in cells if (c.row, c.column) == (row, column)]
-        run = table_cells.cell_config(config, of_cell[0])
-        facts = _facts_of(run)
-        run = sizes.filled_in(run, facts.num_train, facts.spec)
-        experiment = build(run, facts.spec, facts.num_train)
+        run, facts, experiment = _build(table_cells.cell_config(config, of_cell[0]))
         dtype = run.model.dtype
         hours = [
             len(of_cell) * _seconds(run, experiment, facts, rates) / 3600
             for rates in (_rates(device, dtype), _known(H100, dtype))
         ]
-        totals = [
-            before + now
-            for before, now in zip(totals, (len(of_cell), *hours), strict=True)
-        ]
-        rows.append(
-            (
-                f"{row}/{column}",
-                str(len(of_cell)),
-                f"{experiment.total_steps:,}",
-                *(_number(number) for number in hours),
-            )
-        )
-    rows.append(("all", str(totals[0]), "", *(_number(n) for n in totals[1:])))
+        totals += hours
+        counts = f"{len(of_cell)}", f"{experiment.total_steps:,}"
+        rows.append((f"{row}/{column}", *counts, *map(_number, hours)))
+    rows.append(("all", f"{len(cells)}", "", *map(_number, totals)))
     return [
         f"{table_cells.title(config)}; {len(cells)} cells in {workdir}",
         *in_columns(rows, numbers=True),
@@ -124,6 +106,13 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
         "the host decodes;",
         _source_of(device),
     ]
+
+
+def _build(config: ConfigDict) -> tuple[ConfigDict, Facts, Experiment]:
+    """A run as its dataset makes it, of which no image is needed."""
+    facts = _facts_of(config)
+    config = sizes.filled_in(config, facts.num_train, facts.spec)
+    return config, facts, build(config, facts.spec, facts.num_train)
 
 
 def _facts_of(config: ConfigDict) -> Facts:
@@ -165,19 +154,16 @@ def _describe_memory(
     resident: int,
 ) -> str:
     recipe = experiment.recipe
-    needed = compiled.step_memory(experiment, len(used), shape, resident)
     rows = recipe.layout.num_rows // len(used) // recipe.num_passes
+    needed = compiled.step_memory(experiment, len(used), shape, resident)(rows)
+    whose = "each device's"
+    if used[0].platform == "cpu":  # virtual devices share the machine
+        needed, whose = len(used) * needed, "the machine's"
     limit = memory.device_bytes(used[0])
-    of = (
-        "which does not say what it has"
-        if limit is None
-        else f"of {limit / GIB:.3g} GiB"
-    )
-    whose = "the machine's" if used[0].platform == "cpu" else "each device's"
-    share = len(used) if used[0].platform == "cpu" else 1
-    gib = share * needed(rows) / GIB
-    more = "; MORE THAN THERE IS" if limit and gib * GIB > limit else ""
-    return f"about {_number(gib)} GiB in a step, {of} ({whose}; estimate){more}"
+    of = f"of {limit / GIB:.3g} GiB" if limit else "which does not say what it has"
+    more = "; MORE THAN THERE IS" if limit and needed > limit else ""
+    gib = _number(needed / GIB)
+    return f"about {gib} GiB in a step, {of} ({whose}; estimate){more}"
 
 
 def _describe_steps(experiment: Experiment) -> str:
@@ -234,14 +220,12 @@ def _describe_time(
         can = _decoded_per_second(experiment)
         images = experiment.total_steps * experiment.recipe.layout.num_images
         images += _num_tests(experiment) * facts.num_test
-        rows.append(
-            (
-                "host",
-                f"decodes {_number(images / here)} images/s to keep up here, "
-                f"{_number(images / there)} with one H100; this machine can about "
-                f"{_number(can)} (measured on made-up JPEGs)",
-            )
+        text = (
+            f"decodes {_number(images / here)} images/s to keep up here, "
+            f"{_number(images / there)} with one H100; this machine can about "
+            f"{_number(can)} (measured on made-up JPEGs)"
         )
+        rows.append(("host", text))
         here = max(here, images / can)
     least = "at least" if _is_known(used[0]) else "about"
     text = f"{least} {_duration(here)} here, at least {_duration(there)} on one H100"
@@ -304,14 +288,10 @@ def _is_known(device: jax.Device) -> bool:
 
 
 def _source_of(device: jax.Device) -> str:
-    here = (
-        ""
-        if _is_known(device)
-        else f"what the {device.device_kind} does was measured now, "
-    )
+    measured = f"what the {device.device_kind} does was measured now, "
     return (
-        f"{here}what an {H100} does is of its data sheet; a run takes longer: "
-        "benchmarks/NOTES.md expects 1.4 to 3 times"
+        f"{'' if _is_known(device) else measured}what an {H100} does is of its data "
+        "sheet; a run takes longer: benchmarks/NOTES.md expects 1.4 to 3 times"
     )
 
 

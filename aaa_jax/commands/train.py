@@ -54,15 +54,10 @@ DEFINE: dict[type, Callable[..., Any]] = {
 
 
 class Program(NamedTuple):
-    """How the command was started.
+    """How the command was started."""
 
-    Attributes:
-        name: which every message begins with.
-        words: what stands between `python` and the flags.
-    """
-
-    name: str
-    words: tuple[str, ...]
+    name: str  # which every message begins with
+    words: tuple[str, ...]  # what stands between `python` and the flags
 
 
 class Command(NamedTuple):
@@ -92,13 +87,14 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
     except (UsageError, paths.PathError) as error:
         return fail(error)
     # Only now: a wrong command line is answered at once.
-    if "table" in command.config:
-        from aaa_jax.data.errors import DatasetError
-        from aaa_jax.experiments import table_cells
-        from aaa_jax.experiments.config_rules import ConfigError
-        from aaa_jax.runtime.devices import NoDeviceError
+    from aaa_jax.data.errors import DatasetError
+    from aaa_jax.experiments import table_cells
+    from aaa_jax.experiments.config_rules import ConfigError
+    from aaa_jax.runtime import processes
+    from aaa_jax.runtime.devices import NoDeviceError
 
-        try:
+    try:
+        if "table" in command.config:
             if command.lists or not table_cells.is_one_cell(command.config):
                 return _whole_table(command, given, program)
             [cell] = table_cells.select_cells(command.config)
@@ -107,22 +103,18 @@ def main(given: Sequence[str], program: Program = AAA_JAX) -> int:
                 workdir=os.path.join(command.workdir, cell.name),
                 origin=table_cells.cell_origin(command.origin, command.config, cell),
             )
-        except (
-            table_cells.TableError,
-            ConfigError,
-            DatasetError,
-            NoDeviceError,
-        ) as error:
-            return fail(error)
-    if command.plans:
-        return _plan_run(command, program)
+        if command.plans:
+            from aaa_jax.commands import plan
+
+            print("\n".join(plan.plan_run(command.config, command.workdir)))
+            return 0
+    except (table_cells.TableError, ConfigError, DatasetError, NoDeviceError) as error:
+        return fail(error)
     if command.config.deterministic:
         # Read by XLA when the backend starts; without effect on the CPU.
         os.environ["XLA_FLAGS"] = (
             os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
         )
-    from aaa_jax.runtime import processes
-
     try:
         processes.initialize(**command.pod)
     except processes.ProcessError as error:
@@ -201,18 +193,6 @@ def _whole_table(command: Command, given: Sequence[str], program: Program) -> in
     else:
         return run_table.run_cells(*where, command_of)
     print("\n".join(lines))
-    return 0
-
-
-def _plan_run(command: Command, program: Program) -> int:
-    from aaa_jax import data
-    from aaa_jax.commands import plan
-    from aaa_jax.experiments import build
-
-    try:
-        print("\n".join(plan.plan_run(command.config, command.workdir)))
-    except (build.ConfigError, data.DatasetError) as error:
-        return _fail(program, error)
     return 0
 
 
