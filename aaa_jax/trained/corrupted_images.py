@@ -28,9 +28,7 @@ from aaa_jax.runtime import paths
 from aaa_jax.trained.corruption_functions import CORRUPTIONS, NAMES, SEVERITIES
 
 SIDE = 224
-AT_224 = (
-    *("defocus_blur", "motion_blur", "snow", "frost", "fog", "elastic_transform"),
-)
+AT_224 = {"defocus_blur", "motion_blur", "snow", "frost", "fog", "elastic_transform"}
 # ImageNet-C's photographs of frost, in the order in which TFDS draws one.
 FROST = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 NO_FROST = (
@@ -45,44 +43,31 @@ class CorruptionError(ValueError):
 
 
 class CorruptedSets(NamedTuple):
-    """The same test images under several corruptions.
+    """The same test images under several corruptions."""
 
-    Attributes:
-        labels: int [n], the same for every set.
-        sides: corruption -> the longer side, in pixels, at which it was applied.
-        left_out: corruption -> why there is no set of it.
-        published: the name of the published sets; empty: they are made here.
-        images: a function of names. For each name it yields the name and images uint8
-            [n, H, W, 3] five times, from the mildest severity to the strongest.
-    """
-
-    labels: np.ndarray
-    sides: dict[str, int]
-    left_out: dict[str, str]
-    published: str
+    labels: np.ndarray  # int [n], the same for every set
+    sides: dict[
+        str, int
+    ]  # corruption -> longer side, in pixels, that it was applied at
+    left_out: dict[str, str]  # corruption -> why there is no set of it
+    published: str  # the name of the published sets; empty: they are made here
+    # Of each name given it yields the name and images uint8 [n, H, W, 3] five times,
+    # from the mildest severity to the strongest.
     images: Callable[[Iterable[str]], Iterator[tuple[str, np.ndarray]]]
 
 
 class Task(NamedTuple):
-    """Some images to corrupt.
+    """Some images to corrupt."""
 
-    Attributes:
-        name: of `NAMES`.
-        severity: 1 to 5.
-        first: place of the first image in the split, part of every image's seed.
-        images: uint8 [n, H, W, 3].
-        frost: paths of the photographs, which only frost needs.
-    """
-
-    name: str
-    severity: int
-    first: int
-    images: np.ndarray
-    frost: Sequence[str] = ()
+    name: str  # of `NAMES`
+    severity: int  # 1 to 5
+    first: int  # place of the first image in the split, part of every image's seed
+    images: np.ndarray  # uint8 [n, H, W, 3]
+    frost: Sequence[str] = ()  # paths of the photographs, which only frost needs
 
 
 def make_sets(split: data.Dataset, frost: str | None, processes: int) -> CorruptedSets:
-    """Sets that are made of a split when they are asked for.
+    """Sets that are made of clean images when they are asked for.
 
     Args:
         split: the clean images.
@@ -228,14 +213,9 @@ def read_sets(
 
 def _first_labels(path: epath.Path, labels: np.ndarray) -> np.ndarray:
     """The labels of one severity, which a file has five times over."""
-    count = labels.size // len(SEVERITIES)
-    first = labels.reshape(-1)[:count]
-    repeated = np.tile(first, len(SEVERITIES))
-    if (
-        labels.dtype.kind not in "iu"
-        or not count
-        or not np.array_equal(labels, repeated)
-    ):
+    first = labels.reshape(-1)[: labels.size // len(SEVERITIES)]
+    is_repeated = np.array_equal(labels, np.tile(first, len(SEVERITIES)))
+    if labels.dtype.kind not in "iu" or not first.size or not is_repeated:
         raise CorruptionError(
             f"{path} has shape {labels.shape} and dtype {labels.dtype}: the whole "
             f"numbers that label n images are needed, {len(SEVERITIES)} times over"

@@ -29,27 +29,16 @@ from aaa_jax.workdir import run_directory
 
 
 class Evaluation(NamedTuple):
-    """What a network gets wrong in a test split.
+    """What a network gets wrong in a test split."""
 
-    Attributes:
-        name: of the dataset.
-        split: of the dataset.
-        test_error: top-1, percent.
-        test_top5_error: percent; None where there are at most five classes.
-        test_loss: mean cross-entropy, nats.
-        test_images: how many were counted.
-        class_errors: class -> images, and how many of them are wrong.
-        bad_images: what is wrong with each image that was left out.
-    """
-
-    name: str
+    name: str  # of the dataset
     split: str
-    test_error: float
-    test_top5_error: float | None
-    test_loss: float
-    test_images: int
-    class_errors: dict[str, tuple[int, int]]
-    bad_images: tuple[str, ...]
+    test_error: float  # top-1, percent
+    test_top5_error: float | None  # percent; None where there are at most five classes
+    test_loss: float  # mean cross-entropy, nats
+    test_images: int  # how many were counted
+    class_errors: dict[str, tuple[int, int]]  # class -> images, and wrong ones
+    bad_images: tuple[str, ...]  # what is wrong with each image that was left out
 
 
 def evaluate(
@@ -149,24 +138,18 @@ def _sum_up(
 
 
 def _step(
-    variables: Any,
-    rows: tuple[jax.Array, jax.Array],
-    *,
-    run: trained.TrainedRun,
-    axis_name: str | None,
+    variables: Any, rows: Any, *, run: trained.TrainedRun, axis_name: str | None
 ) -> Any:
     """Sums over one batch, as the run tests it; images and wrong ones of each class."""
     images, labels = rows
     floats = standard.normalize(images, run.spec.mean, run.spec.std)
     logits: Any = run.model.apply(variables, floats, train=False)
-    counted = labels != train_evaluate.PADDING_LABEL
-    safe = jnp.where(counted, labels, 0)
-    is_wrong = train_evaluate.ranks(logits, safe) != 1
-    by_class = [
-        jnp.zeros(run.spec.num_classes, jnp.int32).at[safe].add(rows.astype(jnp.int32))
-        for rows in (counted, counted & is_wrong)
-    ]
-    sums = (train_evaluate.batch_sums(logits, labels), *by_class)
+    is_wrong = train_evaluate.ranks(logits, labels) != 1
+    # A row that fills up the batch, labelled -1, is of no class.
+    of_class = jax.nn.one_hot(labels, run.spec.num_classes, dtype=jnp.int32)
+    counts = jnp.sum(of_class, axis=0)
+    wrong = jnp.sum(of_class * is_wrong[:, None], axis=0)
+    sums = train_evaluate.batch_sums(logits, labels), counts, wrong
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
 
@@ -181,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except trained.ERRORS as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    print("\n".join(_show(result)))
+    _show(result)
     if not options.data:
         print(_compare(run, result))
     if result.bad_images:
@@ -189,36 +172,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if result.bad_images else 0
 
 
-def _show(result: Evaluation) -> list[str]:
-    """The numbers in a line, and a line for each class."""
+def _show(result: Evaluation) -> None:
+    """Prints the numbers in a line, and a line for each class."""
     top5 = result.test_top5_error
-    width = max(len(name) for name in ("class", *result.class_errors))
-    return [
+    print(
         f"{result.name}, split {result.split}: {result.test_images} images, "
         f"top-1 error {result.test_error:.2f} %, "
         + ("" if top5 is None else f"top-5 error {top5:.2f} %, ")
-        + f"loss {result.test_loss:.4f}",
-        f"{'class':{width}}  images  error %",
-        *(
-            f"{name:{width}}  {count:6}  {100 * wrong / max(count, 1):7.2f}"
-            for name, (count, wrong) in result.class_errors.items()
-        ),
-    ]
+        + f"loss {result.test_loss:.4f}"
+    )
+    width = max(len(name) for name in ("class", *result.class_errors))
+    print(f"{'class':{width}}  images  error %")
+    for name, (count, wrong) in result.class_errors.items():
+        print(f"{name:{width}}  {count:6}  {100 * wrong / max(count, 1):7.2f}")
 
 
 def _compare(run: trained.TrainedRun, result: Evaluation) -> str:
     """Whether the numbers are those that the run wrote at the same step."""
     lines = run_directory.read_lines(run.path, "metrics")
-    written = [line for line in lines if line["step"] == run.step]
-    if not written or "test_error" not in written[-1]:
+    written = next((line for line in lines if line["step"] == run.step), {})
+    if "test_error" not in written:
         return f"the run has no test at step {run.step}, from where its network is"
-    names = ("test_error", "test_top5_error", "test_loss", "test_images")
     differing = [
-        f"{name} {written[-1][name]} there, {getattr(result, name)} here"
-        for name in names
-        if name in written[-1] and written[-1][name] != getattr(result, name)
+        f"{name} {written[name]} there, {found} here"
+        for name, found in result._asdict().items()
+        if name in written and written[name] != found
     ]
-    place = f"the line of step {run.step} in metrics.jsonl"
-    return (
-        f"not as in {place}: {'; '.join(differing)}" if differing else f"as in {place}"
-    )
+    place = f"as in the line of step {run.step} in metrics.jsonl"
+    return f"not {place}: {'; '.join(differing)}" if differing else place

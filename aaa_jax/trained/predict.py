@@ -33,19 +33,12 @@ Item = tuple[str, np.ndarray | pathlib.Path]  # its name; pixels, or the file
 
 
 class Predictions(NamedTuple):
-    """What a network says of n images.
+    """What a network says of n images."""
 
-    Attributes:
-        names: of the images: paths, or their places among the arrays given.
-        probabilities: float32 [n, K].
-        class_names: K of them; numbers where nobody knows the names.
-        bad: name -> why an image could not be read; it is not among the n.
-    """
-
-    names: tuple[str, ...]
-    probabilities: np.ndarray
-    class_names: tuple[str, ...]
-    bad: dict[str, str]
+    names: tuple[str, ...]  # paths, or their places among the arrays given
+    probabilities: np.ndarray  # float32 [n, K]
+    class_names: tuple[str, ...]  # K of them; numbers where nobody knows the names
+    bad: dict[str, str]  # name -> why an image, not among the n, could not be read
 
     def top(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """The likeliest classes of each image with their probabilities, best first."""

@@ -155,15 +155,11 @@ def unnamed_classes(run: TrainedRun) -> str:
 
 
 def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
-    """Test images as the run tests on them; the same ones at every call.
+    """So many test images (None: all) as the run tests on them; always the same ones.
 
     A subset of a dataset that is loaded whole is stratified: each class has its share.
     A subset of a streamed dataset is not, because its labels are not known before its
     images are read; it lacks the images that the run leaves out as bad.
-
-    Args:
-        run: the run.
-        num_images: how many, at least one a class if stratified; None: all.
 
     Raises:
         DatasetError: there are no such images.
@@ -192,7 +188,7 @@ def count_correct(
 
     Args:
         run: whose network and normalisation.
-        variables: its variables, an argument so that a jitted caller may pass them.
+        variables: the run's, an argument so that a jitted caller may pass them.
         images: uint8 [B, H, W, 3].
         labels: int32 [B]; a row labelled -1 counts for nothing.
     """
@@ -202,9 +198,9 @@ def count_correct(
 
 
 def make_counter(run: TrainedRun) -> Callable[[np.ndarray, np.ndarray], int]:
-    """A function that counts which of n images the network gets right.
+    """A function of images uint8 [n, H, W, 3] and labels int [n]: how many are right.
 
-    It takes images uint8 [n, H, W, 3] and labels int [n]. Each n is compiled once.
+    Each n is compiled once.
     """
 
     @jax.jit
@@ -337,8 +333,8 @@ def _find_variables(
 def _find_ranges(path: epath.Path, configured: str) -> str:
     """The range table that the run's last policies were applied with.
 
-    It is the config's, unless the run's policy source has one of its own, which is used
-    if it has the ten magnitudes of the search space.
+    That of its policy source, if it has the ten magnitudes of the search space, or the
+    config's.
     """
     lines = run_directory.read_lines(path, "policies")
     recorded = lines[-1].get("ranges", configured) if lines else configured
