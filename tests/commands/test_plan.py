@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from aaa_jax import models
-from aaa_jax.commands import plan, train
+from aaa_jax.commands import train
 from aaa_jax.data import host_speed
 from aaa_jax.experiments import floors
 
@@ -109,10 +109,3 @@ def test_ones_own_images_are_prepared_and_their_sizes_filled_in(
 def test_a_plan_of_what_cannot_work_is_refused(capsys):
     assert train.main(["--config=digits", "--config.batch_size=301", "--plan"]) == 2
     assert "larger than the 300 training images" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.01234, "0.0123"), (12.345, "12.3"), (12345.6, "12,346")]
-)
-def test_a_number_has_three_digits_and_no_exponent(value, text):
-    assert plan._number(value) == text

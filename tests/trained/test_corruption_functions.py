@@ -1,7 +1,6 @@
 """Each corruption against TFDS, ImageMagick, Pillow or NumPy."""
 
 import functools
-import io
 import itertools
 import os
 import pathlib
@@ -12,7 +11,6 @@ from contextlib import nullcontext
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from tensorflow_datasets.image_classification import corruptions as of_tfds
 
 from aaa_jax.trained import corruption_functions
@@ -57,39 +55,11 @@ def test_eleven_are_tfds_functions_after_seeding_numpy(name):
         assert found.dtype == np.uint8
 
 
-@pytest.mark.parametrize("severity", SEVERITIES)
-def test_those_without_random_numbers_equal_pillow_and_numpy(severity):
-    quality = [25, 18, 15, 10, 7][severity - 1]
-    share = [0.6, 0.5, 0.4, 0.3, 0.25][severity - 1]
-    factor = [0.4, 0.3, 0.2, 0.1, 0.05][severity - 1]
-    side = int(32 * share)
-    for image in IMAGES:
-        picture = Image.fromarray(image)
-        stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=quality)
-        mean = image.mean(axis=(0, 1), keepdims=True) / 255
-        contrast = np.around(255 * ((image / 255 - mean) * factor + mean))
-        expected = {
-            "jpeg_compression": np.asarray(Image.open(stream)),
-            "pixelate": np.asarray(picture.resize((side, side)).resize((32, 32))),
-            "contrast": contrast,
-        }
-        for name, pixels in expected.items():
-            found = CORRUPTIONS[name](image, severity, (0,))
-            np.testing.assert_array_equal(found, pixels, err_msg=name)
-
-
-def test_noise_grows_as_its_constants_say():
+def test_impulses_are_as_many_as_the_severity_says():
     grey = np.full((200, 200, 3), 128, np.uint8)
-    for severity in SEVERITIES:
-        noisy = CORRUPTIONS["gaussian_noise"](grey, severity, (severity,))
-        # The share within one sigma, far from the clipping at 0 and 255.
-        sigma = (8, 12, 18, 26, 38)[severity - 1]
-        inside = np.abs(noisy.astype(int) - 128) <= 255 * sigma / 100
-        assert abs(inside.mean() - 0.6827) < 0.01
+    for severity, share in zip(SEVERITIES, (0.03, 0.06, 0.09, 0.17, 0.27), strict=True):
         salted = CORRUPTIONS["impulse_noise"](grey, severity, (severity,))
         assert set(np.unique(salted)) == {0, 128, 255}
-        share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
         for value in (0, 255):
             assert abs(np.mean(salted == value) - share / 2) < 0.005
 
@@ -157,15 +127,6 @@ def test_motion_blur_and_snow_are_tfds_with_imagemagick(name, program, monkeypat
             np.random.set_state(state)
             difference = np.abs(found.astype(int) - expected)
             assert difference.max() <= most
-
-
-@pytest.mark.parametrize("angle", [0.0, -45.0, -90.0, 17.3, -101.7, 180.0])
-def test_a_blur_equals_a_convolution_along_any_angle(angle):
-    for image in (IMAGES[3], IMAGES[4, :, :20, 0]):
-        np.testing.assert_array_equal(
-            corruption_functions.blur_along(image, 6, 4.0, angle),
-            blur_by_convolution(image, 6, 4.0, angle),
-        )
 
 
 def test_a_blur_has_the_values_that_imagemagick_gave():
