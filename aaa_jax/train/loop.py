@@ -425,7 +425,8 @@ def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
     )
     train = replace(state.train, first_bad_step=jax.numpy.int32(-1))
     before = replace(state, train=train, policies=policies)
-    run.checkpoints.save(step, run.program.place(before), wait=True)
+    run.checkpoints.save(step, run.program.place(before))
+    run.checkpoints.wait()
     raise NonFiniteLoss(
         f"the loss is not finite in epoch {epoch}, after step {step}; the state before "
         f"is saved in {run.directory.path}, the active policies are the last line of "

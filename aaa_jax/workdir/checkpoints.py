@@ -94,7 +94,7 @@ class Checkpoints:
             self._require_directory()
             return run_directory.steps_in(self._directory)
 
-    def save(self, step: int, state: Any, *, wait: bool = False) -> bool:
+    def save(self, step: int, state: Any) -> None:
         """Starts to save a state, after the save before it has ended.
 
         The arrays are copied before this returns: they may be donated at once. Where
@@ -104,10 +104,6 @@ class Checkpoints:
             step: the name of the checkpoint; a step that is there with the same
                 content is left alone, one with other content is set aside.
             state: a pytree of `jax.Array` and `np.ndarray`, each with an element.
-            wait: whether to return only when the checkpoint is complete on disk.
-
-        Returns:
-            False when the step was there already.
 
         Raises:
             CheckpointError: this save could not begin, or the one before it failed.
@@ -119,12 +115,11 @@ class Checkpoints:
         with self._clear_errors(f"save step {step}"), ocp.Context(async_options=_ASYNC):
             processes.require_equal(manifest["leaves"], _DRIFTED)
             if processes.from_first(lambda: self._is_there(step, manifest)):
-                return False
+                return
             response = ocp.save_async(path, leaves, custom_metadata={_KEY: manifest})
         self._saving = step, response
-        if wait or not self._is_proven:
+        if not self._is_proven:
             self.wait()
-        return True
 
     def wait(self) -> None:
         """Waits for the save under way, then deletes the oldest steps.
@@ -216,7 +211,6 @@ class Checkpoints:
         return False
 
     def _remove_old(self) -> None:
-        self._require_directory()
         for old in self.steps()[: -self._keep]:
             (self._directory / str(old)).rmtree()
 

@@ -183,7 +183,7 @@ def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):
     (tmp_path / "config.json").write_bytes((run[0] / "config.json").read_bytes())
     state = {"train": {"params": {"Conv_0": {"kernel": jax.numpy.ones((3, 3))}}}}
     with checkpoints.Checkpoints(tmp_path / "checkpoints") as saved:
-        saved.save(1, state, wait=True)
+        saved.save(1, state)
     with pytest.raises(trained.TrainedError, match=r"has nothing for train\.batch"):
         trained.load_run(tmp_path)
 

@@ -84,7 +84,7 @@ def test_a_state_comes_back_with_its_bytes_structure_and_shardings(tmp_path):
     )
     with Checkpoints(tmp_path / "new" / "checkpoints") as checkpoints:
         assert checkpoints.restore_latest(state) is None
-        assert checkpoints.save(12, state)
+        checkpoints.save(12, state)
         example = jax.tree.map(lambda leaf: (leaf == 0).astype(leaf.dtype), state)
         step, restored = checkpoints.restore_latest(example)
     assert step == 12
@@ -146,27 +146,24 @@ def test_the_newest_steps_are_kept(tmp_path):
 
 def test_saving_a_step_again_keeps_what_is_there_or_sets_it_aside(copy_of_two_steps):
     checkpoints = Checkpoints(copy_of_two_steps)
-    assert not checkpoints.save(2, _state(2))
+    before = (copy_of_two_steps / "2").stat().st_ino
+    checkpoints.save(2, _state(2))
+    assert (copy_of_two_steps / "2").stat().st_ino == before
     with pytest.warns(UserWarning, match=r"another state. Set aside as 2\.replaced-1"):
-        assert checkpoints.save(2, _state(7))
-    assert checkpoints.restore_latest(_state(0))[0] == 2
-    _assert_same(checkpoints.restore_latest(_state(0))[1], _state(7))
+        checkpoints.save(2, _state(7))
+    step, state = checkpoints.restore_latest(_state(0))
+    assert step == 2
+    _assert_same(state, _state(7))
     assert (copy_of_two_steps / "2.replaced-1").is_dir()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"step": np.zeros(1, np.int32)},
-            r"leaf step has shape \[\], the run needs \[1\]",
-        ),
+        ({"step": np.zeros(1, np.int32)}, r"leaf step has shape \[\], .* needs \[1\]"),
         ({"step": np.zeros((), np.float32)}, "dtype int32, the run needs float32"),
         ({"params": {}}, r"leaf params\.\S+ is unknown to the run"),
-        (
-            {"moments": {"a": np.zeros(2)}},
-            r"leaf moments\.a is missing.*moments\.1\.0 is",
-        ),
+        ({"moments": {"a": np.zeros(2)}}, r"\.a is missing.*moments\.1\.0 is unknown"),
     ],
 )
 def test_another_kind_of_state_is_refused_by_leaf(two_steps, change, message):
@@ -249,12 +246,12 @@ def test_an_empty_step_is_set_aside_and_saving_goes_on(copy_of_two_steps, kind):
         with pytest.warns(UserWarning, match=r"3 is damaged.*3\.damaged-1"):
             step, _ = checkpoints.restore_latest(_state(0))
         assert step == 2
-        assert checkpoints.save(3, _state(3))
+        checkpoints.save(3, _state(3))
         checkpoints.wait()
         (copy_of_two_steps / "3" / "_CHECKPOINT_METADATA").unlink()
         with pytest.warns(UserWarning, match=r"3\.damaged-2"):
             checkpoints.restore_latest(_state(0))
-        assert checkpoints.save(3, _state(3))
+        checkpoints.save(3, _state(3))
         assert checkpoints.restore_latest(_state(0))[0] == 3
         assert checkpoints.steps() == [2, 3]
 
@@ -332,20 +329,25 @@ def test_another_format_is_refused_not_set_aside(copy_of_two_steps):
         Checkpoints(copy_of_two_steps).restore_latest(_state(0))
 
 
+def _save_at_once(checkpoints: Checkpoints, state: _State) -> None:
+    checkpoints.save(int(state.step), state)
+    checkpoints.wait()
+
+
 def test_a_full_disk_is_a_clear_error_and_costs_no_checkpoint(copy_of_two_steps):
     checkpoints = Checkpoints(copy_of_two_steps)
     with (
         files_at_most(64 * 1024),
         pytest.raises(CheckpointError, match="cannot save step 3 ") as caught,
     ):
-        checkpoints.save(3, _state(3, size=100_000), wait=True)
+        _save_at_once(checkpoints, _state(3, size=100_000))
     assert str(copy_of_two_steps) in str(caught.value)
     assert "File too large" in str(caught.value)
     assert checkpoints.steps() == [1, 2]
     step, state = checkpoints.restore_latest(_state(0))
     _assert_same(state, _state(step))
     assert step == 2
-    assert checkpoints.save(3, _state(3), wait=True)
+    _save_at_once(checkpoints, _state(3))
     assert checkpoints.steps() == [2, 3]
 
 
@@ -371,7 +373,7 @@ def test_a_directory_that_cannot_be_or_is_gone_is_named(tmp_path):
         checkpoints.restore_latest(_state(1))
     (tmp_path / "gone").touch()
     with pytest.raises(CheckpointError, match=r"cannot save step 1 .*Not a directory"):
-        checkpoints.save(1, _state(1), wait=True)
+        checkpoints.save(1, _state(1))
 
 
 SAVER = """
