@@ -93,7 +93,7 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
         dtype = run.model.dtype
         hours = [
             len(of_cell) * _seconds(run, experiment, facts, rates) / 3600
-            for rates in (_rates(device, dtype), _known(H100, dtype))
+            for rates in (_rates(device, dtype), _rates_of_h100(dtype))
         ]
         totals += hours
         counts = f"{len(of_cell)}", f"{experiment.total_steps:,}"
@@ -109,22 +109,17 @@ def plan_table(config: ConfigDict, workdir: str) -> list[str]:
 
 
 def _build(config: ConfigDict) -> tuple[ConfigDict, Facts, Experiment]:
-    """A run as its dataset makes it, of which no image is needed."""
-    facts = _facts_of(config)
-    config = sizes.filled_in(config, facts.num_train, facts.spec)
-    return config, facts, build(config, facts.spec, facts.num_train)
-
-
-def _facts_of(config: ConfigDict) -> Facts:
+    """A run as its dataset makes it; a known dataset need not be there."""
     c = config.data
     if c.name in data.NUM_IMAGES:
         spec = data.describe(c.name, loader=c.loader, image_size=c.image_size)
         num_train, num_test = data.NUM_IMAGES[c.name]
-        return Facts(spec, min(c.num_train_images or num_train, num_train), num_test)
-    splits = open_splits(config)
-    test = splits.test
-    num = test.num_images if isinstance(test, data.Stream) else len(test.labels)
-    return Facts(splits.spec, splits.num_images, num)
+        facts = Facts(spec, min(c.num_train_images or num_train, num_train), num_test)
+    else:
+        splits = open_splits(config)
+        facts = Facts(splits.spec, splits.num_images, splits.test.num_images)
+    config = sizes.filled_in(config, facts.num_train, facts.spec)
+    return config, facts, build(config, facts.spec, facts.num_train)
 
 
 def _describe_data(config: ConfigDict, facts: Facts) -> str:
@@ -214,11 +209,17 @@ def _describe_time(
     # Virtual devices share the machine that was measured.
     share = 1 if used[0].platform == "cpu" else len(used)
     here = _seconds(config, experiment, facts, _rates(used[0], dtype)) / share
-    there = _seconds(config, experiment, facts, _known(H100, dtype))
+    there = _seconds(config, experiment, facts, _rates_of_h100(dtype))
     rows = []
     if facts.is_streamed:
-        can = _decoded_per_second(experiment)
-        images = experiment.total_steps * experiment.recipe.layout.num_images
+        layout, options = experiment.recipe.layout, experiment.stream
+        can = host_speed.images_per_second(
+            layout.num_policies,
+            options.image_size,
+            options.resample,
+            options.num_threads,
+        )
+        images = experiment.total_steps * layout.num_images
         images += _num_tests(experiment) * facts.num_test
         text = (
             f"decodes {_number(images / here)} images/s to keep up here, "
@@ -230,16 +231,6 @@ def _describe_time(
     least = "at least" if _is_known(used[0]) else "about"
     text = f"{least} {_duration(here)} here, at least {_duration(there)} on one H100"
     return [*rows, ("time", f"{text}, by estimate"), ("", _source_of(used[0]))]
-
-
-def _decoded_per_second(experiment: Experiment) -> float:
-    options = experiment.stream
-    return host_speed.images_per_second(
-        experiment.recipe.layout.num_policies,
-        options.image_size,
-        options.resample,
-        options.num_threads,
-    )
 
 
 def _seconds(
@@ -272,8 +263,8 @@ def _work(
     return floors.work(network, side, dtype)
 
 
-def _known(kind: str, dtype: str) -> floors.Rates:
-    rates = floors.known_rates(kind, dtype)
+def _rates_of_h100(dtype: str) -> floors.Rates:
+    rates = floors.known_rates(H100, dtype)
     assert rates is not None  # a row of the tables
     return rates
 

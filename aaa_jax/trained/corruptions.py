@@ -51,15 +51,12 @@ NUM_IMAGES = 500  # that are corrupted here; of a published set, all are used
 def evaluate_runs(
     runs: Sequence[trained.TrainedRun], clean: data.Dataset, sets: CorruptedSets
 ) -> list[dict[str, Any]]:
-    """Writes each run's ``corruption.json``; images are corrupted once for all.
+    """Writes and returns each run's ``corruption.json``.
 
     Args:
-        runs: networks of one dataset.
+        runs: networks of one dataset; images are corrupted once for all.
         clean: its test images.
         sets: the corrupted ones.
-
-    Returns:
-        What is in the files.
     """
     parts = [_begin(run, clean, sets) for run in runs]
     measures = [_measure_error(run) for run in runs]
@@ -168,11 +165,8 @@ def summary(result: dict[str, Any]) -> str:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = trained.make_parser("corruptions", __doc__, nargs="+")
-    parser.add_argument(
-        "--images",
-        type=int,
-        help=f"test images ({NUM_IMAGES}; of a published set, all)",
-    )
+    images = f"test images ({NUM_IMAGES}; of a published set, all)"
+    parser.add_argument("--images", type=int, help=images)
     parser.add_argument(
         "--processes",
         type=int,

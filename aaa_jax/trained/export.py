@@ -26,15 +26,12 @@ LAYOUTS = ("flax", "timm")
 
 
 def export(run: trained.TrainedRun, path: pathlib.Path, layout: str = "flax") -> int:
-    """Writes the network's weights to a safetensors file.
+    """Writes the network's weights to a safetensors file; returns how many arrays.
 
     Args:
         run: the network.
         path: of the file, replaced if it is there.
         layout: one of `LAYOUTS`.
-
-    Returns:
-        How many arrays it holds.
 
     Raises:
         TrainedError: timm has no such network, or the file cannot be written.

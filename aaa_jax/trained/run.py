@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from aaa_jax.trained.predict import Predictions
 
 BATCH_SIZE = 100  # images that the network sees at once
-DECODED_TOGETHER = 64  # images of a streamed dataset
 KEYS_READ = (
     *("data.name", "data.dir", "data.loader", "data.image_size", "data.resample"),
     *("data.on_bad_image", "data.num_threads", "evaluation.image_size"),
@@ -122,7 +121,7 @@ def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> Trained
     except checkpoints.CheckpointError as error:
         raise TrainedError(str(error)) from error
     view = evaluation_view(config, spec)
-    is_resized = spec.loader == "stream"
+    is_resized, fill = spec.loader == "stream", config.policies.fill
     return TrainedRun(
         path=path,
         step=step,
@@ -132,7 +131,8 @@ def load_run(workdir: epath.PathLike, *, data_dir: str | None = None) -> Trained
         class_names=class_names,
         data_dir=data_dir,
         ranges=_find_ranges(path, config.policies.ranges),
-        fill=_find_fill(config.policies.fill, spec),
+        # "alpha" makes moved-in pixels transparent: the network sees the mean.
+        fill=spec.fill if fill == "alpha" else FILLS.get(fill, spec.fill),
         stream=data.StreamOptions(
             image_size=view.image_size,
             resample=config.data.resample,
@@ -169,7 +169,7 @@ def load_images(run: TrainedRun, num_images: int | None) -> data.Dataset:
         return at_most(data.load, *split, num_images, run.data_dir)
     stream = at_most(data.open_stream, *split, num_images, run.data_dir)
     with data.evaluation_batches(
-        stream, run.stream, batch_size=DECODED_TOGETHER, resize=run.resize
+        stream, run.stream, batch_size=BATCH_SIZE, resize=run.resize
     ) as batches:
         kept = [
             (images[weights > 0], labels[weights > 0])
@@ -341,11 +341,3 @@ def _find_ranges(path: epath.Path, configured: str) -> str:
     table = magnitudes.RANGES[recorded]
     fits = table.num_magnitudes == magnitudes.NUM_MAGNITUDES
     return recorded if fits else configured
-
-
-def _find_fill(name: str, spec: data.DatasetSpec) -> tuple[int, int, int]:
-    """The colour of `policies.fill`.
-
-    "alpha" makes moved-in pixels transparent: the network sees the dataset's mean.
-    """
-    return spec.fill if name == "alpha" else FILLS.get(name, spec.fill)
