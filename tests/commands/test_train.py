@@ -34,7 +34,6 @@ def _elsewhere(monkeypatch, tmp_path):
         (("--config=digits", "--config.num_passes=3"), "devices x passes that would"),
         (("--config=digits", "--workdr=x"), "Did you mean: workdir"),
         (("--config=digits", "--workdir=file/run"), "file/run"),
-        (("--config=digits", "--config.data.name=svhn_cropped"), "svhn_cropped"),
     ],
 )
 def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
@@ -46,6 +45,11 @@ def test_a_command_that_cannot_work_gets_one_line_and_exit_code_2(
     assert message in printed.err
     assert printed.err.startswith("launch.py: ")
     assert printed.err.count("\n") == 1
+
+
+def test_a_dataset_that_is_not_there_is_named_at_once(capsys):
+    assert train.main(["--config=digits", "--config.data.name=svhn_cropped"]) == 2
+    assert "svhn_cropped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
