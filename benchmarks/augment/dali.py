@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from aaa_jax.search.pillow_policy import FILL
 from benchmarks.augment import work
 
 
@@ -31,7 +32,7 @@ def trivial_augment_twice(task: work.Work) -> work.Library:
         device = "gpu" if is_gpu else "cpu"
         rows = fn.external_source(source=lambda: batch, layout="HWC", device=device)
         for _ in range(2):
-            rows = trivial_augment.trivial_augment_wide(rows, fill_value=task.fill[0])
+            rows = trivial_augment.trivial_augment_wide(rows, fill_value=FILL[0])
         mean, std = (
             [255 * part for part in part_of] for part_of in (task.mean, task.std)
         )

@@ -15,11 +15,11 @@ from aaa_jax.augment import large_batch, standard
 from aaa_jax.augment.magnitudes import coefficient_rows, range_table
 from aaa_jax.augment.ops import OPS, Inputs
 from aaa_jax.augment.policies import Policies
+from aaa_jax.search.pillow_policy import FILL
 from aaa_jax.search.sources import random_source
 from benchmarks import measure, plans
 from benchmarks.augment.work import Candidate, Draws, Work, photographs
 
-FILL = (125, 123, 114)
 NUM_POLICIES, NUM_SUB_POLICIES, CHAIN_LENGTH = 8, 5, 2
 
 # (draws, images [N, H, W, 3], policies) -> uint8 [M N, H, W, 3].
@@ -41,7 +41,6 @@ def make_work(side: int, num_rows: int) -> Work:
         ops=np.asarray(policies.ops),
         magnitudes=np.asarray(policies.magnitudes),
         values=np.array(values),
-        fill=FILL,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
     )

@@ -6,64 +6,27 @@ functions do.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image
 
+from aaa_jax.search.pillow_policy import FILL, MATRICES, apply_op
 from benchmarks.augment import work
 
-GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+GEOMETRIC = (*MATRICES, "Rotate")
 
 
 def pillow(task: work.Work) -> work.Library:
     """Pillow, as AutoAugment's code and its ports call it."""
-    return work.image_by_image(task, pillow_ops(), Image.fromarray, np.asarray)
 
+    def apply(name: str, image: Any, value: float, inputs: work.Inputs) -> Any:
+        return apply_op(image, name, value, *inputs)
 
-def pillow_ops() -> dict[str, work.Apply]:
-    """The ops by Pillow on PIL images: also the oracle of `parity.py`."""
-
-    def affine(name: str, image: Image.Image, value: float, inputs: work.Inputs) -> Any:
-        matrix = work.affine_matrix(name, value, image.height, image.width)
-        kind = Image.Transform.AFFINE
-        return image.transform(image.size, kind, matrix, fillcolor=inputs.fill)
-
-    def rotate(image: Image.Image, value: float, inputs: work.Inputs) -> Any:
-        return image.rotate(value, fillcolor=inputs.fill)
-
-    def enhance(enhancer: Callable) -> work.Apply:
-        return lambda image, value, _: enhancer(image).enhance(value)
-
-    def cutout(image: Image.Image, value: float, inputs: work.Inputs) -> Any:
-        rows, columns = work.patch(value, inputs.center, image.height, image.width)
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return image
-        image = image.copy()
-        box = (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
-        ImageDraw.Draw(image).rectangle(box, inputs.fill)
-        return image
-
-    return {
-        **{name: functools.partial(affine, name) for name in GEOMETRIC},
-        "Rotate": rotate,
-        "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
-        "Invert": lambda image, *_: ImageOps.invert(image),
-        "Equalize": lambda image, *_: ImageOps.equalize(image),
-        "Solarize": lambda image, value, _: ImageOps.solarize(image, value),
-        "Posterize": lambda image, value, _: ImageOps.posterize(image, int(value)),
-        "Contrast": enhance(ImageEnhance.Contrast),
-        "Color": enhance(ImageEnhance.Color),
-        "Brightness": enhance(ImageEnhance.Brightness),
-        "Sharpness": enhance(ImageEnhance.Sharpness),
-        "Cutout": cutout,
-        "SamplePairing": lambda image, value, inputs: Image.blend(
-            image, inputs.partner, value
-        ),
-        "Identity": lambda image, *_: image,
-    }
+    ops = {name: functools.partial(apply, name) for name in task.names}
+    return work.image_by_image(task, ops, Image.fromarray, np.asarray)
 
 
 def opencv(task: work.Work) -> work.Library:
@@ -80,7 +43,7 @@ def opencv_ops() -> dict[str, work.Apply]:
         height, width, _ = image.shape
         matrix = work.middle_coordinates(work.affine_matrix(name, value, height, width))
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        options = {"flags": flags, "borderValue": inputs.fill}
+        options = {"flags": flags, "borderValue": FILL}
         return cv2.warpAffine(image, matrix, (width, height), **options)
 
     @functools.cache
@@ -119,7 +82,7 @@ def opencv_ops() -> dict[str, work.Apply]:
 
     def cutout(image: np.ndarray, value: float, inputs: work.Inputs) -> Any:
         image = image.copy()
-        image[work.patch(value, inputs.center, *image.shape[:2])] = inputs.fill
+        image[work.patch(value, inputs.center, *image.shape[:2])] = FILL
         return image
 
     return {
@@ -148,7 +111,7 @@ def albumentations(task: work.Work) -> work.Library:
     import albumentations as A
 
     cv2.setNumThreads(1)
-    make = _albumentations_transform(A, task.fill)
+    make = _albumentations_transform(A)
 
     def apply(name: str, image: np.ndarray, value: float, _: work.Inputs) -> Any:
         transform = make(name, value)
@@ -161,9 +124,9 @@ def albumentations(task: work.Work) -> work.Library:
     return work.image_by_image(task, ops)
 
 
-def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:
+def _albumentations_transform(A: Any) -> Callable:
     """(op, value) -> a transform with that strength, or None for the identity."""
-    geometry = {"interpolation": cv2.INTER_NEAREST, "fill": tuple(fill), "p": 1.0}
+    geometry = {"interpolation": cv2.INTER_NEAREST, "fill": FILL, "p": 1.0}
 
     def jitter(field: str, value: float) -> Any:
         ranges = dict.fromkeys(("brightness", "contrast", "saturation"), (1.0, 1.0))
@@ -181,7 +144,7 @@ def _albumentations_transform(A: Any, fill: Sequence[int]) -> Callable:
         if side[0] < 1:
             return None
         holes = {"hole_height_range": side, "hole_width_range": side}
-        return A.CoarseDropout((1, 1), fill=tuple(fill), p=1.0, **holes)
+        return A.CoarseDropout((1, 1), fill=FILL, p=1.0, **holes)
 
     def sharpen(value: float) -> Any:  # it has no smoothing side
         strength = min(abs(value - 1), 1.0)

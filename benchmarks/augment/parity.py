@@ -24,6 +24,7 @@ from PIL import Image
 from aaa_jax.augment import large_batch
 from aaa_jax.augment.magnitudes import RANGES, coefficient_rows, range_table
 from aaa_jax.augment.ops import OPS
+from aaa_jax.search.pillow_policy import FILL, apply_op
 from benchmarks import measure
 from benchmarks.augment import engine, libraries, work
 
@@ -159,7 +160,7 @@ def _jitted(path: str, ranges: str) -> Callable[..., jax.Array]:
 
     def by_driver(images, partners, ops, magnitudes, signs, centers):
         draws = large_batch.OpDraws(signs, centers)
-        options = {"ranges": ranges, "fill": engine.FILL, "driver": path}
+        options = {"ranges": ranges, "fill": FILL, "driver": path}
         return large_batch.apply_ops(
             images, ops, magnitudes, draws, partners=partners, **options
         )
@@ -174,14 +175,15 @@ def _jitted(path: str, ranges: str) -> Callable[..., jax.Array]:
 
 def by_pillow(case: Case, ranges: str) -> np.ndarray:
     """The case through Pillow on the host: uint8 [B, H, W, 3]."""
-    apply, table = libraries.pillow_ops(), range_table(ranges)
+    table = range_table(ranges)
     size = case.images.shape[1:3]
     made = []
     for image, partner, op, magnitude, sign, center in zip(*case, strict=True):
         name = OPS[op].name
         value = table.value(name, int(magnitude), int(sign), *size)
-        inputs = work.Inputs(center.tolist(), Image.fromarray(partner), engine.FILL)
-        made.append(np.asarray(apply[name](Image.fromarray(image), value, inputs)))
+        pictures = Image.fromarray(image), Image.fromarray(partner)
+        result = apply_op(pictures[0], name, value, center.tolist(), pictures[1])
+        made.append(np.asarray(result))
     return np.stack(made)
 
 

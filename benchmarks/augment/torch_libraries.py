@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aaa_jax.search.pillow_policy import FILL
 from benchmarks.augment import work
 from benchmarks.augment.libraries import GEOMETRIC
 
@@ -45,7 +46,7 @@ def torchvision_batches(task: work.Work) -> work.Library:
     """
     ops = torchvision_ops(_import_torchvision())
     batched = {
-        name: _by_value(apply, task.fill, has_center=name == "Cutout")
+        name: _by_value(apply, has_center=name == "Cutout")
         for name, apply in ops.items()
     }
     return _in_batches(task, batched, scale=1)
@@ -56,16 +57,14 @@ def kornia(task: work.Work) -> work.Library:
 
     On a GPU where there is one.
     """
-    return _in_batches(task, kornia_ops(task.fill), scale=255)
+    return _in_batches(task, kornia_ops(), scale=255)
 
 
 # An op on many images: (images [B, 3, H, W], values, centers, partners).
 Batched = Callable[[Any, np.ndarray, np.ndarray, Any], Any]
 
 
-def _by_value(
-    apply: work.Apply, fill: tuple[int, int, int], *, has_center: bool
-) -> Batched:
+def _by_value(apply: work.Apply, *, has_center: bool) -> Batched:
     """A function that takes one value (and centre), on images with one each."""
 
     def batched(
@@ -78,7 +77,7 @@ def _by_value(
             kind = (value, *center) if has_center else (value,)
             kinds.setdefault(kind, []).append(place)
         for (value, *center), chosen in kinds.items():
-            inputs = work.Inputs(center, partners[chosen], fill)
+            inputs = work.Inputs(center, partners[chosen])
             images[chosen] = apply(images[chosen], value, inputs)
         return images
 
@@ -156,7 +155,7 @@ def torchvision_ops(F: Any) -> dict[str, work.Apply]:
 
     def affine(axis: str, image: Any, value: float, inputs: work.Inputs) -> Any:
         pixels, degrees = [0, 0], [0.0, 0.0]
-        options: dict[str, Any] = {"fill": list(inputs.fill)}
+        options: dict[str, Any] = {"fill": list(FILL)}
         if axis.startswith("Shear"):
             degrees[axis == "ShearY"] = math.degrees(math.atan(value))
             options["center"] = [0, 0]
@@ -165,11 +164,11 @@ def torchvision_ops(F: Any) -> dict[str, work.Apply]:
         return F.affine(image, 0.0, pixels, 1.0, degrees, **options)
 
     def rotate(image: Any, value: float, inputs: work.Inputs) -> Any:
-        return F.rotate(image, value, fill=list(inputs.fill))
+        return F.rotate(image, value, fill=list(FILL))
 
     def cutout(image: Any, value: float, inputs: work.Inputs) -> Any:
         rows, columns = work.patch(value, inputs.center, *image.shape[-2:])
-        color = torch.tensor(inputs.fill, dtype=torch.uint8, device=image.device)
+        color = torch.tensor(FILL, dtype=torch.uint8, device=image.device)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         return F.erase(
             image, rows.start, columns.start, height, width, color[:, None, None]
@@ -199,13 +198,13 @@ def torchvision_ops(F: Any) -> dict[str, work.Apply]:
     }
 
 
-def kornia_ops(fill: Sequence[int]) -> dict[str, Batched]:
+def kornia_ops() -> dict[str, Batched]:
     """The ops on float tensors [B, 3, H, W] from 0 to 1."""
     import kornia.enhance as enhance
     import torch
     from kornia.geometry.transform import warp_affine
 
-    color = torch.tensor(fill, dtype=torch.float32) / 255
+    color = torch.tensor(FILL, dtype=torch.float32) / 255
 
     def tensor(values: np.ndarray, like: Any) -> Any:
         return torch.from_numpy(values.astype(np.float32)).to(like.device)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Matrix = tuple[float, float, float, float, float, float]
+from aaa_jax.search.pillow_policy import MATRICES, Matrix
 
 
 class Work(NamedTuple):
@@ -21,7 +21,6 @@ class Work(NamedTuple):
     ops: np.ndarray  # int32 [M, Q, S]
     magnitudes: np.ndarray  # int32 [M, Q, S]
     values: np.ndarray  # double [ops, magnitudes, 2], for the signs + and -
-    fill: tuple[int, int, int]  # colour of moved-in pixels and of Cutout's patch
     mean: tuple[float, float, float]  # of the normalisation, from 0 to 1
     std: tuple[float, float, float]
 
@@ -45,7 +44,6 @@ class Inputs(NamedTuple):
 
     center: Sequence[int]  # row and column of Cutout's patch
     partner: Any  # SamplePairing's other image, in the library's form
-    fill: tuple[int, int, int]  # colour
 
 
 # An op of a library on one image in the library's own form.
@@ -134,8 +132,7 @@ def image_by_image(
         for place, row in enumerate(rows):
             image = images[row % len(images)]
             for name, value, center, partner in steps_of_row(work, draws, row):
-                inputs = Inputs(center, images[partner], work.fill)
-                image = ops[name](image, value, inputs)
+                image = ops[name](image, value, Inputs(center, images[partner]))
             out[place] = store(image)
         return out
 
@@ -164,12 +161,7 @@ def affine_matrix(name: str, value: Any, height: int, width: int) -> Matrix:
         c = width / 2 - cos * width / 2 - sin * height / 2
         f = height / 2 + sin * width / 2 - cos * height / 2
         return (cos, sin, c, -sin, cos, f)
-    return {
-        "ShearX": (1.0, value, 0.0, 0.0, 1.0, 0.0),
-        "ShearY": (1.0, 0.0, 0.0, value, 1.0, 0.0),
-        "TranslateX": (1.0, 0.0, value, 0.0, 1.0, 0.0),
-        "TranslateY": (1.0, 0.0, 0.0, 0.0, 1.0, value),
-    }[name]
+    return MATRICES[name](value)
 
 
 def middle_coordinates(matrix: Sequence[Any]) -> np.ndarray:

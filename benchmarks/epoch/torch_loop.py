@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.augment import libraries
-from benchmarks.augment.work import Inputs, Work, patch
+from aaa_jax.search.pillow_policy import FILL, apply_op
+from benchmarks.augment.work import Work, patch
 from benchmarks.train_step import torch_step
 
 PADDING, CUTOUT = 4, 16
@@ -29,7 +29,6 @@ class Instances(torch.utils.data.Dataset):
 
     def __init__(self, work: Work, labels: np.ndarray) -> None:
         self.work, self.labels = work, labels
-        self.ops = libraries.pillow_ops()
         self.random: np.random.Generator | None = None
 
     def __len__(self) -> int:
@@ -62,11 +61,10 @@ class Instances(torch.utils.data.Dataset):
             value = float(work.values[op, magnitude, random.integers(2)])
             center = random.integers(0, (height, width)).tolist()
             partner = Image.fromarray(work.images[random.integers(len(work.images))])
-            inputs = Inputs(center, partner, work.fill)
-            picture = self.ops[work.names[op]](picture, value, inputs)
+            picture = apply_op(picture, work.names[op], value, center, partner)
         out = np.array(picture)
         center = random.integers(0, (height, width)).tolist()
-        out[patch(CUTOUT, center, height, width)] = work.fill
+        out[patch(CUTOUT, center, height, width)] = FILL
         return out
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aaa_jax.search.pillow_policy import FILL
 from benchmarks.epoch import __main__ as epoch
 from benchmarks.epoch import our_loop
 from tests.support.benchmark_records import PLACE
@@ -51,7 +52,7 @@ def test_pytorchs_instances_are_standard_augmentation_of_pillow(torch_loop):
     pads = ((4, 4), (4, 4), (0, 0))
     padded = np.pad(splits.train.images[4], pads).astype(int)
     for instance in instances:
-        covered = (instance == work.fill).all(-1).mean()
+        covered = (instance == FILL).all(-1).mean()
         assert 0.05 < covered < 0.27  # 16 x 16 of 32 x 32, or less at an edge
         agreements = [
             (cut == instance).all(-1).mean()
