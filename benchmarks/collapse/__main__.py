@@ -277,19 +277,14 @@ def page(record: dict[str, Any], played: dict[str, dict[str, Arrays]]) -> str:
 
 def draw(name: str, played: dict[str, dict[str, Arrays]], path: pathlib.Path) -> None:
     """A panel per game: entropy over the updates, mean and range over the seeds."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(GAMES), figsize=(15, 3.8), sharey=True)
+    figure = Figure(figsize=(15, 3.8))
+    axes = figure.subplots(1, len(GAMES), sharey=True)
     for game, axis in zip(GAMES, axes, strict=True):
         for controller_name, style in zip(DRAWN[name], STYLES, strict=True):
             entropy = played[controller_name][game]["entropy"]
-            x = np.arange(1, entropy.shape[1] + 1)
-            (line,) = axis.plot(x, entropy.mean(0), style, label=controller_name)
-            low, high = entropy.min(0), entropy.max(0)
-            axis.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
+            draw_entropy(axis, entropy, style, controller_name)
         for value, state in ((0.5, "narrowing"), (0.3, "collapsed")):
             axis.axhline(value, color="grey", lw=0.6)
             axis.text(5, value + 0.01, f"{state} below", fontsize=7, color="grey")
@@ -303,7 +298,14 @@ def draw(name: str, played: dict[str, dict[str, Arrays]], path: pathlib.Path) ->
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+
+
+def draw_entropy(axis: Any, entropy: np.ndarray, style: str, label: str) -> None:
+    """A line of the mean over the seeds, and the range: [seeds, updates]."""
+    x = np.arange(1, entropy.shape[1] + 1)
+    (line,) = axis.plot(x, entropy.mean(0), style, label=label)
+    bounds = entropy.min(0), entropy.max(0)
+    axis.fill_between(x, *bounds, color=line.get_color(), alpha=0.15, lw=0)
 
 
 def write(

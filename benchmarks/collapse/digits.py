@@ -10,117 +10,94 @@ controller moved. Draws `docs/images/compare_digits.png`.
 
 import argparse
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from aaa_jax.report import statistics
-from aaa_jax.workdir import run_directory, run_facts
+from aaa_jax.augment import ops
+from aaa_jax.report.grouping import REFERENCE, Family, Group, make_families
+from aaa_jax.report.runs import Run, read_runs
+from aaa_jax.report.statistics import (
+    estimate,
+    paired_difference,
+    show_difference,
+    show_estimate,
+)
 from benchmarks import measure
-from benchmarks.collapse.__main__ import MOVED
-
-REFERENCE = "random"
-Lines = list[dict[str, Any]]
+from benchmarks.collapse.__main__ import MOVED, draw_entropy
 
 
-def read(folder: pathlib.Path) -> dict[str, dict[int, tuple[Lines, Lines]]]:
-    """Column -> seed -> lines of ``metrics`` and ``policies`` of finished runs."""
-    found: dict[str, dict[int, tuple[Lines, Lines]]] = {}
-    for path in sorted(folder.glob("*/*/seed*")):
-        metrics = run_directory.read_lines(path, "metrics")
-        total = run_facts.load_facts(path).get("total_steps")
-        if metrics and metrics[-1]["step"] == total:
-            seed = int(path.name.removeprefix("seed"))
-            lines = metrics, run_directory.read_lines(path, "policies")
-            found.setdefault(path.parent.name, {})[seed] = lines
-    return found
-
-
-def moved_at(lines: Lines) -> int | None:
+def moved_at(run: Run) -> int | None:
     """The first update, from 1, with less than 0.95 of the maximal entropy."""
-    entropies = [line["entropy"] for line in lines]
-    reached = [index for index, value in enumerate(entropies, 1) if value < MOVED]
-    return reached[0] if reached else None
+    reached = np.flatnonzero(run.rounds.numbers["entropy"] < MOVED)
+    return int(reached[0]) + 1 if len(reached) else None
 
 
-def row(name: str, runs: Mapping[int, Any], others: Mapping[int, Any]) -> list[str]:
-    """A column of the experiment as a line of the table."""
-    cells = [name, str(len(runs))]
+def row(family: Family, group: Group) -> list[str]:
+    """The finished runs of a group as a line of the table."""
+    cells = [group.label, str(len(group.finished))]
     for key, digits in (("test_error", 2), ("test_loss", 4)):
-        own, theirs = (
-            {seed: lines[0][-1][key] for seed, lines in some.items()}
-            for some in (runs, others)
-        )
-        cells.append(
-            statistics.show_estimate(statistics.estimate(own.values()), digits)
-        )
-        difference = statistics.paired_difference(own, theirs)
-        cells.append(
-            "" if name == REFERENCE else statistics.show_difference(difference, digits)
-        )
-    last = [lines[0][-1] for lines in runs.values()]
-    cells.append(f"{np.mean([line['train_loss'] for line in last]):.2f}")
-    if "state" not in last[0]:
+        cells.append(show_estimate(estimate(group.final(key).values()), digits))
+        difference = None
+        if group.method != REFERENCE:
+            difference = paired_difference(group.final(key), _reference(family, key))
+        cells.append(show_difference(difference, digits))
+    cells.append(f"{np.mean([*group.final('train_loss').values()]):.2f}")
+    if not any(run.is_learned for run in group.finished):
         return [*cells, "", "", "", ""]
-    moves = [moved_at(lines[1]) for lines in runs.values()]
+    rounds = [run.rounds for run in group.finished]
+    moves = [moved_at(run) for run in group.finished]
     known = [move for move in moves if move is not None]
-    shares = np.mean([lines[1][-1]["op_shares"] for lines in runs.values()], axis=0)
-    names = [key.removeprefix("op_share/") for key in last[0] if "op_share/" in key]
+    shares = np.mean([each.shares["expected_ops"][-1] for each in rounds], axis=0)
     top = int(np.argmax(shares))
-    states = [line["state"] for line in last]
+    states = [run.state for run in group.finished]
     return [
         *cells,
         "never" if not known else f"{np.median(known):.0f} ({len(known)}/{len(moves)})",
-        f"{np.mean([line['entropy'] for line in last]):.2f}",
+        f"{np.mean([each.numbers['entropy'][-1] for each in rounds]):.2f}",
         ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))),
-        f"{names[top]} {shares[top]:.2f}",
+        f"{ops.OPS[top].name} {shares[top]:.2f}",
     ]
 
 
-def draw(
-    found: Mapping[str, Mapping[int, tuple[Lines, Lines]]], path: pathlib.Path
-) -> None:
+def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
     """Left the entropy over the updates, right each pair's difference in test loss."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8))
-    for name, runs in found.items():
-        lines = [rounds for metrics, rounds in runs.values() if "state" in metrics[-1]]
-        if not lines:
-            continue
-        entropy = np.array([[line["entropy"] for line in rounds] for rounds in lines])
-        x = np.arange(1, entropy.shape[1] + 1)
-        (drawn,) = left.plot(x, entropy.mean(0), label=name)
-        bounds = entropy.min(0), entropy.max(0)
-        left.fill_between(x, *bounds, color=drawn.get_color(), alpha=0.15, lw=0)
+    figure = Figure(figsize=(11, 3.8))
+    left, right = figure.subplots(1, 2)
+    for group in groups:
+        learned = [run for run in group.finished if run.is_learned]
+        entropy = np.array([run.rounds.numbers["entropy"] for run in learned])
+        if learned:
+            draw_entropy(left, entropy, "-", group.label)
     left.axhline(MOVED, color="grey", lw=0.6)
     left.set(xlabel="controller update", ylabel="entropy, fraction of the maximum")
     left.set_ylim(0, 1.02)
     left.legend(loc="lower left")
-    others = [name for name in found if name != REFERENCE]
-    for place, name in enumerate(others):
-        seeds = sorted(found[name].keys() & found[REFERENCE].keys())
-        loss = {
-            of: np.array([found[of][seed][0][-1]["test_loss"] for seed in seeds])
-            for of in (name, REFERENCE)
-        }
-        differences = loss[name] - loss[REFERENCE]
-        right.plot(differences, np.full(len(seeds), place), "o", alpha=0.5)
-        half = statistics.t_half_width(list(differences))
-        right.errorbar(
-            differences.mean(), place - 0.25, xerr=half, fmt="k|", capsize=3, lw=1
-        )
+    others = [group for group in groups if group.method != REFERENCE]
+    theirs = _reference(family, "test_loss")
+    for place, group in enumerate(others):
+        own = group.final("test_loss")
+        found = paired_difference(own, theirs)
+        if found is None:
+            continue
+        differences = [own[seed] - theirs[seed] for seed in found.seeds]
+        right.plot(differences, np.full(len(differences), place), "o", alpha=0.5)
+        half = None if found.high is None else found.high - found.mean
+        right.errorbar(found.mean, place - 0.25, xerr=half, fmt="k|", capsize=3, lw=1)
     right.axvline(0, color="grey", lw=0.6)
-    right.set_yticks(range(len(others)), others)
+    right.set_yticks(range(len(others)), [group.label for group in others])
     right.set_xlabel(f"test loss less {REFERENCE}'s: pairs, mean and 95 % interval")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+
+
+def _reference(family: Family, key: str) -> dict[int, float]:
+    """Seed -> the number of the runs of random policies; empty where none ran."""
+    reference = family.group(REFERENCE)
+    return reference.final(key) if reference else {}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
@@ -128,14 +105,15 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", type=pathlib.Path, help="the table's directory")
     parser.add_argument("--output", type=pathlib.Path, default=measure.ROOT)
     options = parser.parse_args(command_line)
-    found = read(options.runs)
-    reference = found.get(REFERENCE, {})
     heads = ["argument", "seeds", "test error, %", f"less {REFERENCE}", "test loss"]
     heads += [f"less {REFERENCE}", "train loss", "moved at", "entropy at the end"]
     heads += ["states", "likeliest op"]
-    rows = [row(name, runs, reference) for name, runs in found.items()]
+    [family] = make_families(read_runs([options.runs]))
+    finished = [group for group in family.groups if group.finished]
+    groups = sorted(finished, key=lambda group: group.label)
+    rows = [row(family, group) for group in groups]
     print(measure.page(measure.table(heads, rows)))
-    draw(found, options.output / "docs/images/compare_digits.png")
+    draw(family, groups, options.output / "docs/images/compare_digits.png")
 
 
 if __name__ == "__main__":
