@@ -17,6 +17,10 @@ import jax
 from jax.experimental import topologies
 
 H100 = Path(__file__).with_name("h100.pbtxt")
+H100_MACHINE = {  # of a record
+    "device": "NVIDIA H100, described to the compiler",
+    "slug": "h100-plan",
+}
 
 
 @contextlib.contextmanager

@@ -30,7 +30,6 @@ ALLOCATOR = {
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Start one process per core setting, collect, write."""
     parser = measure.parser(__doc__)
     names, settings = candidates.CANDIDATES, ("one", "all")
     parser.add_argument("--rounds", type=int, default=9)

@@ -52,10 +52,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         made = [plan(side, rows, sharding) for side, rows in sizes]
     record |= measure.place() | {"plans": made}
     if options.h100:
-        record["machine"] |= {
-            "device": "NVIDIA H100, described to the compiler",
-            "slug": "h100-plan",
-        }
+        record["machine"] |= plans.H100_MACHINE
     print(measure.write(options.out, "augment_memory", record, markdown(record)))
     return int(not options.quick and any(p.times_batch > GOAL for p in made))
 
@@ -80,7 +77,6 @@ def plan(
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The page."""
     heads = ["side", "rows", "output, MiB", "temporaries, MiB", "× the uint8 batch"]
     heads += [f"goal: {GOAL:g} ×", "compile, s"]
     rows = [

@@ -117,11 +117,8 @@ def image_by_image(
 ) -> Library:
     """A library whose functions take one image: a loop over the rows.
 
-    Args:
-        work: what to do.
-        ops: the library's function for each name of `work.names`.
-        load: from uint8 [H, W, 3] to the library's form, once per image of the batch.
-        store: the way back, once per row.
+    `load` brings uint8 [H, W, 3] to the library's form, once per image of the batch;
+    `store` brings it back, once per row.
     """
     scale = np.tile(1 / (255 * np.float32(work.std)), work.images[0].size // 3)
     shift = np.tile(-np.float32(work.mean) / work.std, work.images[0].size // 3)

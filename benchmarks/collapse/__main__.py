@@ -123,14 +123,10 @@ def rewards_of(
     slow: jax.Array,
     noise: jax.Array | float,
 ) -> dict[str, jax.Array]:
-    """Each reward of the sub-policies, float32 [M, Q].
+    """Each reward of the sub-policies of a round, float32 [M, Q].
 
-    Args:
-        policies: of the round.
-        skill: before it, [16, 10].
-        practised: after it.
-        slow: the slow average of the skills.
-        noise: of the losses.
+    The skills [16, 10] are those before it, after it, and their slow average; the noise
+    is that of the losses.
     """
     losses = sub_policy_losses(skill, policies)
     small = GAIN_NOISE * noise

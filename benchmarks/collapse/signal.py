@@ -179,12 +179,8 @@ def watch(bed: Bed, images: int, rounds: int) -> Iterator[tuple[int, list[Any]]]
 def signal_and_noise(rewards: np.ndarray) -> tuple[float, float]:
     """Variance of the true rewards between sub-policies, and of a row within one.
 
-    Args:
-        rewards: float [R, M Q, count], of the same images in every sub-policy.
-
-    Returns:
-        Both after each image's mean over the sub-policies is taken off. The first is
-        an estimate without bias, and may be below 0.
+    Of rewards [R, M Q, count] on the same images in every sub-policy, after each
+    image's mean over them is taken off. The first has no bias, and may be below 0.
     """
     rewards = rewards - rewards.mean(axis=1, keepdims=True)
     halves = [rewards[..., start::2].mean(axis=2) for start in range(2)]
@@ -196,21 +192,14 @@ def signal_and_noise(rewards: np.ndarray) -> tuple[float, float]:
 
 def favourites(found: Sequence[Any], name: str, count: int = 3) -> str:
     """Of the ops drawn, those of the highest mean reward, in its deviations."""
+    chains = np.concatenate([drawn for drawn, _ in found])
     rewards = [each[name].mean(axis=1) for _, each in found]
-    rewards = [row - row.mean() for row in rewards]
-    scale = np.concatenate(rewards).std()
-    means = {
-        op.name: np.mean(
-            [
-                value
-                for (chains, _), row in zip(found, rewards, strict=True)
-                for value in row[np.any(chains == index, axis=1)]
-            ]
-        )
-        / scale
-        for index, op in enumerate(ops.OPS[: ops.NUM_SEARCH_OPS])
-        if any(np.any(chains == index) for chains, _ in found)
-    }
+    values = np.concatenate([row - row.mean() for row in rewards])
+    means = {}
+    for index, op in enumerate(ops.OPS[: ops.NUM_SEARCH_OPS]):
+        is_drawn = np.any(chains == index, axis=1)
+        if is_drawn.any():
+            means[op.name] = values[is_drawn].mean() / values.std()
     best = sorted(means, key=lambda op: -means[op])[:count]
     return ", ".join(f"{op} {means[op]:+.1f}" for op in best)
 

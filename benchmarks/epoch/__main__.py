@@ -34,7 +34,6 @@ NETWORK_CHOICES = tuple(name for name in NETWORKS if not name.startswith("r"))
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Measure each network, collect, write."""
     options = _parse(command_line)
     record = measure.started("epoch", command_line) | {"networks": []}
     for network in options.networks:
@@ -104,7 +103,6 @@ def _torch_row(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The page."""
     lines = measure.head("Speed of the whole loop of an epoch", record)
     for table in record["networks"]:
         lines += ["", *_section(table)]

@@ -40,7 +40,6 @@ NUM_POLICIES = 8
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
     options = _parse(command_line)
     record = measure.started("input", command_line)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,6 @@ DEFAULT = data.StreamOptions().resample
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The page."""
     policies = record["num_policies"]
     lines = measure.head(
         "Speed of the input pipeline",

@@ -182,7 +182,6 @@ def page_tables(site: Site) -> str:
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Prints the tables, or writes them into the page."""
     defaults = Site()._asdict()
     defaults.pop("utilization")  # a range
     parser = argparse.ArgumentParser(description=__doc__)

@@ -38,7 +38,6 @@ COLUMNS = (
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Start one process per network, collect, write."""
     options = _parse(command_line)
     record = measure.started("train_step", command_line) | {"networks": []}
     for network in options.networks:

@@ -30,7 +30,6 @@ KINDS = {  # what a kernel is, by its name; the first that fits
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Trace each network, write the page."""
     parser = measure.parser(__doc__)
     names = measure.some_of(presets.NETWORKS)
     parser.add_argument("--networks", type=names, default=["wrn28x10"])
@@ -83,7 +82,6 @@ def kernel_seconds(trace: Any) -> dict[str, float]:
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The page."""
     lines = measure.head("Where the time of a training step goes", record)
     for made in record["networks"]:
         lines += ["", f"## {made['title']}", ""]

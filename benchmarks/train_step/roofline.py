@@ -55,7 +55,6 @@ class Kernel(NamedTuple):
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Compile each program, write the page after each."""
     parser = measure.parser(__doc__)
     networks = measure.some_of(["", *presets.NETWORKS])
     sides = measure.some_of(["", *map(str, ROWS)])
@@ -63,10 +62,9 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--sides", type=sides, default=["32", "224", "256"])
     options = parser.parse_args(command_line)
     record = measure.started("train_step.roofline", command_line) | {"programs": []}
-    device = {"device": f"{DEVICE}, described to the compiler", "slug": "h100-plan"}
     with plans.target(is_h100=True) as sharding:
         record |= measure.place()
-        record["machine"] |= device
+        record["machine"] |= plans.H100_MACHINE
         for name, operations, program, arguments, donated in _programs(options):
             seconds, compiled = plans.compile_for(
                 sharding, program, arguments, donate_argnums=donated

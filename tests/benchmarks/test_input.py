@@ -60,15 +60,10 @@ def test_the_goal_is_judged_by_the_cpu_seconds_of_each_resampling(speed, word):
     row |= {"images_per_cpu_s": speed}
     alone = row | {"threads": 1, "images_per_cpu_s": 999}
     bilinear = row | {"name": "this loader, bilinear", "images_per_cpu_s": 500}
-    record = PLACE | {
-        "name": "tiny train",
-        "num_images": 5,
-        "num_policies": 8,
-        "size": 224,
-        "candidates": [alone, row, bilinear],
-        "parts": {"decode": 1.0, "8 crops, area": 3.0, "8 crops, bilinear": 1.0},
-    }
-    page = markdown(record)
+    record = {"name": "tiny train", "num_images": 5, "num_policies": 8, "size": 224}
+    parts = {"decode": 1.0, "8 crops, area": 3.0, "8 crops, bilinear": 1.0}
+    record |= {"candidates": [alone, row, bilinear], "parts": parts}
+    page = markdown(PLACE | record)
     *_, area, of_bilinear = page.splitlines()
     assert area == f"- area (the default): {2 * speed}, {word}"
     assert of_bilinear == "- bilinear: 1000, reached"

@@ -38,19 +38,16 @@ def test_the_cost_of_a_step_is_the_formula():
 
 def test_groups_shrink_until_every_device_has_one():
     # 2048 * 8 / 256 = 64 groups; 512 devices need b = 2048 * 8 / 512
-    assert [scaling.largest_group(TASK, d) for d in (8, 64, 128, 512)] == [
-        *(256, 256),
-        *(128, 32),
-    ]
+    sizes = [scaling.largest_group(TASK, devices) for devices in (8, 64, 128, 512)]
+    assert sizes == [256, 256, 128, 32]
     with pytest.raises(ValueError, match="too few for 100000"):
         scaling.largest_group(TASK, 100_000)
 
 
 def test_processes_with_fewer_than_m_groups_decode_images_of_their_neighbours():
     # 64 devices with one group of 256 rows each, M = 8
-    assert scaling.images_of_host(TASK, 256, 64, hosts=8) == 256
-    assert scaling.images_of_host(TASK, 256, 64, hosts=64) == 256
-    assert scaling.images_of_host(TASK, 256, 64, hosts=16) == 256
+    for hosts in (8, 16, 64):
+        assert scaling.images_of_host(TASK, 256, 64, hosts) == 256
 
 
 def test_work_is_counted_from_the_networks_parameters():
