@@ -24,26 +24,18 @@ WITHOUT_EARLIER_SEARCH = ("adversarial", "random", "fixed")
 class RunCost(NamedTuple):
     """What a run cost: hours are summed over its devices, days are those of a clock.
 
-    Attributes:
-        search_hours: device hours of the policy search; None where it was not timed,
-            or was done elsewhere.
-        training_hours: device hours of training without the search.
-        search_days: as `search_hours`.
-        training_days: of training without the search.
-        clock_seconds: of training, search and tests.
-        devices: how many of what kind in the last epoch, such as `8 x NVIDIA H100`.
-        steps: of the run so far.
-        timed_steps: the steps of which the time is known. When a run is killed, the
-            steps after its last saved epoch are done again, and only then timed.
+    The search is None where it was not timed, or was done elsewhere.
     """
 
     search_hours: float | None
-    training_hours: float
+    training_hours: float  # without the search
     search_days: float | None
-    training_days: float
-    clock_seconds: float
-    devices: str
-    steps: int
+    training_days: float  # without the search
+    clock_seconds: float  # of training, search and tests
+    devices: str  # in the last epoch, such as `8 x NVIDIA H100`
+    steps: int  # of the run so far
+    # Those of which the time is known. When a run is killed, the steps after its last
+    # saved epoch are done again, and only then timed.
     timed_steps: int
 
     @property
@@ -60,13 +52,7 @@ class RunCost(NamedTuple):
 def run_cost(
     lines: Sequence[Mapping[str, Any]], source: str, device: str
 ) -> RunCost | None:
-    """The cost of a run; None where no epoch is over yet.
-
-    Args:
-        lines: of `timing.jsonl`.
-        source: the policy source of the run.
-        device: what kind of device the run had.
-    """
+    """The cost of a run from its `timing.jsonl`; None where no epoch is over yet."""
     if not lines:
         return None
 
@@ -96,8 +82,7 @@ def run_cost(
 def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
     """Table 5: the paper's estimates beside what was measured; None without runs.
 
-    Args:
-        runs: column of Table 5 -> the costs of its finished runs.
+    `runs` are the costs of the finished runs, by column of Table 5.
     """
     table = TABLES["table5"]
     if not any(runs.get(column) for column in table.columns):

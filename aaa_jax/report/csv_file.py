@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aaa_jax.experiments.paper_tables import Table
-from aaa_jax.report.grouping import Family
+from aaa_jax.report.grouping import Family, Group
 from aaa_jax.report.measures import MEASURES, TEST_ERROR
 from aaa_jax.report.paper_comparison import ERRORS, FilledCell
-from aaa_jax.report.statistics import Difference, Estimate
+from aaa_jax.report.statistics import Difference, estimate
 
 HEADER = (
     *("table", "row", "column", "measure", "unit", "n", "seeds", "mean", "std"),
@@ -26,11 +26,9 @@ def family_lines(family: Family) -> list[Line]:
             values = measure.values(family, group)
             names = {"row": family.title, "column": group.label}
             names |= {"measure": measure.name, "unit": measure.unit}
-            estimated = _estimated(measure.mean(family, group), values)
             compared = _compared(measure.difference(family, group))
-            seeds = _words(run.seed for run in group.unfinished)
             if values or measure is TEST_ERROR:
-                lines.append(names | estimated | compared | {"unfinished_seeds": seeds})
+                lines.append(names | _averaged(values) | compared | _unfinished(group))
     return lines
 
 
@@ -38,28 +36,20 @@ def table_lines(table: Table, filled: Sequence[FilledCell]) -> list[Line]:
     """Every cell of a table; what did not run is empty."""
     lines = []
     for cell in filled:
-        finished = [run for run in cell.runs if run.is_finished]
         errors, stds = cell.paper or ((), ())
-        for place, own in enumerate(cell.ours):
-            name = ERRORS[place]
-            tested = [r.seed for r in finished if r.final.get(name) is not None]
+        for place, name in enumerate(ERRORS[: len(cell.ours)]):
             names = {"table": table.name, "row": cell.row, "column": cell.column}
-            compared = _compared(cell.paired if place == 0 else None)
             lines.append(
                 names
                 | {"measure": name, "unit": "percent"}
-                | _estimated(own, tested)
+                | _averaged(cell.group.final(name))
                 | _numbers(
                     paper=errors[place] if errors else None,
                     paper_std=stds[place] if stds else None,
                     difference_to_paper=cell.differences[place],
                 )
-                | compared
-                | {
-                    "unfinished_seeds": _words(
-                        r.seed for r in cell.runs if not r.is_finished
-                    )
-                }
+                | _compared(cell.paired if place == 0 else None)
+                | _unfinished(cell.group)
             )
     return lines
 
@@ -73,12 +63,17 @@ def to_csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-def _estimated(value: Estimate | None, seeds: Iterable[int]) -> Line:
-    """The mean, and the seeds of the runs that gave the values."""
-    if value is None:
+def _averaged(values: Mapping[int, float]) -> Line:
+    """The mean of seed -> value, and the seeds."""
+    found = estimate(values.values())
+    if found is None:
         return {"n": "0"}
-    count = {"n": str(value.num_runs), "seeds": _words(seeds)}
-    return count | _numbers(mean=value.mean, std=value.std)
+    count = {"n": str(found.num_runs), "seeds": _words(values)}
+    return count | _numbers(mean=found.mean, std=found.std)
+
+
+def _unfinished(group: Group) -> Line:
+    return {"unfinished_seeds": _words(run.seed for run in group.unfinished)}
 
 
 def _compared(value: Difference | None) -> Line:

@@ -30,11 +30,8 @@ def complete_facts(
 ) -> dict[str, Any]:
     """`run.json` with the lengths and the origin that an earlier version left out.
 
-    Args:
-        path: of the run.
-        facts: of its `run.json`; empty where it has none.
-        settings: its config.
-        lines: of its `metrics.jsonl`.
+    Of the run in `path`: its facts (empty without `run.json`), its config, and the
+    lines of its `metrics.jsonl`.
     """
     # The last epoch may be cut short.
     per_epoch = max((line["step"] // line["epoch"] for line in lines), default=0)

@@ -17,35 +17,21 @@ MOST_COMMANDS = 3
 
 
 class Headline(NamedTuple):
-    """A number in large type.
+    """A number in large type."""
 
-    Attributes:
-        number: with its unit.
-        spread: in smaller type beside it; "" of one run.
-        label: what it is of.
-    """
-
-    number: str
-    spread: str
-    label: str
+    number: str  # with its unit
+    spread: str  # in smaller type beside it; "" of one run
+    label: str  # what it is of
 
 
 class FirstScreen(NamedTuple):
-    """What a reader sees first.
+    """What a reader sees first."""
 
-    Attributes:
-        title: of the report.
-        remarks: what must not be overlooked, each in a box.
-        headlines: the errors.
-        verdicts: a sentence for each family.
-        recipe: (name, lines) of what was done with what.
-    """
-
-    title: str
-    remarks: tuple[str, ...]
-    headlines: tuple[Headline, ...]
-    verdicts: tuple[str, ...]
-    recipe: tuple[tuple[str, tuple[str, ...]], ...]
+    title: str  # of the report
+    remarks: tuple[str, ...]  # what must not be overlooked, each in a box
+    headlines: tuple[Headline, ...]  # the errors
+    verdicts: tuple[str, ...]  # a sentence for each family
+    recipe: tuple[tuple[str, tuple[str, ...]], ...]  # what was done: names and lines
 
 
 def first_screen(
@@ -55,32 +41,24 @@ def first_screen(
     chosen = [(family, group) for family in families for group in family.groups]
     if len(chosen) > MOST_HEADLINES:
         chosen = [(f, f.group("ours") or f.groups[-1]) for f in families]
-    verdicts = []
-    for family in families:
-        start = f"{family.title}: " if len(families) > 1 else ""
-        verdicts.append(f"{start}{verdict(family)}")
-    return FirstScreen(
-        title,
-        tuple(remarks),
-        tuple(_headline(*pair) for pair in chosen[:MOST_HEADLINES]),
-        tuple(verdicts),
-        recipe(runs),
+    headlines = tuple(_headline(*pair) for pair in chosen[:MOST_HEADLINES])
+    verdicts = tuple(
+        f"{f'{family.title}: ' if len(families) > 1 else ''}{verdict(family)}"
+        for family in families
     )
+    return FirstScreen(title, tuple(remarks), headlines, verdicts, recipe(runs))
 
 
 def verdict(family: Family) -> str:
     """What the runs of a family say, in one sentence."""
-    if sum(len(group.runs) for group in family.groups) == 1:
-        run = family.groups[0].runs[0]
-        words = [_error_in_words(run)]
-        words += [_controller_in_words(run)] if run.is_learned else []
+    runs = [run for group in family.groups for run in group.runs]
+    if len(runs) == 1:
+        words = [f"{_last_error(runs[0]) or 'No test yet'} {_progress(runs[0])}"]
+        words += [_controller_in_words(runs[0])] if runs[0].is_learned else []
     else:
         learned = [g for g in family.groups if any(run.is_learned for run in g.runs)]
-        words = [
-            text
-            for group in learned or family.groups
-            if (text := _against_random(family, group))
-        ]
+        compared = [_against_random(family, g) for g in learned or family.groups]
+        words = list(filter(None, compared))
         words = words or ["There are no random policies to compare with"]
     return f"{'; '.join(words)}."
 
@@ -121,9 +99,8 @@ def _headline(family: Family, group: Group) -> Headline:
     found = TEST_ERROR.mean(family, group)
     if found is None:
         run = group.runs[0]
-        error = run.last_error
-        number = "–" if error is None else f"{error:.2f} %"
-        return Headline(number, "", f"{group.label}, {_progress(run)}")
+        label = f"{group.label}, {_progress(run)}"
+        return Headline(_last_error(run) or "–", "", label)
     [*_, last] = group.finished
     count = found.num_runs
     runs = f"seed {last.seed}" if count == 1 else f"mean of {count} runs"
@@ -142,9 +119,11 @@ def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
 
 
-def _error_in_words(run: Run) -> str:
-    error = run.last_error
-    return f"{'No test yet' if error is None else f'{error:.2f} %'} {_progress(run)}"
+def _last_error(run: Run) -> str:
+    """When it was last measured; empty before the first test."""
+    errors = [line.get("test_error") for line in run.metrics]
+    known = [error for error in errors if error is not None]
+    return f"{known[-1]:.2f} %" if known else ""
 
 
 def _controller_in_words(run: Run) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from flax.traverse_util import flatten_dict
 
 from aaa_jax.experiments.config_rules import changes_numbers
+from aaa_jax.report.figures.style import LOOKS
 from aaa_jax.report.runs import Run
 from aaa_jax.workdir.run_directory import config_differences
 
@@ -18,26 +19,14 @@ NOT_APART = ("seed", "deterministic")  # a group's runs may differ in these, too
 OF_A_METHOD = ("policies.", "controller.", "augment.")  # keys that its argument sets
 PAPERS_M = 8
 REFERENCE = "random"  # Table 4's row that a controller must beat
-METHODS = (
-    *("baseline", "cutout", "fixed", "autoaugment", "pba", "randaugment"),
-    *("trivialaugment", "random", "ours", "guarded", "restrained", "fast"),
-    *("gain", "transfer"),
-)
 
 
 class Group(NamedTuple):
-    """One experiment.
+    """One experiment."""
 
-    Attributes:
-        label: unique in its family: the method, and what sets it apart from another
-            group of the same method.
-        method: the argument of its preset.
-        runs: in order of their seeds.
-    """
-
-    label: str
-    method: str
-    runs: tuple[Run, ...]
+    label: str  # unique in its family: the method, and what sets it apart from others
+    method: str  # the argument of its preset
+    runs: tuple[Run, ...]  # in order of their seeds
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -66,24 +55,16 @@ class Group(NamedTuple):
 
     def final(self, name: str) -> dict[int, float]:
         """Seed -> a number of the last line of metrics.jsonl, of finished runs."""
-        values = {run.seed: run.final.get(name) for run in self.finished}
-        return {
-            seed: float(value) for seed, value in values.items() if value is not None
-        }
+        known = [run for run in self.finished if run.final.get(name) is not None]
+        return {run.seed: float(run.final[name]) for run in known}
 
 
 class Family(NamedTuple):
-    """Groups on the same data with the same network.
+    """Groups on the same data with the same network."""
 
-    Attributes:
-        title: data and network in words.
-        prefix: of its files' names; nothing where there is one family only.
-        groups: baselines first.
-    """
-
-    title: str
-    prefix: str
-    groups: tuple[Group, ...]
+    title: str  # data and network in words
+    prefix: str  # of its files' names; nothing where there is one family only
+    groups: tuple[Group, ...]  # baselines first
 
     def group(self, method: str) -> Group | None:
         """The group of a method; of several groups, the one with the paper's M."""
@@ -181,9 +162,8 @@ def _make_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
 
 
 def _order(group: Group) -> tuple[int, int, str]:
-    known = group.method in METHODS
-    place = METHODS.index(group.method) if known else len(METHODS)
-    return place, group.num_policies, group.label
+    methods = [*LOOKS, group.method]  # one that is not known comes last
+    return methods.index(group.method), group.num_policies, group.label
 
 
 def _key(run: Run) -> str:
@@ -200,9 +180,7 @@ def _sets_apart(key: str) -> bool:
 def _what_sets_apart(run: Run, alike: Sequence[Mapping[str, Any]]) -> list[str]:
     """Values in which a group is unlike others of its method, or unlike its preset.
 
-    Args:
-        run: the first of the group.
-        alike: the configs of the groups of its method, its own among them.
+    Of the group's first run, and the configs of the groups of its method.
     """
     keys = {key for key in run.origin["overrides"] if key.startswith(OF_A_METHOD)}
     keys |= {key for other in alike for key in config_differences(run.settings, other)}

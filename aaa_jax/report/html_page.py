@@ -81,12 +81,7 @@ REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 class Section(NamedTuple):
-    """A part of the page with a heading of its own.
-
-    Attributes:
-        title: the heading.
-        parts: tables and figures in order.
-    """
+    """A part of the page with a heading of its own."""
 
     title: str
     parts: tuple[TextTable | Picture, ...]
@@ -97,18 +92,19 @@ def render(first: FirstScreen, sections: Sequence[Section]) -> str:
 
     All text is plain, and escaped here.
     """
-    links = [(f"part-{n}", section.title) for n, section in enumerate(sections, 1)]
-    links.append(("words", "What the words mean"))
+    words = _list((name, html.escape(text)) for name, text in WORDS.items())
+    blocks = [
+        (f"part-{n}", s.title, "\n".join(_part(part, s.title) for part in s.parts))
+        for n, s in enumerate(sections, 1)
+    ]
+    blocks.append(("words", "What the words mean", words))
     contents = "\n".join(
-        f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in links
+        f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title, _ in blocks
     )
     body = "\n".join(
-        f'<section id="part-{number}">\n<h2>{html.escape(section.title)}</h2>\n'
-        + "\n".join(_part(part, section.title) for part in section.parts)
-        + "\n</section>"
-        for number, section in enumerate(sections, 1)
+        f'<section id="{anchor}">\n<h2>{html.escape(title)}</h2>\n{block}\n</section>'
+        for anchor, title, block in blocks
     )
-    words = _list((name, html.escape(text)) for name, text in WORDS.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -126,10 +122,6 @@ def render(first: FirstScreen, sections: Sequence[Section]) -> str:
 </nav>
 <main>
 {body}
-<section id="words">
-<h2>What the words mean</h2>
-{words}
-</section>
 </main>
 </body>
 </html>

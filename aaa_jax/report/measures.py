@@ -10,27 +10,26 @@ from aaa_jax.report.statistics import (
     Estimate,
     estimate,
     paired_difference,
+    show_estimate,
 )
 
 
 class Measure(NamedTuple):
-    """A number of finished runs.
+    """A number of finished runs."""
 
-    Attributes:
-        name: in the CSV.
-        unit: of the number.
-        values: (family, group) -> seed -> the number, for each run that has it.
-        is_compared: whether groups are compared with `random` by it.
-    """
-
-    name: str
+    name: str  # in the CSV
     unit: str
-    values: Callable[[Family, Group], dict[int, float]]
-    is_compared: bool = False
+    values: Callable[[Family, Group], dict[int, float]]  # by seed, of runs that have it
+    is_compared: bool = False  # whether groups are compared with `random` by it
+    digits: int = 2  # shown after the point
 
     def mean(self, family: Family, group: Group) -> Estimate | None:
         """The mean over the runs of a group; None where no run has the number."""
         return estimate(self.values(family, group).values())
+
+    def show_mean(self, family: Family, group: Group) -> str:
+        """The mean in words; empty where no run has the number."""
+        return show_estimate(self.mean(family, group), self.digits)
 
     def difference(self, family: Family, group: Group) -> Difference | None:
         """The paired difference to the `random` group, where there is one."""
@@ -59,7 +58,7 @@ def _final(name: str) -> Callable[[Family, Group], dict[int, float]]:
 
 TEST_ERROR = Measure("test_error", "percent", _final("test_error"), True)
 TOP5_ERROR = Measure("test_top5_error", "percent", _final("test_top5_error"))
-TEST_LOSS = Measure("test_loss", "nats", _final("test_loss"), True)
+TEST_LOSS = Measure("test_loss", "nats", _final("test_loss"), True, digits=4)
 CORRUPTION_ERROR = Measure("mean_corruption_error", "percent", corruption_errors, True)
 ENTROPY = Measure("final_entropy", "fraction", _final_entropies)
 DEVICE_HOURS = Measure("search_and_training_time", "device hours", _device_hours)

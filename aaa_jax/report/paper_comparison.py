@@ -13,42 +13,31 @@ from flax.traverse_util import flatten_dict
 from aaa_jax.experiments.config_rules import changes_numbers
 from aaa_jax.experiments.paper_tables import TABLES, Paper, Table
 from aaa_jax.report import statistics
-from aaa_jax.report.grouping import REFERENCE
-from aaa_jax.report.result_tables import LOSS_DIGITS, not_finished
+from aaa_jax.report.grouping import REFERENCE, Group
+from aaa_jax.report.measures import TEST_LOSS
+from aaa_jax.report.result_tables import not_finished
 from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import Difference, Estimate
 from aaa_jax.report.text_table import TextTable
 
 ERRORS = ("test_error", "test_top5_error")
-LOSS = "test_loss"
 PREFIX = "NOT THE PAPER'S EXPERIMENT"
 
 
 class FilledCell(NamedTuple):
-    """A cell of a table.
+    """A cell of a table."""
 
-    Attributes:
-        row: its key.
-        column: its key.
-        paper: the paper's number, or None.
-        ours: for each of the paper's errors (top-1 where it has none) the mean over
-            finished seeds, or None.
-        differences: ours less the paper's; None where either is missing, or where the
-            runs are not those of the paper.
-        loss: our mean test loss over finished seeds, or None.
-        paired: top-1 less that of the column `random` of the row, paired by seed; None
-            where the controller never moved, and thus drew what `random` draws.
-        runs: all of the cell.
-    """
-
-    row: str
-    column: str
-    paper: Paper | None
+    row: str  # its key
+    column: str  # its key
+    paper: Paper | None  # the paper's number
+    group: Group  # the cell's runs
+    # For each of the paper's errors (top-1 where it has none) the mean over finished
+    # seeds; and ours less the paper's, None where the runs are not those of the paper.
     ours: tuple[Estimate | None, ...]
     differences: tuple[float | None, ...]
-    loss: Estimate | None
+    # Top-1 less that of the column `random` of the row, paired by seed; None where the
+    # controller never moved, and thus drew what `random` draws.
     paired: Difference | None
-    runs: tuple[Run, ...]
 
 
 def group_by_table(runs: Sequence[Run]) -> list[tuple[Table, list[Run]]]:
@@ -90,12 +79,10 @@ def comparison(
         lines = {
             "paper": [cell.paper.text if cell.paper else "" for cell in cells],
             "here": [_show_ours(cell) for cell in cells],
-            "test loss here (nats)": [
-                statistics.show_estimate(cell.loss, LOSS_DIGITS) for cell in cells
-            ],
+            "test loss here (nats)": [_show_loss(cell) for cell in cells],
             "difference to the paper": [_show_differences(cell) for cell in cells],
             f"difference to {REFERENCE}": [_show_paired(cell) for cell in cells],
-            "not finished": [not_finished(cell.runs) for cell in cells],
+            "not finished": [not_finished(cell.group) for cell in cells],
         }
         for name, texts in lines.items():
             if any(texts) or name in ("paper", "here"):
@@ -132,42 +119,35 @@ def changes(run: Run) -> list[str]:
 def _fill_cell(
     table: Table, row: str, column: str, members: dict[tuple[str, str], list[Run]]
 ) -> FilledCell:
-    runs = members.get((row, column), [])
+    group, reference = (
+        Group(name, name, tuple(members.get((row, name), ())))
+        for name in (column, REFERENCE)
+    )
     paper = table.paper.get((row, column))
     printed = paper.errors if paper else (None,)
-    finished = [run for run in runs if run.is_finished]
-    ours = tuple(_mean(finished, name) for name in ERRORS[: len(printed)])
-    is_changed = any(changes(run) for run in finished)
+    names = ERRORS[: len(printed)]
+    ours = tuple(statistics.estimate(group.final(name).values()) for name in names)
+    is_changed = any(changes(run) for run in group.finished)
     differences = tuple(
         None if own is None or error is None or is_changed else own.mean - error
         for own, error in zip(ours, printed, strict=True)
     )
     paired = None
-    if column != REFERENCE and not _never_moved(finished):
-        others = [run for run in members.get((row, REFERENCE), []) if run.is_finished]
-        paired = statistics.paired_difference(_errors(finished), _errors(others))
-    loss = _mean(finished, LOSS)
-    return FilledCell(row, column, paper, ours, differences, loss, paired, tuple(runs))
-
-
-def _mean(runs: Sequence[Run], name: str) -> Estimate | None:
-    """Of a number of the last lines; runs that lack it are left out."""
-    found = [run.final.get(name) for run in runs]
-    return statistics.estimate(value for value in found if value is not None)
-
-
-def _never_moved(finished: Sequence[Run]) -> bool:
-    return bool(finished) and all(run.is_random for run in finished)
+    if column != REFERENCE and not group.is_random:
+        errors = group.final("test_error"), reference.final("test_error")
+        paired = statistics.paired_difference(*errors)
+    return FilledCell(row, column, paper, group, ours, differences, paired)
 
 
 def _show_paired(cell: FilledCell) -> str:
-    if _never_moved([run for run in cell.runs if run.is_finished]):
+    if cell.group.is_random:
         return f"{cell.column} is random here"
     return statistics.show_difference(cell.paired)
 
 
-def _errors(runs: Sequence[Run]) -> dict[int, float]:
-    return {run.seed: run.final["test_error"] for run in runs}
+def _show_loss(cell: FilledCell) -> str:
+    losses = cell.group.final("test_loss").values()
+    return statistics.show_estimate(statistics.estimate(losses), TEST_LOSS.digits)
 
 
 def _show_ours(cell: FilledCell) -> str:

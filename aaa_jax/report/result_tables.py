@@ -11,10 +11,11 @@ from aaa_jax.report import statistics
 from aaa_jax.report.figures import robustness
 from aaa_jax.report.grouping import REFERENCE, Family, Group
 from aaa_jax.report.measures import (
-    CORRUPTION_ERROR,
+    DEVICE_HOURS,
     MEASURES,
     TEST_ERROR,
     TEST_LOSS,
+    TOP5_ERROR,
     Measure,
 )
 from aaa_jax.report.runs import Run
@@ -22,32 +23,21 @@ from aaa_jax.report.statistics import show_difference, show_estimate
 from aaa_jax.report.text_table import TextTable
 from aaa_jax.search import collapse
 
-LOSS_DIGITS = 4
-# Of a run's last line: the name, and the digits after the point.
-FINAL_NUMBERS = (("test_error", 2), ("test_top5_error", 2), ("test_loss", LOSS_DIGITS))
-
 
 def results(family: Family) -> TextTable:
     """A row per group: errors, loss, differences to `random`, robustness, cost."""
     rows = []
     for group in family.groups:
-        means = [measure.mean(family, group) for measure in MEASURES]
-        error, top5, loss, corruption, entropy, hours = means
+        cells = [group.label, str(group.num_policies)]
+        for measure in MEASURES[:-1]:
+            cells.append(measure.show_mean(family, group))
+            if measure.is_compared:
+                cells.append(_show_less(family, group, measure))
         states = [run.state for run in group.finished if run.is_learned]
         counts = [f"{states.count(name)} {name}" for name in sorted(set(states))]
         counts = states if len(states) == 1 else counts
-        rows.append(
-            (
-                *(group.label, str(group.num_policies)),
-                *(show_estimate(error), _show_less(family, group, TEST_ERROR)),
-                *(show_estimate(top5), show_estimate(loss, LOSS_DIGITS)),
-                _show_less(family, group, TEST_LOSS, LOSS_DIGITS),
-                show_estimate(corruption),
-                _show_less(family, group, CORRUPTION_ERROR),
-                *(show_estimate(entropy), ", ".join(counts), _show_hours(hours)),
-                not_finished(group.runs),
-            )
-        )
+        hours = _show_hours(DEVICE_HOURS.mean(family, group))
+        rows.append((*cells, ", ".join(counts), hours, not_finished(group)))
     header = (
         *("policies", "M", "test error (%)"),
         f"difference to {REFERENCE} (95 % interval)",
@@ -86,7 +76,12 @@ def run_list(runs: Sequence[Run]) -> TextTable:
         names = (run.name, run.method, settings["data"]["name"])
         network = settings["model"]["name"]
         devices = run.cost.devices if run.cost else ""
-        tested = [_show(final.get(name), digits) for name, digits in FINAL_NUMBERS]
+        tested = [
+            f"{final[measure.name]:.{measure.digits}f}"
+            if final.get(measure.name) is not None
+            else ""
+            for measure in (TEST_ERROR, TOP5_ERROR, TEST_LOSS)
+        ]
         rows.append((*names, network, str(run.seed), done, *tested, run.state, devices))
     header = ("run", "policies", "data", "network", "seed", "epochs")
     last = ("test error (%)", "top-5 error (%)", "test loss (nats)", "state", "device")
@@ -124,24 +119,19 @@ def controllers(family: Family) -> TextTable | None:
     )
 
 
-def not_finished(runs: Sequence[Run]) -> str:
+def not_finished(group: Group) -> str:
     """Seeds and epochs of the runs that are not averaged."""
     return ", ".join(
         f"seed {run.seed} (epoch {run.epochs_done} of {run.settings['epochs']})"
-        for run in runs
-        if not run.is_finished
+        for run in group.unfinished
     )
 
 
-def _show_less(family: Family, group: Group, measure: Measure, digits: int = 2) -> str:
+def _show_less(family: Family, group: Group, measure: Measure) -> str:
     """The difference to `random`; of a controller that never moved, that it is."""
     if group.is_random and measure.mean(family, group) is not None:
         return f"{group.method} is random here"
-    return show_difference(measure.difference(family, group), digits)
-
-
-def _show(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return show_difference(measure.difference(family, group), measure.digits)
 
 
 def _show_hours(value: statistics.Estimate | None) -> str:

@@ -26,6 +26,12 @@ NUMBERS = (
     *("op_entropy", "magnitude_entropy", "entropy", "loss_spread"),
     "loss_log_prob_correlation",
 )
+WIDTHS = {  # shares -> of how many
+    "sampled_ops": len(ops.OPS),
+    "sampled_magnitudes": magnitudes.NUM_MAGNITUDES,
+    "expected_ops": len(ops.OPS),
+    "expected_magnitudes": magnitudes.NUM_MAGNITUDES,
+}
 
 
 class ReportError(ValueError):
@@ -35,48 +41,31 @@ class ReportError(ValueError):
 class Rounds(NamedTuple):
     """What policies.jsonl says, one entry per controller update, R of them.
 
-    Attributes:
-        epochs: int [R], the epoch, from 1, in which the round ended.
-        shares: "sampled_ops", float [R, 17], of `ops.OPS` among the sampled policies;
-            "sampled_magnitudes", [R, 10], of the ops other than Identity;
-            "expected_ops" and "expected_magnitudes", as the source expects them.
-        states: of `collapse.STATES`; "" of a source that does not learn.
-        numbers: name -> float [R], for each of `NUMBERS`, and "loss_error": the root
-            mean square standard error of the M losses, nats.
-
     What a line lacks is NaN.
     """
 
-    epochs: np.ndarray
+    epochs: np.ndarray  # int [R], the epoch, from 1, in which the round ended
+    # Each of `WIDTHS`, float [R, width]: of `ops.OPS`, or of magnitudes among the ops
+    # other than Identity; in the policies sampled, and as the source expects them.
     shares: dict[str, np.ndarray]
-    states: tuple[str, ...]
+    states: tuple[str, ...]  # of `collapse.STATES`; "" of a source that does not learn
+    # Each of `NUMBERS`, float [R], and "loss_error": the root mean square standard
+    # error of the M losses, nats.
     numbers: dict[str, np.ndarray]
 
 
 class Run(NamedTuple):
-    """One run directory.
-
-    Attributes:
-        path: where it is.
-        name: short and unique in the report; the same wherever the folder lies.
-        settings: config.json.
-        facts: run.json.
-        metrics: lines of metrics.jsonl.
-        rounds: policies.jsonl, summed up.
-        cost: what was timed; None where no epoch is over.
-        probe: probe.json, or None.
-        corruption: corruption.json, or None.
-    """
+    """One run directory."""
 
     path: pathlib.Path
-    name: str
-    settings: dict[str, Any]
-    facts: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    rounds: Rounds
-    cost: RunCost | None
-    probe: dict[str, Any] | None
-    corruption: dict[str, Any] | None
+    name: str  # short and unique in the report; the same wherever the folder lies
+    settings: dict[str, Any]  # config.json
+    facts: dict[str, Any]  # run.json
+    metrics: list[dict[str, Any]]  # lines of metrics.jsonl
+    rounds: Rounds  # policies.jsonl, summed up
+    cost: RunCost | None  # what was timed; None where no epoch is over
+    probe: dict[str, Any] | None  # probe.json, if there is one
+    corruption: dict[str, Any] | None  # corruption.json, if there is one
 
     @property
     def seed(self) -> int:
@@ -101,7 +90,7 @@ class Run(NamedTuple):
     @property
     def epochs_done(self) -> int:
         """Epochs that have a line in metrics.jsonl."""
-        return self.metrics[-1]["epoch"] if self.metrics else 0
+        return int(self.final.get("epoch", 0))
 
     @property
     def is_shortened(self) -> bool:
@@ -112,9 +101,8 @@ class Run(NamedTuple):
     @property
     def is_finished(self) -> bool:
         """Whether its last step is done and tested; only then is it averaged."""
-        last = self.metrics[-1] if self.metrics else {}
-        is_tested = last.get("test_error") is not None
-        return is_tested and last["step"] >= self.facts["total_steps"]
+        is_tested = self.final.get("test_error") is not None
+        return is_tested and self.final["step"] >= self.facts["total_steps"]
 
     @property
     def scale(self) -> float:
@@ -123,8 +111,8 @@ class Run(NamedTuple):
 
     @property
     def final(self) -> dict[str, Any]:
-        """The last line of metrics.jsonl; of a finished run."""
-        return self.metrics[-1]
+        """The last line of metrics.jsonl; empty before the first epoch is over."""
+        return self.metrics[-1] if self.metrics else {}
 
     @property
     def is_learned(self) -> bool:
@@ -141,18 +129,10 @@ class Run(NamedTuple):
         """The controller's state after the last update; "" where nothing learned."""
         return self.rounds.states[-1] if self.rounds.states else ""
 
-    @property
-    def last_error(self) -> float | None:
-        """The test error in percent when it was last measured, or None."""
-        errors = [line.get("test_error") for line in self.metrics]
-        return next((error for error in reversed(errors) if error is not None), None)
-
     def first_update(self, *states: str) -> int | None:
         """The update, from 1, after which the run was first in one of the states."""
-        for number, state in enumerate(self.rounds.states, start=1):
-            if state in states:
-                return number
-        return None
+        found = (n for n, s in enumerate(self.rounds.states, start=1) if s in states)
+        return next(found, None)
 
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
@@ -252,22 +232,20 @@ def _read_rounds(path: pathlib.Path, per_epoch: int) -> Rounds:
     ]
     steps = np.array([line["step"] for line in lines], np.int64)
     shares = [_shares(line) for line in lines]
-    widths = {"ops": len(ops.OPS), "magnitudes": magnitudes.NUM_MAGNITUDES}
-    numbers = {name: [line.get(name) for line in lines] for name in NUMBERS}
+    # NumPy makes NaN of None, which JSON has in its place.
+    numbers = {
+        name: np.array([line.get(name) for line in lines], float) for name in NUMBERS
+    }
     errors = [np.array(line.get("standard_errors") or [None], float) for line in lines]
-    numbers["loss_error"] = [np.sqrt(np.mean(each**2)) for each in errors]
+    numbers["loss_error"] = np.array([np.sqrt(np.mean(each**2)) for each in errors])
     return Rounds(
         epochs=-(-steps // max(per_epoch, 1)),
         shares={
-            f"{kind}_{what}": _rows(
-                [row.get(f"{kind}_{what}") for row in shares], width
-            )
-            for kind in ("sampled", "expected")
-            for what, width in widths.items()
+            name: _rows([row.get(name) for row in shares], width)
+            for name, width in WIDTHS.items()
         },
         states=tuple(recorded_state(line) for line in lines),
-        # NumPy makes NaN of None, which JSON has in its place.
-        numbers={name: np.array(values, float) for name, values in numbers.items()},
+        numbers=numbers,
     )
 
 
@@ -279,15 +257,14 @@ def _shares(line: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "policies" in line:
         saved = policy_json.from_json(line)
-        shares["sampled_ops"] = collapse.op_shares(saved.policies)
         number = magnitudes.range_table(saved.ranges).num_magnitudes
-        if number == magnitudes.NUM_MAGNITUDES:
-            shares["sampled_magnitudes"] = collapse.magnitude_shares(saved.policies)
+        shares["sampled_ops"] = collapse.op_shares(saved.policies)
+        shares["sampled_magnitudes"] = collapse.magnitude_shares(saved.policies, number)
     return shares
 
 
 def _rows(rows: Sequence[Any], width: int) -> np.ndarray:
     """Float [R, width]; a row that is missing or of another length is NaN."""
-    known = [row is not None and len(row) == width for row in rows]
-    filled = [row if k else [None] * width for row, k in zip(rows, known, strict=True)]
-    return np.array(filled, float).reshape(-1, width)
+    unknown = [None] * width
+    known = [row if row is not None and len(row) == width else unknown for row in rows]
+    return np.array(known, float).reshape(-1, width)

@@ -1,5 +1,6 @@
 """Curves of several seeds on one axis, and shares averaged over epochs."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,67 +13,46 @@ FEWEST_WINDOWS = 3
 
 
 class Curves(NamedTuple):
-    """One quantity of several runs.
+    """One quantity of several runs."""
 
-    Attributes:
-        x: [T], the places where all runs have a value.
-        mean: [T], the mean of the runs at x.
-        each: the x and y of every run.
-    """
-
-    x: np.ndarray
-    mean: np.ndarray
-    each: tuple[tuple[np.ndarray, np.ndarray], ...]
+    x: np.ndarray  # [T], the places where all runs have a value
+    mean: np.ndarray  # [T], of the runs at x
+    each: tuple[tuple[np.ndarray, np.ndarray], ...]  # the x and y of every run
 
 
 class Windows(NamedTuple):
-    """Means of consecutive epochs.
+    """Means of consecutive epochs."""
 
-    Attributes:
-        size: epochs of a window; the last one may have fewer.
-        edges: [W + 1], in epochs done.
-        means: [W, K].
-    """
-
-    size: int
-    edges: np.ndarray
-    means: np.ndarray
+    size: int  # epochs of a window; the last one may have fewer
+    edges: np.ndarray  # [W + 1], in epochs done
+    means: np.ndarray  # [W, K]
 
 
 def metric_curves(runs: Sequence[Run], name: str) -> Curves:
     """A number of metrics.jsonl against epochs done, where it was written."""
     each = []
     for run in runs:
-        lines = [line for line in run.metrics if line.get(name) is not None]
-        x = np.array([line["epoch"] for line in lines], np.float64)
-        each.append((x, np.array([line[name] for line in lines], np.float64)))
+        pairs = [(line["epoch"], line.get(name)) for line in run.metrics]
+        each.append(np.array(pairs, np.float64).reshape(-1, 2).T)
     return _curves(each)
 
 
 def round_curves(runs: Sequence[Run], name: str) -> Curves:
     """A number of policies.jsonl against controller updates done."""
-    each = []
-    for run in runs:
-        values = run.rounds.numbers[name]
-        x = np.arange(1, len(values) + 1, dtype=np.float64)
-        known = np.isfinite(values)
-        each.append((x[known], values[known]))
-    return _curves(each)
+    values = [run.rounds.numbers[name] for run in runs]
+    return _curves([np.stack([1.0 + np.arange(len(y)), y]) for y in values])
 
 
 def window_means(
     epochs: np.ndarray, values: np.ndarray, size: int, num_epochs: int
 ) -> Windows:
-    """Means of rows over windows of epochs: the shares of Figure 6.
+    """Means of rows over windows of so many epochs: the shares of Figure 6.
 
     Args:
         epochs: int [R], from 1, of each row.
         values: float [R, K]; rows with NaN are left out.
-        size: epochs of a window.
-        num_epochs: how many there are in all.
-
-    Returns:
-        One window for every `size` epochs begun; NaN where no row falls into it.
+        size: of a window; the mean is NaN where no row falls into it.
+        num_epochs: in all; the last window may be shorter.
     """
     count = -(-num_epochs // size)
     edges = np.minimum(np.arange(count + 1) * size, num_epochs)
@@ -91,11 +71,9 @@ def window_size(num_epochs: int) -> int:
 
 
 def mean_windows(runs: Sequence[Run], name: str) -> Windows:
-    """Shares of the rounds, in windows, averaged over the runs with equal weight.
+    """One of the `shares` of `Rounds` in windows, averaged over runs of equal weight.
 
-    Args:
-        runs: at least one; windows that some have not reached are left out.
-        name: one of the `shares` of `runs.Rounds`.
+    Windows that some of the runs have not reached are left out.
     """
     num_epochs = min(run.epochs_done for run in runs)
     size = window_size(num_epochs)
@@ -107,12 +85,11 @@ def mean_windows(runs: Sequence[Run], name: str) -> Windows:
     return Windows(size, windows[0].edges, means)
 
 
-def _curves(each: Sequence[tuple[np.ndarray, np.ndarray]]) -> Curves:
+def _curves(each: Sequence[np.ndarray]) -> Curves:
+    """Of the x and y of every run, [2, R]; a y that is NaN is left out."""
     if not each:
         return Curves(np.zeros(0), np.zeros(0), ())
-    shared = set(each[0][0])
-    for x, _ in each[1:]:
-        shared &= set(x)
-    common = np.array(sorted(shared), np.float64)
-    rows = [y[np.isin(x, common)] for x, y in each]
-    return Curves(common, np.mean(rows, axis=0), tuple(each))
+    known = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in each]
+    shared = functools.reduce(np.intersect1d, [x for x, _ in known])
+    rows = [y[np.isin(x, shared)] for x, y in known]
+    return Curves(shared, np.mean(rows, axis=0), tuple(known))

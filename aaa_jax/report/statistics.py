@@ -1,7 +1,6 @@
 """Means over seeds, and what can be said of them: pure functions of numbers."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,33 +10,20 @@ CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A mean over runs.
-
-    Attributes:
-        mean: in the unit of the values.
-        std: sample standard deviation (n - 1); None for one run.
-        num_runs: n.
-    """
+    """A mean over runs, in the unit of the values."""
 
     mean: float
-    std: float | None
-    num_runs: int
+    std: float | None  # of the sample (n - 1); None for one run
+    num_runs: int  # n
 
 
 class Difference(NamedTuple):
-    """A mean of differences of runs with the same seed.
+    """A mean of differences of runs with the same seed."""
 
-    Attributes:
-        mean: ours minus the reference's; below 0 our error is smaller.
-        low: lower end of the t interval; None for one pair.
-        high: its upper end.
-        seeds: of the pairs, ascending.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    seeds: tuple[int, ...]
+    mean: float  # ours minus the reference's; below 0 our error is smaller
+    low: float | None  # lower end of the t interval; None for one pair
+    high: float | None  # its upper end
+    seeds: tuple[int, ...]  # of the pairs, ascending
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
@@ -49,32 +35,23 @@ def estimate(values: Iterable[float]) -> Estimate | None:
     return Estimate(float(array.mean()), std, len(array))
 
 
-def t_half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % t interval of a mean, t(0.975, n - 1) s / √n; None for n = 1."""
-    count = len(values)
-    if count < 2:
-        return None
-    std = float(np.asarray(values, np.float64).std(ddof=1))
-    quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1))
-    return quantile * std / math.sqrt(count)
-
-
 def paired_difference(
     own: Mapping[int, float], reference: Mapping[int, float]
 ) -> Difference | None:
     """The mean difference over the seeds that both have; None where they share none.
 
-    Args:
-        own: seed -> value.
-        reference: seed -> value.
+    Both are seed -> value. The interval is mean ± t(0.975, n - 1) s / √n.
     """
     seeds = tuple(sorted(own.keys() & reference.keys()))
     if not seeds:
         return None
     differences = [own[seed] - reference[seed] for seed in seeds]
-    mean, half = float(np.mean(differences)), t_half_width(differences)
-    low, high = (None, None) if half is None else (mean - half, mean + half)
-    return Difference(mean, low, high, seeds)
+    mean, count = float(np.mean(differences)), len(seeds)
+    if count == 1:
+        return Difference(mean, None, None, seeds)
+    quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)
+    half = float(quantile * stats.sem(differences))
+    return Difference(mean, mean - half, mean + half, seeds)
 
 
 def show_estimate(value: Estimate | None, digits: int = 2) -> str:

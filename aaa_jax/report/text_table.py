@@ -6,19 +6,12 @@ from typing import NamedTuple
 
 
 class TextTable(NamedTuple):
-    """A table whose cells are text.
-
-    Attributes:
-        title: a line.
-        header: names of the columns.
-        rows: as long as the header.
-        notes: footnotes.
-    """
+    """A table whose cells are text."""
 
     title: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...]  # as long as the header
+    notes: tuple[str, ...] = ()  # below it
 
     def without_empty_columns(self) -> "TextTable":
         """The columns in which something stands."""

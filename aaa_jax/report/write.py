@@ -18,6 +18,7 @@ from aaa_jax.report.figures.style import Picture
 from aaa_jax.report.first_screen import FirstScreen, first_screen
 from aaa_jax.report.grouping import Family
 from aaa_jax.report.html_page import Section, render
+from aaa_jax.report.measures import TEST_ERROR, TEST_LOSS
 from aaa_jax.report.runs import ReportError, Run, read_runs
 from aaa_jax.report.text_table import TextTable, to_markdown
 from aaa_jax.report.words import WORDS
@@ -99,8 +100,9 @@ def _tables(
         for run in members:
             if run.is_finished and run.cost is not None and run.cell[0] == costs.ROW:
                 of_table_5.setdefault(run.cell[1], []).append(run.cost)
-        found = costs.cost_table(of_table_5)
-        sections.append(Section(table.title, (*parts, *([found] if found else []))))
+        if found := costs.cost_table(of_table_5):
+            parts.append(found)
+        sections.append(Section(table.title, tuple(parts)))
     results = tuple(result_tables.results(family) for family in families)
     sections.append(Section("Results", results))
     for family in families:
@@ -112,8 +114,8 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
     """The figures of a family, and its table of states."""
     parts: list[TextTable | Picture | None] = [
         curves.loss_and_error(family),
-        comparisons.error_by_policies(family),
-        comparisons.loss_by_policies(family),
+        comparisons.by_policies(family, TEST_ERROR),
+        comparisons.by_policies(family, TEST_LOSS),
         *comparisons.error_against_m(family),
         efficiency.relative_to_autoaugment(family),
     ]
@@ -130,32 +132,23 @@ def _family_section(family: Family, epochs: Sequence[int]) -> Section:
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
     """What must be said of the runs before their numbers are read."""
-    warnings = []
-    for what, names in (
-        (
-            "Not finished, and in no mean",
-            [
-                f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
-                for run in runs
-                if not run.is_finished
-            ],
-        ),
-        (
-            "SCALED, fewer epochs and smaller networks than the presets'",
-            [run.name for run in runs if run.scale != 1],
-        ),
-        (
-            "Tested on a part of the test split, see evaluation.max_images",
-            [
-                run.name
-                for run in runs
-                if run.metrics and "max_test_images" in run.metrics[-1]
-            ],
-        ),
-        ("Shortened by max_steps", [run.name for run in runs if run.is_shortened]),
-    ):
-        if names:
-            warnings.append(f"{what}: {', '.join(names)}.")
+    found = {
+        "Not finished, and in no mean": [
+            f"{run.name} (epoch {run.epochs_done} of {run.settings['epochs']})"
+            for run in runs
+            if not run.is_finished
+        ],
+        "SCALED, fewer epochs and smaller networks than the presets'": [
+            run.name for run in runs if run.scale != 1
+        ],
+        "Tested on a part of the test split, see evaluation.max_images": [
+            run.name for run in runs if "max_test_images" in run.final
+        ],
+        "Shortened by max_steps": [run.name for run in runs if run.is_shortened],
+    }
+    warnings = [
+        f"{what}: {', '.join(names)}." for what, names in found.items() if names
+    ]
     return warnings + grouping.other_data(runs)
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from aaa_jax.report import grouping, runs
-from tests.support.run_folders import write_run
+from tests.support.run_folders import family_of, write_run
 
 FINAL = {"random": (2.0, 3.0, 2.5), "ours": (1.5, 2.75, 2.5)}
 
@@ -28,5 +27,4 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def family(folder):
-    (found,) = grouping.make_families(runs.read_runs([folder]))
-    return found
+    return family_of(folder)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from aaa_jax.report import costs, grouping, runs, write
+from aaa_jax.report import costs, runs, write
 from aaa_jax.report.figures import efficiency
 from aaa_jax.report.measures import DEVICE_HOURS
-from tests.support.run_folders import write_cell, write_run
+from tests.support.run_folders import family_of, write_cell, write_run
 
 
 def epoch(step, train, controller=None, devices=8, steps=10):
@@ -49,15 +49,8 @@ def test_table_5_has_the_papers_numbers_beside_the_measured_ones():
     other = costs.run_cost([epoch(10, 1800.0)], "published", "")
     table = costs.cost_table({"ours": ours, "autoaugment": [other], "random": ours})
     rows = rows_of(table)
-    assert rows["AutoAugment", "paper"][:6] == (
-        "15000",
-        "160",
-        "15160",
-        "10",
-        "1",
-        "11",
-    )
-    assert rows["Ours", "paper"][:6] == ("0", "1280", "1280", "0", "1", "1")
+    papers = [" ".join(rows[name, "paper"][:6]) for name in ("AutoAugment", "Ours")]
+    assert papers == ["15000 160 15160 10 1 11", "0 1280 1280 0 1 1"]
     # 8 and 16 device hours: mean 12, standard deviation sqrt(32).
     assert rows["Ours", "here"][:3] == ("0 ± 0", "12 ± 5.7", "12 ± 5.7")
     assert rows["Ours", "here"][6:] == ("2", "8 x NVIDIA H100")
@@ -91,14 +84,14 @@ def test_table_5_counts_the_finished_runs_of_table_3(tmp_path):
 def test_efficiency_is_relative_to_autoaugment(tmp_path):
     write_run(tmp_path / "a", "autoaugment", errors=(20.0,))
     write_run(tmp_path / "b", "ours", errors=(10.0, 4.0))
-    (family,) = grouping.make_families(runs.read_runs([tmp_path]))
+    family = family_of(tmp_path)
     # An epoch of 36 s on 2 devices, one for AutoAugment and two for ours.
     found = DEVICE_HOURS.mean(family, family.group("ours"))
     assert found.mean == pytest.approx(2 * 2 * 36 / 3600, rel=1e-12)
-    ratios = efficiency.relative_efficiency(
-        family.group("ours"), family.group("autoaugment")
+    groups = family.group("ours"), family.group("autoaugment")
+    assert efficiency.relative_efficiency(*groups) == pytest.approx(
+        (96 / 80, 1 / 2, 1 / 2), rel=1e-12
     )
-    assert ratios == pytest.approx((96 / 80, 1 / 2, 1 / 2), rel=1e-12)
     # Table 5's 12 times less computing and 11 times less time.
     _, computing, time = efficiency.paper_efficiency()
     assert computing == pytest.approx(15160 / 1280)

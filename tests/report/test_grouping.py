@@ -8,12 +8,11 @@ from aaa_jax.experiments import build
 from aaa_jax.report import grouping, runs, write
 from aaa_jax.report.measures import TEST_ERROR
 from configs import digits
-from tests.support.run_folders import write_run
+from tests.support.run_folders import family_of, write_run
 
 
 def labels(folder):
-    (family,) = grouping.make_families(runs.read_runs([folder]))
-    return [group.label for group in family.groups]
+    return [group.label for group in family_of(folder).groups]
 
 
 def test_seeds_make_a_group_and_unfinished_runs_are_not_averaged(family, final_errors):

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from aaa_jax.report import csv_file, grouping, runs, write_report
+from aaa_jax.report import csv_file, write_report
 from aaa_jax.report.__main__ import main
 from aaa_jax.report.figures import curves, shares
 from aaa_jax.report.first_screen import FirstScreen, Headline
 from aaa_jax.report.html_page import CSS, Section, render
 from aaa_jax.report.text_table import TextTable, to_markdown
 from tests.support.run_folders import (
+    family_of,
     write_cell,
     write_corruption,
     write_probe,
@@ -147,7 +148,7 @@ def test_figures_are_pictures_without_a_date(output):
 
 
 def test_the_same_runs_give_the_same_bytes(folder, output):
-    (family,) = grouping.make_families(runs.read_runs([folder]))
+    family = family_of(folder)
     ours = family.group("ours")
     for again in (curves.loss_and_error(family), shares.mean_shares(family, ours)):
         first = output / "figures" / again.name
@@ -161,12 +162,15 @@ def test_tables_are_written_as_markdown_and_csv(output):
     assert "| 8.50 ± 0.71 (n = 2) | 7.25 ± 0.35 (n = 2) |" in markdown
     with open(output / "results.csv") as file:
         rows = list(csv.DictReader(file))
-    row = next(
-        row for row in rows if row["row"] == "digits" and row["column"] == "ours"
-    )
-    assert row["table"] == "table4_digits"
-    assert (row["mean"], row["seeds"], row["unfinished_seeds"]) == ("7.25", "0 1", "2")
-    assert float(row["difference_to_random"]) == -1.25
+    errors = {(r["row"], r["column"]): r for r in rows if r["measure"] == "test_error"}
+    assert errors["digits", "ours"]["table"] == "table4_digits"
+    family = next(row for row, _ in errors if row != "digits")
+    for name in ("digits", family):
+        row = errors[name, "ours"]
+        assert (row["n"], row["seeds"], row["mean"]) == ("2", "0 1", "7.25")
+        assert float(row["std"]) == pytest.approx(0.5**0.5 / 2, rel=1e-7)
+        assert float(row["difference_to_random"]) == -1.25
+        assert (row["unfinished_seeds"], row["paper"]) == ("2", "")
 
 
 def test_text_is_escaped_where_it_would_be_markup():

@@ -8,15 +8,13 @@ import statistics
 import pytest
 
 from aaa_jax.experiments import paper_tables
-from aaa_jax.report import (
-    csv_file,
-    grouping,
-    paper_comparison,
-    result_tables,
-    runs,
-    write_report,
+from aaa_jax.report import csv_file, paper_comparison, result_tables, runs, write_report
+from tests.support.run_folders import (
+    family_of,
+    write_cell,
+    write_corruption,
+    write_run,
 )
-from tests.support.run_folders import write_cell, write_corruption, write_run
 
 
 def table_of(folder):
@@ -76,7 +74,7 @@ def test_of_several_tables_in_a_folder_it_is_that_of_most_runs(tmp_path):
     table, filled, _ = table_of(tmp_path)
     assert table.name == "table3"
     cell = next(cell for cell in filled if cell.column == "autoaugment")
-    assert [run.seed for run in cell.runs] == [0, 1, 2]
+    assert [run.seed for run in cell.group.runs] == [0, 1, 2]
 
 
 def test_the_table_of_results_has_paired_differences_and_names_what_is_open(
@@ -115,19 +113,6 @@ def test_runs_that_recorded_no_test_loss_report_as_before(tmp_path):
     assert "test_loss" not in (tmp_path / "out" / "results.csv").read_text()
 
 
-def test_the_csv_has_the_numbers_of_every_group(family, final_errors):
-    lines = csv_rows(csv_file.family_lines(family))
-    rows = {line["column"]: line for line in lines if line["measure"] == "test_error"}
-    assert rows.keys() == {"random", "ours"}
-    for name, finals in final_errors.items():
-        row = rows[name]
-        assert (row["n"], row["seeds"]) == ("3", "0 1 2")
-        assert float(row["mean"]) == pytest.approx(statistics.mean(finals), rel=1e-6)
-        assert float(row["std"]) == pytest.approx(statistics.stdev(finals), rel=1e-6)
-    assert rows["ours"]["unfinished_seeds"] == "3"
-    assert rows["ours"]["paper"] == ""
-
-
 def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
     for seed in range(3):
         run = write_run(tmp_path / f"ours{seed}", seed=seed)
@@ -135,11 +120,8 @@ def test_the_csv_names_the_seeds_that_gave_each_number(tmp_path):
             write_corruption(run, {"fog": [9.0] * 5})
         if seed == 0:
             (run / "timing.jsonl").write_text("")
-    (family,) = grouping.make_families(runs.read_runs([tmp_path]))
-    seeds = {
-        row["measure"]: row["seeds"] for row in csv_rows(csv_file.family_lines(family))
-    }
-    assert seeds == {
+    rows = csv_rows(csv_file.family_lines(family_of(tmp_path)))
+    assert {row["measure"]: row["seeds"] for row in rows} == {
         "test_error": "0 1 2",
         "test_top5_error": "0 1 2",
         "test_loss": "0 1 2",
@@ -154,8 +136,7 @@ def test_a_controller_that_never_moved_is_not_compared_with_random(tmp_path):
     for argument, more in {"random": {}, "ours": {"entropy_falls": 0.0}}.items():
         run = write_cell(*cells, argument, **more)
         write_corruption(run, {"fog": [9.0] * 5})
-    found = runs.read_runs([tmp_path])
-    (family,) = grouping.make_families(found)
+    family = family_of(tmp_path)
     rows = [row for row in result_tables.results(family).rows if row[0] == "ours"]
     assert rows[0].count("ours is random here") == 3  # error, loss, corruption
     table, filled, remarks = table_of(tmp_path)

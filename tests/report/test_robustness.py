@@ -2,15 +2,15 @@
 
 import pytest
 
-from aaa_jax.report import csv_file, grouping, result_tables, runs
+from aaa_jax.report import csv_file, result_tables
 from aaa_jax.report.figures import robustness
 from aaa_jax.report.measures import CORRUPTION_ERROR
-from tests.support.run_folders import write_corruption, write_probe, write_run
-
-
-def family_of(folder):
-    (family,) = grouping.make_families(runs.read_runs([folder]))
-    return family
+from tests.support.run_folders import (
+    family_of,
+    write_corruption,
+    write_probe,
+    write_run,
+)
 
 
 def csv_row(family, column):

@@ -30,17 +30,19 @@ def test_the_t_interval_of_two_and_three_values_is_the_closed_form():
     one = math.tan(math.pi * (p - 0.5))
     two = (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
     for quantile, values in ((one, [1.0, 4.0]), (two, [1.0, 4.0, 2.0])):
-        expected = quantile * statistics.stdev(values) / math.sqrt(len(values))
-        assert estimates.t_half_width(values) == pytest.approx(expected, rel=1e-9)
+        zeros = dict.fromkeys(range(len(values)), 0.0)
+        found = estimates.paired_difference(dict(enumerate(values)), zeros)
+        half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+        assert found.high == pytest.approx(found.mean + half, rel=1e-9)
+        assert found.low == pytest.approx(found.mean - half, rel=1e-9)
 
 
 def test_differences_are_paired_by_the_seeds_that_both_have():
-    found = estimates.paired_difference({0: 1.0, 1: 5.0, 7: 9.0}, {1: 4.0, 0: 2.0})
-    assert found.seeds == (0, 1)
-    assert found.mean == 0.0
-    assert found.high == pytest.approx(math.tan(math.pi * 0.475), rel=1e-9)
-    assert found.low == -found.high
+    found = estimates.paired_difference({0: 1.0, 1: 6.0, 7: 9.0}, {1: 4.0, 0: 2.0})
+    assert (found.seeds, found.mean) == ((0, 1), 0.5)
     assert estimates.paired_difference({0: 1.0}, {1: 1.0}) is None
+    alone = estimates.paired_difference({0: 1.0}, {0: 2.0})
+    assert estimates.show_difference(alone) == "-1.00 (1 pair)"
 
 
 def test_windows_are_means_of_five_epochs_and_the_last_may_be_shorter():

@@ -8,6 +8,7 @@ import numpy as np
 
 from aaa_jax.augment import ops, policies, policy_json
 from aaa_jax.experiments.paper_tables import TABLES
+from aaa_jax.report import grouping, runs
 from aaa_jax.search import collapse
 from configs import digits
 
@@ -26,6 +27,12 @@ def unpack_earlier_run(folder):
     """
     shutil.unpack_archive(EARLIER_RUN, folder, filter="data")
     return folder / "table4_digits" / "digits" / "ours" / "seed0"
+
+
+def family_of(folder):
+    """The one family of the runs in a folder."""
+    (family,) = grouping.make_families(runs.read_runs([folder]))
+    return family
 
 
 def write_cell(folder, table, row, column, *, seed=0, **more):

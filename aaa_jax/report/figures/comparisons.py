@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import REFERENCE, Family, Group, seeds_in_words, slug
-from aaa_jax.report.measures import TEST_ERROR, TEST_LOSS, Measure
+from aaa_jax.report.measures import TEST_ERROR, Measure
 from aaa_jax.report.statistics import (
     Difference,
     estimate,
@@ -16,29 +16,16 @@ from aaa_jax.report.statistics import (
     show_estimate,
 )
 
-
-def error_by_policies(family: Family) -> Picture | None:
-    """Final errors of all groups, and their paired differences to `random`."""
-    return _by_policies(family, TEST_ERROR, "error", "%", "percentage points", 2)
+UNITS = {"percent": ("%", "percentage points"), "nats": ("nats", "nats")}
 
 
-def loss_by_policies(family: Family) -> Picture | None:
-    """The same of the test loss, which tells methods apart where few images err."""
-    return _by_policies(family, TEST_LOSS, "loss", "nats", "nats", 4)
+def by_policies(family: Family, measure: Measure) -> Picture | None:
+    """A test error or loss of all groups that have it, and its difference to `random`.
 
-
-def _by_policies(
-    family: Family,
-    measure: Measure,
-    what: str,
-    unit: str,
-    of_difference: str,
-    digits: int,
-) -> Picture | None:
-    """A measure of all groups that have it; None where a table says as much.
-
-    That is of fewer than two groups, and of one run of each.
+    None where a table says as much: of fewer than two groups, and of one run of each.
+    The loss tells methods apart where few images err.
     """
+    what, (unit, of_difference) = measure.name.split("_")[1], UNITS[measure.unit]
     groups = [group for group in family.groups if measure.values(family, group)]
     if len(groups) < 2 or all(len(group.finished) < 2 for group in groups):
         return None
@@ -73,8 +60,8 @@ def _by_policies(
             ),
             alternative=f"Final test {what} in {unit}, and the difference to random: "
             + "; ".join(
-                f"{group.label} {show_estimate(measure.mean(family, group), digits)}"
-                f"{f', {show_difference(found, digits)}' if found else ''}"
+                f"{group.label} {measure.show_mean(family, group)}"
+                f"{f', {show_difference(found, measure.digits)}' if found else ''}"
                 for group, found in zip(groups, differences, strict=True)
             ),
         )

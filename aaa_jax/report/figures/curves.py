@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from aaa_jax.report import series, statistics
+from aaa_jax.report import series
 from aaa_jax.report.figures import style
 from aaa_jax.report.figures.style import Look, Picture
 from aaa_jax.report.grouping import Family, Group, seeds_in_words
@@ -50,7 +50,7 @@ def loss_and_error(family: Family) -> Picture | None:
         finals = "; ".join(
             f"{group.label}: {final}"
             for group in groups
-            if (final := statistics.show_estimate(TEST_ERROR.mean(family, group)))
+            if (final := TEST_ERROR.show_mean(family, group))
         )
         return style.finish(
             figure,

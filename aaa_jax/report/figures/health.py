@@ -1,7 +1,6 @@
 """Whether the controller collapses: its diagnostics over the updates, its states."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -68,18 +67,11 @@ def _draw_entropy(axis: Axes, runs: Sequence[Run]) -> None:
 
 def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     """One strip per run, coloured by its state."""
-    looks: dict[str, dict[str, Any]] = {
-        state: {
-            "facecolor": style.STATE_COLORS[state],
-            "hatch": style.STATE_HATCHES[state],
-            "edgecolor": style.INK,
-        }
-        for state in collapse.STATES
-    }
     for place, run in enumerate(runs):
-        for state, look in looks.items():
+        for state, look in style.STATE_LOOKS.items():
             spans = _spans(run.rounds.states, state)
-            axis.broken_barh(spans, (place - 0.38, 0.76), linewidth=0.4, **look)
+            height = (place - 0.38, 0.76)
+            axis.broken_barh(spans, height, linewidth=0.4, edgecolor=style.INK, **look)
     names = [
         f"seed {run.seed}{'' if run.is_finished else ' (unfinished)'}" for run in runs
     ]
@@ -88,7 +80,10 @@ def _draw_states(axis: Axes, runs: Sequence[Run]) -> None:
     axis.set_xlim(0, max(len(run.rounds.states) for run in runs))
     axis.grid(visible=False)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    patches = [Patch(label=state, **look) for state, look in looks.items()]
+    patches = [
+        Patch(label=state, edgecolor=style.INK, **look)
+        for state, look in style.STATE_LOOKS.items()
+    ]
     axis.legend(
         handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2
     )

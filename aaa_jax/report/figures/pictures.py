@@ -26,15 +26,10 @@ PHOTOGRAPH_SIZE = 224  # where a dataset does not fix a size
 
 
 class Sample(NamedTuple):
-    """One policy of a round.
+    """One policy of a round."""
 
-    Attributes:
-        name: when it was drawn, and its rank by loss.
-        saved: one policy, with its range table and fill.
-    """
-
-    name: str
-    saved: SavedPolicies
+    name: str  # when it was drawn, and its rank by loss
+    saved: SavedPolicies  # one policy, with its range table and fill
 
 
 def sampled_policies(
@@ -42,13 +37,8 @@ def sampled_policies(
 ) -> Picture | None:
     """The hardest and the easiest policy of a round in each chosen epoch.
 
-    Args:
-        family: of the group.
-        group: its first finished run is shown, else its first.
-        epochs: from 1; none: the first, a quarter, half and the last of those done.
-
-    Returns:
-        None where no policies were written.
+    Of the group's first finished run, else of its first; see `choose_epochs`. None
+    where no policies were written.
     """
     run = (group.finished or group.runs)[0]
     chosen = choose_epochs(epochs, run.epochs_done)
@@ -97,10 +87,7 @@ def choose_epochs(wanted: Sequence[int], num_epochs: int) -> list[int]:
 
 
 def example_images(settings: Mapping[str, Any]) -> tuple[np.ndarray, str]:
-    """Test images of the run's dataset if it is on this machine, else other images.
-
-    Args:
-        settings: config.json of a run.
+    """Test images of a run's dataset if it is on this machine, else other images.
 
     Returns:
         uint8 [N, H, W, 3], and what they are in words.

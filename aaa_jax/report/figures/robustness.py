@@ -13,22 +13,16 @@ from aaa_jax.report.runs import Run
 from aaa_jax.report.statistics import estimate, show_estimate
 
 SEVERITIES = 5
+SEARCH_OPS = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
 
 
 class ComparableCorruptions(NamedTuple):
-    """The results of a family's corruption.json files that can be averaged.
+    """The results of a family's corruption.json files that can be averaged."""
 
-    Attributes:
-        names: the corruptions that all of them have, applied at the same size.
-        num_images: test images of each.
-        runs: the finished runs whose files are used.
-        notes: what is left out and why, sentences.
-    """
-
-    names: tuple[str, ...]
-    num_images: int
-    runs: tuple[Run, ...]
-    notes: tuple[str, ...]
+    names: tuple[str, ...]  # the corruptions that all have, applied at the same size
+    num_images: int  # test images of each
+    runs: tuple[Run, ...]  # the finished runs whose files are used
+    notes: tuple[str, ...]  # what is left out and why, sentences
 
     def runs_of(self, group: Group) -> list[Run]:
         """The used runs of a group."""
@@ -60,9 +54,8 @@ def comparable_corruptions(family: Family) -> ComparableCorruptions | None:
     lost = ", ".join(name for name in some if name not in names)
     if lost:
         notes.append(f"Not measured alike in all runs, and left out: {lost}.")
-    never = {name for record in found for name in record.get("left_out") or {}}
-    never -= some.keys()
-    if never:
+    left_out = {name for record in found for name in record.get("left_out") or {}}
+    if never := left_out - some.keys():
         notes.append(f"Not measured: {', '.join(sorted(never))}.")
     num_images = int(found[0]["num_images"])
     return ComparableCorruptions(names, num_images, tuple(runs), tuple(notes))
@@ -90,7 +83,6 @@ def probe_map(family: Family, group: Group) -> Picture | None:
         return None
     accuracy = 100 * np.mean([_probe_table(probe) for probe in probes], axis=0)
     clean = 100 * float(np.mean([probe["clean_accuracy"] for probe in probes]))
-    names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
     with style.new_figure(1, 1, width=7, height=5.8) as (figure, axes):
         axis = axes[0, 0]
         image = axis.imshow(accuracy, cmap="cividis", vmin=0, vmax=100, aspect="auto")
@@ -101,7 +93,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
             axis.text(
                 column, row, text, ha="center", va="center", fontsize=8, color=color
             )
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(SEARCH_OPS)), SEARCH_OPS)
         axis.set_xticks(range(magnitudes.NUM_MAGNITUDES))
         axis.grid(visible=False)
         figure.colorbar(image, ax=axis, label="accuracy (%)", shrink=0.9)
@@ -124,7 +116,7 @@ def probe_map(family: Family, group: Group) -> Picture | None:
             ),
             alternative=(
                 f"Heat map of 16 ops by 10 magnitudes. Clean accuracy {clean:.1f} %; "
-                f"the lowest is {accuracy[worst]:.1f} % under {names[worst[0]]} "
+                f"the lowest is {accuracy[worst]:.1f} % under {SEARCH_OPS[worst[0]]} "
                 f"at magnitude {worst[1]}."
             ),
         )
@@ -215,6 +207,5 @@ def _errors(run: Run) -> dict[str, list[float]]:
 
 def _probe_table(probe: Mapping[str, Any]) -> np.ndarray:
     """Accuracy [16, 10] in 0..1, in the order of `ops.OPS`."""
-    names = [op.name for op in ops.OPS[: ops.NUM_SEARCH_OPS]]
-    order = [probe["ops"].index(name) for name in names]
+    order = [probe["ops"].index(name) for name in SEARCH_OPS]
     return np.asarray(probe["accuracy"], np.float64)[order]

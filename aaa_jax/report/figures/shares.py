@@ -32,13 +32,14 @@ def mean_shares(family: Family, group: Group) -> Picture | None:
             found = series.mean_windows(runs, f"{kind}_magnitudes")
             _draw_magnitudes(axes[row, 1], found, f"(b) Magnitudes, {kind}")
         windows = series.mean_windows(runs, "expected_ops")
+        unfinished = "" if group.finished else "; NOT FINISHED"
         return style.finish(
             figure,
             name=f"{family.prefix}shares-{slug(group.label)}",
             title=f"Figure 6: what the policies are made of, {group.label}",
             caption=(
                 f"{_in_windows(windows.size)}; {seeds_in_words(runs)}"
-                f"{_unfinished_note(runs)}. Above: the shares that the source expects "
+                f"{unfinished}. Above: the shares that the source expects "
                 "(of a controller, over what it may draw); below: those of the "
                 "policies that were drawn. At the right: shares at the end, in %. "
                 "Magnitudes are those of ops other than Identity."
@@ -53,11 +54,6 @@ def _shown_runs(group: Group) -> list[Run]:
     return [run for run in runs if np.isfinite(run.rounds.shares["expected_ops"]).any()]
 
 
-def _unfinished_note(runs: Sequence[Run]) -> str:
-    """What must be said where runs are drawn that are not finished."""
-    return "" if all(run.is_finished for run in runs) else "; NOT FINISHED"
-
-
 def _in_windows(size: int) -> str:
     """`Means of five epochs`, or of as many as a window has."""
     if size == 1:
@@ -68,10 +64,10 @@ def _in_windows(size: int) -> str:
 def _draw_ops(axis: Axes, found: Windows, title: str) -> None:
     is_used = np.nansum(found.means, axis=0) > 0
     is_used[: ops.NUM_SEARCH_OPS] = True
-    colors = style.op_colors()
-    names = [op.name for op, used in zip(ops.OPS, is_used, strict=True) if used]
-    used = found._replace(means=found.means[:, is_used])
-    _stack(axis, used, names, [colors[name] for name in names])
+    looks = zip(ops.OPS, style.OP_COLORS, style.OP_HATCHES, strict=True)
+    used = [look for look, shown in zip(looks, is_used, strict=True) if shown]
+    names, colors = [op.name for op, *_ in used], [color for _, *color in used]
+    _stack(axis, found._replace(means=found.means[:, is_used]), names, colors)
     axis.set(title=title, xlabel="epochs done", ylabel="share of ops (%)")
 
 
@@ -87,7 +83,7 @@ def _stack(
     axis: Axes,
     found: Windows,
     names: Sequence[str],
-    colors: Sequence[tuple[str, str]],
+    colors: Sequence[Sequence[str]],
 ) -> None:
     """Bands from centre to centre of the windows, named at the right."""
     known = np.isfinite(found.means).all(axis=1)
@@ -111,7 +107,7 @@ def _name_bands(
     axis: Axes,
     shares: np.ndarray,
     names: Sequence[str],
-    colors: Sequence[tuple[str, str]],
+    colors: Sequence[Sequence[str]],
 ) -> None:
     """Each band's name and last share beside it, with a line to its middle."""
     middles = np.cumsum(shares) - shares / 2

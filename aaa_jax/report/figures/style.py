@@ -7,6 +7,7 @@ pyplot, so nothing depends on a display or on a setting of the user.
 
 import contextlib
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,8 +17,6 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-
-from aaa_jax.augment import ops
 
 DPI = 144
 # The page has colours of its own for these (`html_page.THEME`), and for no others.
@@ -60,7 +59,7 @@ class Look(NamedTuple):
     marker: str
 
 
-LOOKS = {
+LOOKS = {  # in the order in which methods are listed
     "baseline": Look(INK, "-", "o"),
     "cutout": Look(GREY, "--", "s"),
     "fixed": Look(YELLOW, "-.", "D"),
@@ -92,35 +91,24 @@ OP_COLORS = (
     *("#54278f", "#bcbddc", "#eeeeee"),
 )
 OP_HATCHES = ("", "///", "", "|||", "", "\\\\\\", "", "---") * 2 + ("",)
-STATE_COLORS = {
-    "uniform": "#dfe3e8",
-    "ok": "#d5eadf",
-    "narrowing": "#f0b44c",
-    "collapsed": "#8c1d04",
+STATE_LOOKS: dict[str, Any] = {
+    "uniform": {"facecolor": "#dfe3e8", "hatch": ".."},
+    "ok": {"facecolor": "#d5eadf", "hatch": ""},
+    "narrowing": {"facecolor": "#f0b44c", "hatch": "///"},
+    "collapsed": {"facecolor": "#8c1d04", "hatch": "xx"},
 }
-STATE_HATCHES = {"uniform": "..", "ok": "", "narrowing": "///", "collapsed": "xx"}
 
 
 class Picture(NamedTuple):
-    """A finished figure.
+    """A finished figure."""
 
-    Attributes:
-        name: of its files, without an ending.
-        title: a line.
-        caption: what is shown, in which unit, of which runs.
-        alternative: what a reader who cannot see it should know.
-        png: bytes.
-        svg: bytes; None of a picture made of pixels.
-        dark_png: the same on dark paper, of a picture made of pixels.
-    """
-
-    name: str
+    name: str  # of its files, without an ending
     title: str
-    caption: str
-    alternative: str
+    caption: str  # what is shown, in which unit, of which runs
+    alternative: str  # what a reader who cannot see it should know
     png: bytes
-    svg: bytes | None
-    dark_png: bytes | None = None
+    svg: bytes | None  # None of a picture made of pixels
+    dark_png: bytes | None = None  # on dark paper, of a picture made of pixels
 
 
 @contextlib.contextmanager
@@ -157,9 +145,7 @@ def finish(
 def encode(pixels: np.ndarray, *, exact: bool = False) -> bytes:
     """PNG of uint8 [height, width, 3] with a palette, a third of the size.
 
-    Args:
-        pixels: the picture.
-        exact: without a palette if that would change a pixel.
+    If `exact`, without a palette where that would change a pixel.
     """
     png = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -189,17 +175,11 @@ def open_marks(look: Look, size: float) -> dict[str, Any]:
 def looks(methods: Sequence[str]) -> list[Look]:
     """A look for each group of a figure, another one where its method comes again."""
     chosen: list[Look] = []
-    spare = iter(SPARE_LOOKS * (1 + len(methods) // len(SPARE_LOOKS)))
+    spare = itertools.cycle(SPARE_LOOKS)
     for method in methods:
         look = LOOKS.get(method)
         chosen.append(look if look and look not in chosen else next(spare))
     return chosen
-
-
-def op_colors() -> dict[str, tuple[str, str]]:
-    """Colour and hatching of each op."""
-    rows = zip(ops.OPS, OP_COLORS, OP_HATCHES, strict=True)
-    return {op.name: (color, hatch) for op, color, hatch in rows}
 
 
 def magnitude_colors(count: int) -> list[tuple[str, str]]:
