@@ -11,7 +11,6 @@ from PIL import Image
 from tensorflow_datasets.core.utils import shard_utils
 
 from aaa_jax import data
-from aaa_jax.data import decode
 from aaa_jax.data.prepare import imagenet, preparers
 from tests.support.tfds_folders import RGB, jpeg, png
 
@@ -246,12 +245,3 @@ def test_the_release_of_2012_is_that_of_tfds():
     assert release.num_train == 1281167
     counts = np.unique(release.validation_labels, return_counts=True)[1]
     np.testing.assert_array_equal(counts, [50] * 1000)  # fifty of each class
-
-
-def test_channels_are_counted_in_real_jpeg_files():
-    grey = cv2.imencode(".jpg", RGB[0][..., 0])[1].tobytes()
-    assert [decode.jpeg_frame(x)[1] for x in (grey, PLAIN[0], cmyk(RGB[0]))] == [
-        1,
-        3,
-        4,
-    ]

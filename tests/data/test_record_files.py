@@ -1,17 +1,13 @@
 """Reading prepared folders, whole and damaged."""
 
-import io
 import json
 import struct
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
 from aaa_jax import data
-from aaa_jax.data.decode import decode_rgb
 from aaa_jax.data.record_files import Records, masked_crc32c, open_tfrecord
 from tests.support.tfds_folders import (
     FORMATS,
@@ -69,26 +65,6 @@ def test_a_dataset_of_one_colour_is_refused(tmp_path):
         data.describe("tiny", data_dir=tmp_path)
 
 
-def test_images_of_another_kind_become_rgb():
-    grey = RGB[0, ..., 0]
-    bgr = RGB[0][..., ::-1]
-    for pixels, expected in (
-        (grey, np.dstack([grey] * 3)),
-        (np.dstack([bgr, grey]), RGB[0]),  # with an alpha channel
-        (bgr.astype(np.uint16) * 257, RGB[0]),
-    ):
-        encoded = cv2.imencode(".png", pixels)[1].tobytes()
-        np.testing.assert_array_equal(decode_rgb(encoded), expected)
-
-
-def test_a_jpeg_decodes_as_pillow_decodes_it():
-    # A smooth picture; both use libjpeg's exact upsampling, 2 levels are its variants.
-    ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8), (32, 32))
-    encoded = jpeg(np.dstack([ramp, ramp.T, ramp]))
-    expected = np.asarray(Image.open(io.BytesIO(encoded)), np.int32)
-    assert np.abs(decode_rgb(encoded) - expected).max() <= 2
-
-
 def flipped(content, at):
     return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
 
@@ -101,11 +77,8 @@ SOUND = RGB[7]
 BAD_RECORDS = {
     "no bytes": (n07(b""), "it has no bytes"),
     "not an image": (n07(b"GIF, they say"), "not an image"),
-    "PNG cut in half": (n07(png(SOUND)[:90]), "stop early"),
     "PNG without its last byte": (n07(png(SOUND)[:-1]), "stop early"),
     "PNG with a flipped bit": (n07(flipped(png(SOUND), 60)), "wrong checksum"),
-    "JPEG cut in half": (n07(jpeg(SOUND)[: len(jpeg(SOUND)) // 2]), "stop early"),
-    "JPEG cut in its scan": (n07(jpeg(SOUND)[:-3]), "stop early"),
     "JPEG cut in its header": (n07(jpeg(SOUND)[:30]), "stop early"),
     "another size": (n07(png(SOUND[:5])), "image of 5x8, others are 8x8: .* one size"),
     "label -1": (n07(png(SOUND), -1), "label -1: .* 0 to 2"),
@@ -161,24 +134,13 @@ def test_another_dataset_under_a_listed_name_is_refused(tmp_path):
         data.load("cifar10", "train", data_dir=tmp_path)
 
 
-def test_broken_json_is_named(tmp_path):
-    path = write_dataset(tmp_path, {"train": [examples()]})
-    (path / "dataset_info.json").write_text("{")
-    with pytest.raises(data.DatasetError, match="TFDS cannot read them"):
-        data.load("tiny", "train", data_dir=tmp_path)
-
-
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_damaged_file_is_named(tmp_path, file_format):
     path = write_dataset(tmp_path, {"train": [examples()]}, file_format=file_format)
     file = path / f"tiny-train.{file_format}-00000-of-00001"
     whole = file.read_bytes()
-    for spoilt in (
-        whole[: len(whole) // 2],
-        whole[:-3],
-        flipped(whole, len(whole) // 2),
-        b"",
-    ):
+    half = len(whole) // 2
+    for spoilt in (whole[:half], whole[:-3], flipped(whole, half), b""):
         file.write_bytes(spoilt)
         with pytest.raises(data.BadRecord, match=str(file)):
             data.load("tiny", "train", data_dir=tmp_path)
@@ -189,9 +151,8 @@ def test_a_damaged_file_is_named(tmp_path, file_format):
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_file_with_fewer_records_than_stated_is_named(tmp_path, file_format):
-    write_dataset(
-        tmp_path, {"train": [examples()]}, file_format=file_format, counts=[13]
-    )
+    shards = {"train": [examples()]}
+    write_dataset(tmp_path, shards, file_format=file_format, counts=[13])
     with pytest.raises(data.BadRecord, match=r"has 12 records, .* at least 13"):
         data.load("tiny", "train", data_dir=tmp_path)
 
@@ -206,10 +167,9 @@ def test_an_unread_format_is_refused_with_those_that_are_read(tmp_path):
         data.load("tiny", "train", data_dir=tmp_path)
 
 
-def read_tfrecords(path, num_records=None):
+def read_tfrecords(path):
     file = open_tfrecord(path)
-    count = file.num_records if num_records is None else num_records
-    return Records((path,), (file,), (0,), (count,)).read_all()
+    return Records((path,), (file,), (0,), (file.num_records,)).read_all()
 
 
 def test_records_of_any_length_come_back(tmp_path):

@@ -14,7 +14,6 @@ from aaa_jax import data
 from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
 from aaa_jax.data.stream import epoch_order
-from tests.data.test_load import real_data
 from tests.support.tfds_folders import (
     PICTURES,
     example,
@@ -36,22 +35,19 @@ def stream(tmp_path_factory):
     return data.open_stream("tiny", "train", data_dir=folder)
 
 
-def batches(stream, options=OPTIONS, *, rows=range(M * N), epoch=0, **steps):
-    made = data.train_batches(
-        stream,
-        options,
-        image_of_row=IMAGE_OF_ROW,
-        rows=rows,
-        batch_size=N,
-        epoch=epoch,
-        **steps,
-    )
-    with made as found:
+def opened(stream, options=OPTIONS, **changes):
+    """The batches of an epoch, as a context."""
+    given = {"image_of_row": IMAGE_OF_ROW, "rows": range(M * N), "batch_size": N}
+    return data.train_batches(stream, options, **{**given, "epoch": 0, **changes})
+
+
+def batches(stream, options=OPTIONS, **changes):
+    with opened(stream, options, **changes) as found:
         return list(found)
 
 
 def numbers_of(options, epoch, step, row):
-    """A row's uniform numbers, by NumPy's own generator of the documented key."""
+    """By NumPy's own generator of the documented key."""
     bits = np.random.Philox(np.random.SeedSequence([options.seed, 1, epoch, step]))
     numbers = np.random.Generator(bits).random((M * N, crops.NUMBERS_PER_ROW))
     return numbers[row]
@@ -205,10 +201,9 @@ def test_boxes_cover_the_areas_and_aspects_they_should():
     numbers = np.random.default_rng(0).random((4000, crops.NUMBERS_PER_ROW))
     boxes = np.array([crops.crop_box(row, 300, 400) for row in numbers.tolist()])
     tops, lefts, heights, widths = boxes.T
-    assert (tops >= 0).all()
-    assert (tops + heights <= 300).all()
-    assert (lefts >= 0).all()
-    assert (lefts + widths <= 400).all()
+    assert boxes.min() >= 0
+    assert (tops + heights).max() <= 300
+    assert (lefts + widths).max() <= 400
     shares = heights * widths / (300 * 400)
     assert 0.079 < shares.min() < 0.1
     assert shares.max() > 0.9
@@ -262,21 +257,6 @@ def test_supersampling_averages_four_linear_samples():
             crops.resize(pixels, *size, resample="supersample"),
             crops.resize(pixels, *size),
         )
-
-
-@pytest.mark.parametrize("factor", [1.3, 1.7, 1.9, 3.5])
-def test_a_fine_grid_aliases_under_bilinear_only(factor):
-    """Stripes too fine for the result leave grey; bilinear turns them into others."""
-    period = 2.1  # old pixels; a new one is `factor` wide
-    stripes = 127.5 + 120 * np.cos(2 * np.pi * np.arange(400) / period)
-    pixels = np.broadcast_to(stripes[None, :, None], (400, 400, 3)).astype(np.uint8)
-    size = int(400 / factor)
-    contrast = {
-        resample: crops.resize(pixels.copy(), size, size, resample=resample).std()
-        for resample in crops.RESAMPLINGS
-    }
-    assert contrast["area"] < 0.75 * contrast["bilinear"]
-    assert contrast["supersample"] < 0.75 * contrast["bilinear"]
 
 
 def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
@@ -390,29 +370,8 @@ def test_a_label_out_of_range_is_a_bad_record(tmp_path):
         evaluated(stream, OPTIONS, batch_size=4, resize=20)
 
 
-def test_a_changed_byte_of_array_record_never_changes_an_image(tmp_path, stream):
-    path = sorted(write_pictures(tmp_path).glob("*train*"))[1]
-    content = path.read_bytes()
-    arguments = {"batch_size": 11, "resize": 20}
-    (whole,) = evaluated(stream, OPTIONS, **arguments)
-    noticed = []
-    for place in range(600, 6000, 450):
-        changed = bytearray(content)
-        changed[place] ^= 1
-        path.write_bytes(changed)
-        try:
-            damaged = data.open_stream("tiny", "train", data_dir=tmp_path)
-            (batch,) = evaluated(damaged, OPTIONS, **arguments)
-        except data.BadRecord as error:
-            noticed.append(str(error))
-        else:  # a byte between the records
-            np.testing.assert_array_equal(batch.images, whole.images)
-    assert len(noticed) > 2
-    assert all(str(path) in message for message in noticed)
-
-
-def test_tfrecords_stream_as_array_record_does_and_a_damaged_one_is_named(tmp_path):
-    path = write_pictures(tmp_path / "a", file_format="tfrecord")
+def test_tfrecords_stream_as_array_record_does(tmp_path):
+    write_pictures(tmp_path / "a", file_format="tfrecord")
     write_pictures(tmp_path / "b")
     streams = [
         data.open_stream("tiny", "train[3:]", data_dir=tmp_path / name)
@@ -420,33 +379,21 @@ def test_tfrecords_stream_as_array_record_does_and_a_damaged_one_is_named(tmp_pa
     ]
     for one, other in zip(*map(batches, streams), strict=True):
         np.testing.assert_array_equal(one.images, other.images)
-    records = next(path.glob("*train*00000-of-00002"))
-    content = records.read_bytes()
-    records.write_bytes(content[:-100] + bytes(1) + content[-99:])
-    with pytest.raises(data.BadRecord, match=r"record 4 of .* checksum"):
-        evaluated(streams[0], OPTIONS, batch_size=4, resize=20)
-    records.write_bytes(content[:-4])
-    with pytest.raises(data.BadRecord, match=r"record 4 of .* is damaged"):
-        data.open_stream("tiny", "train", data_dir=tmp_path / "a")
 
 
-@pytest.fixture
-def few_files():
-    """A soft limit of open files that leaves three; put back afterwards."""
+def test_more_files_than_may_be_open_are_allowed(tmp_path):
+    records = [[example(png(p), 0, f"n{i}")] for i, p in enumerate(PICTURES)]
+    write_dataset(tmp_path, {"train": records}, size=(None, None))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = len(os.listdir("/dev/fd")) + 3
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
-    yield few
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def test_more_files_than_may_be_open_are_allowed(tmp_path, few_files):
-    records = [[example(png(p), 0, f"n{i}")] for i, p in enumerate(PICTURES)]
-    write_dataset(tmp_path, {"train": records}, size=(None, None))
-    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
-    (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
+    try:
+        stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+        (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert batch.weights.sum() == 11
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few_files
 
 
 def test_a_hard_limit_of_open_files_is_said(tmp_path, monkeypatch):
@@ -470,19 +417,10 @@ def test_a_subset_is_of_that_size_and_of_its_seed(stream, tmp_path):
 
 
 def test_leaving_the_context_stops_the_threads(stream):
-    made = data.train_batches(
-        stream,
-        OPTIONS,
-        image_of_row=IMAGE_OF_ROW,
-        rows=range(8),
-        batch_size=N,
-        epoch=0,
-    )
-
     def threads():
         return [t for t in threading.enumerate() if t.name.startswith("decode")]
 
-    with made as batches:
+    with opened(stream) as batches:
         next(batches)
         assert threads()
     assert not threads()
@@ -496,15 +434,8 @@ def test_only_so_many_batches_are_begun_ahead(stream, monkeypatch):
         "uniforms",
         lambda key, *shape: begun.append(key) or uniforms(key, *shape),
     )
-    layout = batch_layout.group_layout(1, 1, 1)
-    with data.train_batches(
-        stream,
-        OPTIONS._replace(prefetch=3),
-        image_of_row=batch_layout.image_of_row(layout),
-        rows=range(1),
-        batch_size=1,
-        epoch=0,
-    ) as made:
+    one = {"image_of_row": np.zeros(1), "rows": range(1), "batch_size": 1}
+    with opened(stream, OPTIONS._replace(prefetch=3), **one) as made:
         begun.clear()  # of the epoch's order
         for number, _ in enumerate(made, start=1):
             assert len(begun) == min(number + 3, 11)
@@ -526,25 +457,3 @@ def test_a_dataset_of_many_sizes_is_streamed_unless_told_otherwise(tmp_path):
     with pytest.raises(data.DatasetError, match="needs images of one size"):
         data.describe("tiny", data_dir=tmp_path, loader="resident")
     assert data.describe("cifar10", loader="stream").loader == "stream"
-
-
-def test_the_real_slice_streams():
-    folder = real_data("imagenet2012")
-    train = data.open_stream("imagenet2012", "train", data_dir=folder)
-    layout = batch_layout.group_layout(4, 2, 4)
-    with data.train_batches(
-        train,
-        data.StreamOptions(prefetch=1),
-        image_of_row=batch_layout.image_of_row(layout),
-        rows=range(8),
-        batch_size=4,
-        epoch=0,
-        last_step=1,
-    ) as made:
-        (batch,) = made
-    assert batch.images.shape == (8, 224, 224, 3)
-    assert batch.images.std() > 20  # pictures, not grey
-    assert data.DATASETS["imagenet2012"].num_classes == train.num_classes == 1000
-    test = data.open_stream("imagenet2012", "validation[:3]", data_dir=folder)
-    found = evaluated(test, data.StreamOptions(), batch_size=2, resize=256)
-    assert sum(batch.weights.sum() for batch in found) == 3
