@@ -224,6 +224,13 @@ def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyP
     )
 
 
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        *("module", "tx", "normalization"),
+        *("entropy_target", "kl_cap", "steps"),
+    ),
+)
 def update(
     state: ControllerState,
     policies: Policies,
@@ -253,9 +260,8 @@ def update(
     Without that term the entropy swings widely, because the controller answers slowly.
     Departure: `kl_cap` bounds the KL divergence from the old to the new controller: a
     step that is too long is halved until it fits.
-    If a loss or a gradient is not finite, the state stays as it is, and the rewards are
-    reported as 0; also if policies that only the compiled program knows are none that
-    the controller draws.
+    If a loss or a gradient is not finite, or the controller cannot have drawn these
+    policies, the state stays as it is, and the rewards are reported as 0.
 
     Args:
         state: the controller that sampled `policies`.
@@ -272,61 +278,7 @@ def update(
         The new state, and float32 values for the log by name: rewards [M] or [M, Q],
         kl [] from the old to the new controller, gradient_norm [] of the first step,
         the entropy_weight [] that it used, and what `_describe` returns.
-
-    Raises:
-        ValueError: the controller cannot have drawn these policies, or the losses have
-            another shape.
     """
-    shape = *np.shape(policies.ops)[:1], module.num_sub_policies, CHAIN_LENGTH
-    drawn = dataclasses.replace(
-        policies,
-        ops=check_integers("policies.ops", policies.ops, shape, module.num_ops - 1),
-        magnitudes=check_integers(
-            "policies.magnitudes", policies.magnitudes, shape, module.num_magnitudes - 1
-        ),
-    )
-    if np.shape(losses) not in (shape[:1], shape[:2]):
-        raise ValueError(
-            f"losses {list(np.shape(losses))}: one for each policy, {list(shape[:1])}, "
-            f"or sub-policy, {list(shape[:2])}, is needed"
-        )
-    return _update(
-        state,
-        drawn,
-        jnp.asarray(losses, jnp.float32),
-        module=module,
-        tx=tx,
-        normalization=normalization,
-        entropy_target=entropy_target,
-        kl_cap=kl_cap,
-        steps=steps,
-    )
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=(
-        "module",
-        "tx",
-        "normalization",
-        "entropy_target",
-        "kl_cap",
-        "steps",
-    ),
-)
-def _update(
-    state: ControllerState,
-    policies: Policies,
-    losses: jax.Array,
-    *,
-    module: Controller,
-    tx: optax.GradientTransformation,
-    normalization: str,
-    entropy_target: float | None,
-    kl_cap: float | None,
-    steps: int,
-) -> tuple[ControllerState, dict[str, jax.Array]]:
-    """`update` of checked arguments."""
     policies, is_possible = _within(policies, module)
     flat = objective.normalize_losses(losses.reshape(-1), mode=normalization)
     rewards = flat.reshape(losses.shape)
@@ -359,6 +311,17 @@ def _update(
         "kl": jnp.where(usable, kl, 0.0),
         "entropy_weight": weight,
     }
+
+
+def check_drawn(policies: Policies, module: Controller) -> Policies:
+    """The same in int32, if the controller can have drawn them, as far as is known."""
+    shape = *np.shape(policies.ops)[:1], module.num_sub_policies, CHAIN_LENGTH
+    highest = {"ops": module.num_ops - 1, "magnitudes": module.num_magnitudes - 1}
+    checked = {
+        name: check_integers(f"policies.{name}", getattr(policies, name), shape, most)
+        for name, most in highest.items()
+    }
+    return dataclasses.replace(policies, **checked)
 
 
 def _within(policies: Policies, module: Controller) -> tuple[Policies, jax.Array]:
@@ -456,11 +419,10 @@ def _objective(
     entropy_weight: jax.Array,
     entropy_target: float | None,
 ) -> tuple[jax.Array, tuple[PolicyProbs, jax.Array, jax.Array]]:
-    """What a step of `update` minimises; `drawn` is given from the second step on.
+    """What a step of `update` minimises, and the parts of it that are to be known.
 
-    Returns:
-        The objective, and the probabilities, the shortfall of entropy and the entropy
-        weight that went into it.
+    Those are the probabilities, the shortfall of entropy and the entropy weight.
+    `drawn` is given from the second step on.
     """
     probs = log_probs(params, module, policies)
 
@@ -508,12 +470,9 @@ def _capped_step(
 
 
 def _describe(probs: PolicyProbs) -> dict[str, jax.Array]:
-    """How sure the controller was when it drew the policies.
+    """How sure the controller was when it drew the policies: see `PolicySource.update`.
 
-    Returns:
-        op_entropy, magnitude_entropy [], the decisions' mean entropy as a fraction of
-        the maximum; op_shares [num_ops], magnitude_shares [num_magnitudes], the mean
-        probability of each over the decisions along the M policies; log_probs [M].
+    Entropies and shares are means over the decisions along the M policies.
     """
     op_log_probs, magnitude_log_probs = probs[3:]
 

@@ -3,7 +3,7 @@
 import functools
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -102,7 +102,7 @@ def constant_source(
     return PolicySource(
         no_state,
         functools.partial(_sample_constant, policies),
-        describing_update(policies.ranges),
+        describe,
         name,
         policies.num_policies,
         ranges=policies.ranges,
@@ -111,21 +111,13 @@ def constant_source(
     )
 
 
-def describing_update(
-    ranges: str | None,
-) -> Callable[[Any, Policies, RoundOutcome], tuple[Any, Info]]:
+def describe(state: Any, policies: Policies, outcome: RoundOutcome) -> tuple[Any, Info]:
     """An `update` that learns nothing and describes the policies it is given.
 
     Shares count every op with its probability; an Identity has no magnitude. Entropies
-    are those of the shares. `ranges` names the policies' range table.
+    are those of the shares.
     """
-    return functools.partial(_describe, ranges)
-
-
-def _describe(
-    ranges: str | None, state: Any, policies: Policies, outcome: RoundOutcome
-) -> tuple[Any, Info]:
-    policies = check_policies(policies, ranges)
+    policies = check_policies(policies)
     num_magnitudes = RANGES[policies.ranges or "monotone"].num_magnitudes
     is_op = policies.ops < ops.NUM_SEARCH_OPS
     op_shares = _shares(policies.ops, policies.probs, len(ops.OPS))
@@ -183,7 +175,7 @@ def check_positive(**values: float | None) -> None:
         check(value is None or is_positive, f"{name} is {value!r}, must be positive")
 
 
-def check_one_of(allowed: Sequence[str], **values: str) -> None:
+def check_one_of(allowed: Iterable[str], **values: str) -> None:
     """Refuses an option that is not one of these names."""
     for name, value in values.items():
         check(value in allowed, f"{name} {value!r} is not in {', '.join(allowed)}")

@@ -55,11 +55,8 @@ def read_recording(run: str, *, finished: bool = True) -> Recording:
     Raises:
         ValueError: in one line, what is missing or contradicts itself.
     """
-    check(
-        bool(run),
-        "no run is given: the directory of a finished one is needed",
-    )
-    check(pathlib.Path(run).is_dir(), f"{run} is not a directory: give that of a run")
+    is_there = bool(run) and pathlib.Path(run).is_dir()
+    check(is_there, f"{run} is not a directory: give that of a run")
     try:
         config = run_directory.read_config(run)
         lines = run_directory.read_lines(run, "policies")

@@ -23,9 +23,10 @@ from aaa_jax.search import controller
 from aaa_jax.search.policy_source import (
     PolicySource,
     check,
+    check_one_of,
     check_shape,
     constant_source,
-    describing_update,
+    describe,
 )
 from aaa_jax.search.recorded_run import Recording, read_recording
 from aaa_jax.workdir import snapshots
@@ -72,19 +73,21 @@ def replay_source(
         ValueError: what is recorded is missing, or cannot be honoured.
     """
     check_shape(num_policies)
-    check(selection in SELECTIONS, f"selection {selection!r} is not in {SELECTIONS}")
+    check_one_of(SELECTIONS, selection=selection)
     run = paths.expand(run)
     recording = read_recording(run)
     saved = recording.saved
     _check_requested(requested, run, saved, recording.fill_name)
     if selection == "resample":
-        init, sample = _resampled(run, recording, num_policies)
+        state, sample = _resampled(run, recording, num_policies)
     else:
-        init, sample = _selected(recording, selection, num_policies)
+        state = select(recording, selection)
+        kind = recording.num_rounds, num_policies
+        sample = functools.partial(_sample_selected, *kind)
     return PolicySource(
-        init,
+        functools.partial(_init_arrays, state),
         sample,
-        describing_update(saved.ranges),
+        describe,
         "replay",
         num_policies,
         ranges=saved.ranges,
@@ -107,7 +110,6 @@ def file_source(
     Raises:
         ValueError: the file is missing or wrong, or cannot be honoured.
     """
-    check(bool(path), "no file is given: a JSON file of policies is needed")
     saved = policy_json.load_policies(path)
     if num_policies is None:
         num_policies = saved.policies.num_policies
@@ -156,13 +158,6 @@ def round_at(progress: jax.Array | float, num_rounds: int) -> jax.Array:
     return jnp.clip(place.astype(jnp.int32), 0, num_rounds - 1)
 
 
-def _selected(recording: Recording, selection: str, num_policies: int) -> tuple:
-    """`init` and `sample` of policies chosen at once; the state holds all rounds."""
-    chosen = select(recording, selection)
-    sample = functools.partial(_sample_selected, recording.num_rounds, num_policies)
-    return functools.partial(_init_arrays, chosen), sample
-
-
 def _init_arrays(state: Any, key: jax.Array) -> Any:
     return jax.tree.map(jnp.asarray, state)
 
@@ -179,7 +174,7 @@ def _sample_selected(
 
 
 def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
-    """`init` and `sample` of policies drawn anew; the state holds the controllers."""
+    """The state, which holds the controllers, and `sample` of policies drawn anew."""
     module = _recorded_controller(run, recording)
     begins = np.concatenate([[0], recording.steps[:-1]])
     steps = np.asarray(snapshots.snapshot_steps(run))
@@ -194,8 +189,7 @@ def _resampled(run: str, recording: Recording, num_policies: int) -> tuple:
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *loaded)
     state = {"params": stacked, "place": place_of_round.astype(np.int32)}
     kind = num_policies, recording.num_rounds, recording.saved.ranges
-    sample = functools.partial(_sample_anew, module, *kind)
-    return functools.partial(_init_arrays, state), sample
+    return state, functools.partial(_sample_anew, module, *kind)
 
 
 def _sample_anew(

@@ -39,7 +39,7 @@ from aaa_jax.search.policy_source import (
     check_sizes,
     constant_info,
     constant_source,
-    describing_update,
+    describe,
     losses_of,
     no_state,
 )
@@ -94,7 +94,10 @@ def adversarial_source(
     check_positive(learning_rate=learning_rate, temperature=temperature)
     check_positive(tanh_constant=tanh_constant, kl_cap=kl_cap)
     check(entropy_weight >= 0, f"entropy_weight is {entropy_weight}, must be >= 0")
-    _check_fraction(entropy_target=entropy_target)
+    check(
+        entropy_target is None or 0 < entropy_target < 1,
+        f"entropy_target is {entropy_target}, must be None or in (0, 1)",
+    )
     check_one_of(objective.NORMALIZATIONS, normalization=normalization)
     check_one_of(REWARDS, reward=reward)
     check_one_of(CREDITS, credit=credit)
@@ -167,17 +170,12 @@ def _update_controller(
     **options: Any,
 ) -> tuple[controller.ControllerState, Info]:
     losses_of(policies, outcome)
+    drawn = controller.check_drawn(policies, module)
     tx, losses = _adam(learning_rate), outcome.rewarded(credit)
     state, info = controller.update(
-        state, policies, losses, module=module, tx=tx, **options
+        state, drawn, losses, module=module, tx=tx, **options
     )
     return state, info | {"op_shares": _of_all_ops(info["op_shares"])}
-
-
-def _check_fraction(**values: float | None) -> None:
-    for name, value in values.items():
-        is_fraction = value is None or 0 < value < 1
-        check(is_fraction, f"{name} is {value}, must be None or in (0, 1)")
 
 
 def _snapshot(state: controller.ControllerState) -> dict[str, Any]:
@@ -265,11 +263,10 @@ def published_source(policy: str = "cifar10", num_policies: int = 1) -> PolicySo
         policy: a key of `published.AUTOAUGMENT`: the dataset it was found on.
         num_policies: M.
     """
-    known = published.AUTOAUGMENT
-    check(policy in known, f"policy {policy!r} is not in {', '.join(known)}")
+    check_one_of(published.AUTOAUGMENT, policy=policy)
     # AutoAugment's own code crops and flips small images after the policy.
     order = "standard_first" if policy == "imagenet" else "policy_first"
-    policies = _from_chains(known[policy], num_policies, "release")
+    policies = _from_chains(published.AUTOAUGMENT[policy], num_policies, "release")
     return constant_source("published", policies, order=order)
 
 
@@ -326,7 +323,7 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     return PolicySource(
         no_state,
         functools.partial(_sample_schedule, entries, ends, (num_policies, num_chains)),
-        describing_update("release"),
+        describe,
         "schedule",
         num_policies,
         ranges="release",
@@ -368,11 +365,8 @@ def _scheduled_walk(
 def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
     """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
     count_key, place_key, apply_key = jax.random.split(key, 3)
-    log_probs = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
-    shape_of_count = (*shape, 1)
-    count = jax.random.categorical(
-        count_key, log_probs, shape=shape_of_count, mode="low"
-    )
+    logits = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
+    count = jax.random.categorical(count_key, logits, shape=(*shape, 1), mode="low")
     # Entries in random order, those that do not apply behind all others.
     in_order = (*shape, *entries.ops.shape)
     place = jax.random.uniform(place_key, in_order, jnp.float32)

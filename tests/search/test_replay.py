@@ -182,9 +182,9 @@ def test_resample_draws_from_the_controller_that_began_the_round(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"run": ""}, r"no run is given: the directory"),
+        ({"run": ""}, " is not a directory: give that of a run"),
         ({"run": "nowhere"}, "nowhere is not a directory"),
-        ({"selection": "best6"}, "'best6' is not in .'best5', 'all', 'resample'."),
+        ({"selection": "best6"}, "'best6' is not in best5, all, resample"),
         ({"num_policies": 0}, "num_policies is 0"),
     ],
 )
@@ -324,7 +324,7 @@ def test_a_file_of_one_policy_is_applied_m_times(tmp_path):
         ({}, _request(fill="black"), "policies.fill is 'black'"),
         ({"alpha": True}, {}, "policies.fill is 'dataset', but .* 'alpha'"),
         ({"alpha": "no"}, {}, r"p\.json cannot be read: alpha is 'no': true or false"),
-        ({}, {"path": ""}, r"no file is given: a JSON file"),
+        ({}, {"path": ""}, "the policies of  cannot be read"),
         ({}, {"path": "none.json"}, r"none\.json cannot be read"),
     ],
 )
