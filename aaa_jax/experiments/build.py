@@ -156,7 +156,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     checks = {
         _check_model: ("model", "batch", "policies.num_policies", "data"),
         _check_ranges: ("policies",),
-        _build_source: ("policies", "controller"),
+        build_source: ("policies", "controller"),
         _check_warmup: ("optimizer", "epochs"),
     }
     problems = [*wrong.values(), *unknown_keys(config)]
@@ -189,7 +189,7 @@ def build(
         ConfigError: a line for each problem, such as a split that is smaller than a
             mini-batch, or test images that are cut to more than they are resized to.
     """
-    source = _build_source(config)
+    source = build_source(config)
     checks = (
         functools.partial(_check_steps, config, num_images),
         functools.partial(_check_sizes, config, info),
@@ -403,8 +403,15 @@ def evaluation_view(
 
 
 def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
-    """The policy source of a config."""
+    """The policy source of a config.
+
+    Raises:
+        ConfigError: a value that the source refuses.
+    """
     c, p = config.controller, config.policies
+    key, what = _READ_BY.get(p.source, ("source", ""))
+    if not p[key]:
+        raise ConfigError(f"policies.{key} is empty: set policies.{key} to {what}")
     shape = {"num_policies": p.num_policies, "num_sub_policies": p.num_sub_policies}
     requested = replay.Requested(ranges=p.ranges, order=p.order, fill=p.fill)
     recorded = {"num_policies": p.num_policies, "requested": requested}
@@ -439,7 +446,9 @@ def build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
         "replay": {"run": p.replay_run, "selection": p.replay_selection} | recorded,
         "file": {"path": p.file} | recorded,
     }
-    return sources.SOURCES[p.source](**options[p.source])
+    section = "policies or controller" if p.source == "adversarial" else "policies"
+    make = functools.partial(sources.SOURCES[p.source], **options[p.source])
+    return _in_section(section, make)
 
 
 def _recipe(
@@ -522,15 +531,6 @@ def _build_optimizer(
         clip_norm=o.clip_norm or None,
     )
     return schedule, optimizer
-
-
-def _build_source(config: ml_collections.ConfigDict) -> sources.PolicySource:
-    learned = config.policies.source == "adversarial"
-    key, what = _READ_BY.get(config.policies.source, ("source", ""))
-    if not config.policies[key]:
-        raise ConfigError(f"policies.{key} is empty: set policies.{key} to {what}")
-    section = "policies or controller" if learned else "policies"
-    return _in_section(section, build_source, config)
 
 
 def _in_section(section: str, build_part: Callable[..., T], *args: Any) -> T:

@@ -55,32 +55,16 @@ class Rule(NamedTuple):
     text: str
 
 
-def check_values(config: Any, keys: Iterable[str] | None = None) -> None:
-    """Refuses all values that `RULES` does not allow, and any key it lacks.
-
-    Args:
-        config: nested mappings, such as a ConfigDict.
-        keys: those that are read, of a config that another version may have written;
-            None: all of `RULES`, and no other.
-
-    Raises:
-        ConfigError: naming each key, its value, what is allowed.
-    """
-    if problems := list(wrong_values(config, keys or RULES).values()):
-        raise ConfigError(*problems)
-
-
 def wrong_values(config: Any, keys: Iterable[str]) -> dict[str, str]:
-    """What is wrong with the values of some keys, by key."""
+    """What is wrong with the values of some keys of nested mappings, by key."""
     problems = {}
     for key in keys:
         rule, value = RULES[key], config
         for part in key.split("."):
             if not hasattr(value, "keys") or part not in value:
-                missing = (
+                problems[key] = (
                     f"{key} is missing: configs/default.py has it; start from that"
                 )
-                problems[key] = missing
                 break
             value = value[part]
         else:
@@ -141,10 +125,6 @@ def _is_number(value: Any) -> bool:
     return value == 0 or _SMALLEST <= abs(value) <= _LARGEST
 
 
-def _is_list_of_numbers(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(_is_number, value))
-
-
 def _short(value: Any) -> str:
     text = repr(value).replace("\n", " ")
     return text if len(text) <= 80 else text[:77] + "..."
@@ -161,7 +141,10 @@ _EVEN = Rule(
     lambda value: _is_whole(value) and 0 <= value <= _MOST_PIXELS and value % 2 == 0,
     f"an even number of pixels up to {_MOST_PIXELS}, 0 for none",
 )
-_MILESTONES = Rule(_is_list_of_numbers, "a tuple of epochs, such as (60, 120, 160)")
+_MILESTONES = Rule(
+    lambda value: isinstance(value, list | tuple) and all(map(_is_number, value)),
+    "a tuple of epochs, such as (60, 120, 160)",
+)
 _OPTIONS = Rule(
     lambda value: hasattr(value, "keys") and all(isinstance(k, str) for k in value),
     "options by name, such as {'depth': 28, 'width': 10}",

@@ -8,7 +8,7 @@ library does, as on GPUs.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -46,8 +46,6 @@ BANDWIDTHS: dict[str, float] = {
 # back, one writes, one reads the input; the normalisation's sums read two tensors, its
 # gradient reads two and writes one.
 MOVES = 5 + 4 + 5
-
-
 # Of these, forward without statistics: written, read to normalise, written, read.
 TEST_MOVES = 4
 MEASURED_ROWS = {"cpu": 16}  # of the convolution that a device is measured with
@@ -81,34 +79,21 @@ class Work(NamedTuple):
 def work(network: nn.Module, side: int, dtype: str) -> Work:
     """What an image of side x side pixels costs in training and in a test.
 
-    Weights, optimiser and augmentation are small beside it at the usual rows.
+    Convolutions and matrix products count, a multiply and an add as two operations.
+    Training takes three times the forward pass (forward, gradient of the inputs,
+    gradient of the weights), except for the first layer, whose input needs no gradient.
+    Recomputation is not counted. Weights, optimiser and augmentation are small beside
+    it at the usual rows.
     """
-    width = 4 if dtype == "float32" else 2
     equations = list(_forward_pass(network, side))
-    layers, values = _operations(equations), _outputs(equations)
+    layers = [count for count in map(_operations, equations) if count]
+    outputs = sum(e.outvars[0].aval.size for e in equations if _is_convolution(e))
+    moved = outputs * (4.0 if dtype == "float32" else 2.0)
     return Work(
-        _training(layers),
-        MOVES * width * values,
-        sum(layers),
-        TEST_MOVES * width * values,
-    )
-
-
-def floor(
-    network: nn.Module, side: int, num_rows: int, device_kind: str, dtype: str
-) -> tuple[float, float] | None:
-    """Seconds that no training step can be faster than, of two kinds.
-
-    Operations over the peak, and the activations' bytes over the bandwidth; None where
-    the tables have no such device.
-    """
-    rates = known_rates(device_kind, dtype)
-    if rates is None:
-        return None
-    of_row = work(network, side, dtype)
-    return (
-        num_rows * of_row.train_operations / rates.operations,
-        num_rows * of_row.train_bytes / rates.bytes,
+        train_operations=3 * sum(layers) - layers[0],
+        train_bytes=MOVES * moved,
+        test_operations=sum(layers),
+        test_bytes=TEST_MOVES * moved,
     )
 
 
@@ -157,53 +142,22 @@ def peak(device_kind: str, dtype: str) -> float | None:
     return PEAKS[max(fitting, key=len)][dtype == "float32"]
 
 
-def training_flops(network: nn.Module, side: int) -> float:
-    """Operations of a training pass for one image: convolutions and matrix products.
-
-    Forward, gradient of the inputs, gradient of the weights: three times the forward
-    pass, except for the first layer, whose input needs no gradient. A multiply and an
-    add are two. Recomputation is not counted.
-    """
-    return _training(forward_flops(network, side))
-
-
-def forward_flops(network: nn.Module, side: int) -> list[float]:
-    """Operations of each convolution and matrix product for one image, in order."""
-    return _operations(_forward_pass(network, side))
-
-
-def activation_elements(network: nn.Module, side: int) -> float:
-    """Values that the convolutions of a forward pass put out for one image."""
-    return _outputs(_forward_pass(network, side))
+def _operations(equation: Any) -> float:
+    """Of a convolution or a matrix product; 0 of anything else."""
+    size = equation.outvars[0].aval.size
+    if _is_convolution(equation):
+        kernel = equation.invars[1].aval.shape
+        numbers = equation.params["dimension_numbers"].rhs_spec
+        return 2.0 * math.prod(kernel) / kernel[numbers[0]] * size
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return 2.0 * math.prod(shape[axis] for axis in contracted) * size
+    return 0.0
 
 
-def _training(layers: list[float]) -> float:
-    return 3.0 * sum(layers) - layers[0]
-
-
-def _operations(equations: Iterable[Any]) -> list[float]:
-    counts = []
-    for equation in equations:
-        size = equation.outvars[0].aval.size
-        if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            numbers = equation.params["dimension_numbers"].rhs_spec
-            counts.append(2.0 * math.prod(kernel) / kernel[numbers[0]] * size)
-        elif equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            counts.append(2.0 * math.prod(shape[axis] for axis in contracted) * size)
-    return counts
-
-
-def _outputs(equations: Iterable[Any]) -> float:
-    return float(
-        sum(
-            equation.outvars[0].aval.size
-            for equation in equations
-            if equation.primitive.name == "conv_general_dilated"
-        )
-    )
+def _is_convolution(equation: Any) -> bool:
+    return equation.primitive.name == "conv_general_dilated"
 
 
 def _forward_pass(network: nn.Module, side: int) -> Iterator[Any]:
@@ -211,9 +165,8 @@ def _forward_pass(network: nn.Module, side: int) -> Iterator[Any]:
     images = jnp.zeros((1, side, side, 3), jnp.float32)
 
     def forward() -> jax.Array:
-        return network.init_with_output(randomness.key_of_seed(0), images, train=False)[
-            0
-        ]
+        key = randomness.key_of_seed(0)
+        return network.init_with_output(key, images, train=False)[0]
 
     return _equations(jax.make_jaxpr(forward)().jaxpr)
 

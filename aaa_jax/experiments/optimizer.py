@@ -1,7 +1,6 @@
 """Learning-rate schedules and the optimiser of the target network (optax)."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import chex
@@ -30,7 +29,7 @@ def learning_rate_schedule(
     Warm-up is linear, base * (step + 1) / warmup_steps (Goyal et al. 2017).
 
     Args:
-        name: "step" or "cosine".
+        name: of `SCHEDULES`.
         base: the learning rate after the warm-up.
         total_steps: steps of the whole training.
         steps_per_epoch: what a milestone is multiplied with.
@@ -41,10 +40,20 @@ def learning_rate_schedule(
     Returns:
         A function of an int step to a float32 scalar.
     """
-    _check_schedule(name, base, total_steps, milestones, factor, warmup_steps)
+    if base <= 0:
+        raise ValueError(f"the learning rate is above 0: {base}")
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(
+            f"a warm-up of {warmup_steps} steps (optimizer.warmup_epochs) must be at "
+            f"least 0 and shorter than the training of {total_steps} steps (epochs)"
+        )
+    if name == "step" and not 0 < factor <= 1:
+        raise ValueError(f"the step factor is in (0, 1]: {factor}")
+    if any(a >= b for a, b in zip((0, *milestones), milestones, strict=False)):
+        raise ValueError(f"milestones are increasing epochs above 0: {milestones}")
     drops = [round(epoch * steps_per_epoch) for epoch in milestones]
 
-    def shape(step: jax.Array) -> jax.Array:
+    def share(step: jax.Array) -> jax.Array:
         if name == "cosine":
             span = total_steps - warmup_steps
             done = jnp.clip((step - warmup_steps) / span, 0.0, 1.0)
@@ -52,7 +61,15 @@ def learning_rate_schedule(
         reached = sum((step >= drop).astype(jnp.float32) for drop in drops)
         return jnp.asarray(factor, jnp.float32) ** reached
 
-    return _with_warmup(shape, base, warmup_steps)
+    def schedule(count: chex.Numeric) -> jax.Array:
+        step = jnp.asarray(count)
+        rate = base * share(step)
+        if warmup_steps:
+            rising = base * (step + 1) / warmup_steps
+            rate = jnp.where(step < warmup_steps, rising, rate)
+        return jnp.asarray(rate, jnp.float32)
+
+    return schedule
 
 
 def sgd(
@@ -98,42 +115,3 @@ def sgd(
 def _is_kernel(params: chex.ArrayTree) -> Any:
     """True for weights of layers; batch normalisation and biases have rank 1."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-
-def _with_warmup(
-    shape: Callable[[jax.Array], jax.Array], base: float, warmup_steps: int
-) -> optax.Schedule:
-    def schedule(count: chex.Numeric) -> jax.Array:
-        step = jnp.asarray(count)
-        rate = base * shape(step)
-        if warmup_steps:
-            rising = base * (step + 1) / warmup_steps
-            rate = jnp.where(step < warmup_steps, rising, rate)
-        return jnp.asarray(rate, jnp.float32)
-
-    return schedule
-
-
-def _check_schedule(
-    name: str,
-    base: float,
-    total_steps: int,
-    milestones: Sequence[float],
-    factor: float,
-    warmup_steps: int,
-) -> None:
-    if name not in SCHEDULES:
-        raise ValueError(f"no schedule is called {name!r}: the names are {SCHEDULES}")
-    if not (math.isfinite(base) and base > 0):
-        raise ValueError(f"the learning rate is above 0: {base}")
-    if total_steps < 1:
-        raise ValueError(f"a training has at least one step: {total_steps}")
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            f"a warm-up of {warmup_steps} steps (optimizer.warmup_epochs) must be at "
-            f"least 0 and shorter than the training of {total_steps} steps (epochs)"
-        )
-    if name == "step" and not 0 < factor <= 1:
-        raise ValueError(f"the step factor is in (0, 1]: {factor}")
-    if any(a >= b for a, b in zip((0, *milestones), milestones, strict=False)):
-        raise ValueError(f"milestones are increasing epochs above 0: {milestones}")

@@ -43,7 +43,10 @@ class Splits(NamedTuple):
 
 
 def open_splits(config: ml_collections.ConfigDict) -> Splits:
-    """Opens what a config asks for; a dataset that is not prepared is, if it can be."""
+    """Opens what a config asks for; a dataset that is not prepared is, if it can be.
+
+    Of the test split at most `evaluation.max_images` are taken.
+    """
     c = config.data
     where, subset = c.dir or None, c.num_train_images or None
     spec = data.describe(
@@ -54,18 +57,16 @@ def open_splits(config: ml_collections.ConfigDict) -> Splits:
         validation_fraction=c.validation_fraction,
         seed=config.seed,
     )
-    some = {"data_dir": where, "num_images": subset, "seed": config.seed}
+    is_streamed = spec.loader == "stream"
+    read: Callable[..., Any] = data.open_stream if is_streamed else data.load
+    train = read(
+        c.name, spec.train_split, data_dir=where, num_images=subset, seed=config.seed
+    )
     most = config.evaluation.max_images or None
-    if spec.loader == "stream":
-        stream = data.open_stream(c.name, spec.train_split, **some)
-        test = at_most(
-            data.open_stream, c.name, spec.test_split, most, where, config.seed
-        )
-        shape = (spec.image_size, spec.image_size, 3)
-        return Splits(spec, stream, test, stream.num_images, shape)
-    train = data.load(c.name, spec.train_split, **some)
-    tested = at_most(data.load, c.name, spec.test_split, most, where, config.seed)
-    return Splits(spec, train, tested, len(train.labels), train.images.shape[1:])
+    test = at_most(read, c.name, spec.test_split, most, where, config.seed)
+    square = (spec.image_size, spec.image_size, 3)
+    shape = square if is_streamed else train.images.shape[1:]
+    return Splits(spec, train, test, train.num_images, shape)
 
 
 def at_most(

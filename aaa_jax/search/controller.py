@@ -317,7 +317,7 @@ def check_drawn(policies: Policies, module: Controller) -> Policies:
     """The same in int32, if the controller can have drawn them, as far as is known."""
     shape = *np.shape(policies.ops)[:1], module.num_sub_policies, CHAIN_LENGTH
     highest = {"ops": module.num_ops - 1, "magnitudes": module.num_magnitudes - 1}
-    checked = {
+    checked: dict[str, Any] = {
         name: check_integers(f"policies.{name}", getattr(policies, name), shape, most)
         for name, most in highest.items()
     }

@@ -27,7 +27,7 @@ from flax import traverse_util
 from aaa_jax import data
 from aaa_jax.augment import magnitudes, standard
 from aaa_jax.experiments.build import FILLS, build_model, evaluation_view
-from aaa_jax.experiments.config_rules import check_values
+from aaa_jax.experiments.config_rules import ConfigError, wrong_values
 from aaa_jax.experiments.splits import at_most
 from aaa_jax.runtime import devices, randomness
 from aaa_jax.runtime.paths import PathError
@@ -261,7 +261,8 @@ def _read_config(path: epath.Path) -> ml_collections.ConfigDict:
         )
     recorded = run_directory.read_config(path)
     try:
-        check_values(recorded, KEYS_READ)
+        if wrong := wrong_values(recorded, KEYS_READ):
+            raise ConfigError(*wrong.values())
         config = ml_collections.ConfigDict(_with_tuples(recorded))
         build_model(config, 2)
     except (ValueError, TypeError, ArithmeticError) as error:

@@ -97,12 +97,13 @@ def work(preset: str) -> Work:
     leaves = jax.tree.leaves((train.params, train.batch_stats))
     reduced = sum(leaf.size for leaf in leaves) + 2 * layout.num_policies
     is_streamed = config.data.name == "imagenet2012"
+    of_row = floors.work(made.experiment.model, side, "bfloat16")
     return Work(
         name=preset,
         num_images=layout.num_images,
         num_policies=layout.num_policies,
         group_size=layout.group_size,
-        row_flops=floors.training_flops(made.experiment.model, side),
+        row_flops=of_row.train_operations,
         reduced_bytes=4 * reduced,
         row_bytes=side * side * 3 if is_streamed else 0,
         leaves=len(jax.tree.leaves(train)),

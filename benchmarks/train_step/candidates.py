@@ -138,14 +138,21 @@ def _facts(config: Any, spec: Any) -> dict[str, Any]:
     device, dtype = jax.local_devices()[0], config.model.dtype
     kind, stats = device.device_kind, device.memory_stats() or {}
     num_rows = config.batch_size * config.policies.num_policies
+    of_row = floors.work(model, spec.image_size, dtype)
+    rates = floors.known_rates(kind, dtype)
     return {
         "dtype": dtype,
         "num_rows": num_rows,
         "side": spec.image_size,
         "group_size": sizes.layout(config).group_size,
         "options": config.model.options.to_dict(),
-        "flops_per_row": floors.training_flops(model, spec.image_size),
+        "flops_per_row": of_row.train_operations,
         "peak_tflops": floors.peak(kind, dtype),
         "jax_peak_bytes": stats.get("peak_bytes_in_use"),
-        "floor_s": floors.floor(model, spec.image_size, num_rows, kind, dtype),
+        # Seconds that no step can be faster than, by operations and by memory.
+        "floor_s": rates
+        and (
+            num_rows * of_row.train_operations / rates.operations,
+            num_rows * of_row.train_bytes / rates.bytes,
+        ),
     }

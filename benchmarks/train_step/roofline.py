@@ -89,9 +89,8 @@ def _programs(options: Any) -> Iterator[tuple[Any, ...]]:
         config, spec = presets.network_config(network, "bfloat16")
         made = presets.full_step(config)
         num_rows = made.experiment.recipe.layout.num_rows
-        operations = num_rows * floors.training_flops(
-            made.experiment.model, spec.image_size
-        )
+        of_row = floors.work(made.experiment.model, spec.image_size, "bfloat16")
+        operations = num_rows * of_row.train_operations
         name = f"step of {network}, {num_rows} rows"
         yield name, operations, made.call, made.shapes(), 0
 

@@ -87,17 +87,14 @@ def test_a_schedule_is_float32_and_the_same_under_jit_and_vmap(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "linear"}, "step.*cosine"),
         ({"base": 0.0}, "above 0"),
-        ({"base": math.nan}, "above 0"),
-        ({"total_steps": 0}, "at least one step"),
         ({"warmup_steps": 100}, "shorter"),
         ({"warmup_steps": -1}, "shorter"),
         ({"factor": 2.0}, r"\(0, 1\]"),
         ({"milestones": (60, 30)}, "increasing"),
     ],
 )
-def test_a_wrong_schedule_is_refused_with_the_allowed_values(changes, message):
+def test_a_wrong_schedule_is_refused_with_what_is_allowed(changes, message):
     arguments = {"name": "step", "base": 0.1, "total_steps": 100, **changes}
     with pytest.raises(ValueError, match=message):
         optimizer.learning_rate_schedule(**arguments)
