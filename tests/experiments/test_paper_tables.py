@@ -100,8 +100,3 @@ def test_every_cell_has_its_preset_and_argument(name):
 def test_the_columns_beyond_the_paper_come_last(name):
     beyond = ["randaugment", "trivialaugment", "fixed", "random"]
     assert list(TABLES[name].columns) == COLUMNS[name] + beyond
-
-
-def test_figure_5_runs_the_papers_numbers_of_policies():
-    overrides = TABLES["figure5"].overrides.values()
-    assert [o["policies.num_policies"] for o in overrides] == [2, 4, 8, 16, 32]

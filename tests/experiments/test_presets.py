@@ -100,11 +100,3 @@ def check_shapes(name, config):
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(after.params)} == {"float32"}
     assert info["loss"].shape == ()
     assert info["losses"].shape == (num_policies,)
-
-
-def test_a_preset_whose_groups_do_not_fit_is_noticed():
-    config = presets.get_config("cifar10_wrn40x2")
-    config.num_passes = 16  # passes of half a group
-    traced = presets.full_step(config)
-    with pytest.raises(ValueError, match="64 rows are not whole groups of 128"):
-        jax.eval_shape(traced.call, *traced.shapes())

@@ -5,8 +5,6 @@ import pytest
 from aaa_jax.experiments import sizes
 from configs import default, digits, folder, imagenet_r50
 
-GIB = 2**30
-
 
 @pytest.mark.parametrize(
     ("batch_size", "loader", "rows"),
