@@ -1,11 +1,9 @@
 import hashlib
-import itertools
 import json
 
 import pytest
 
 from aaa_jax.augment import ops
-from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.search import published
 
 # SHA-256 of the tables as JSON, from a transcription that others made and compared with
@@ -25,20 +23,7 @@ def digest(table):
 
 @pytest.mark.parametrize("name", published.AUTOAUGMENT)
 def test_autoaugments_policies_are_the_printed_ones(name):
-    policy = published.AUTOAUGMENT[name]
-    assert digest(policy) == DIGESTS[name]
-    assert len(policy) == 25
-    assert {len(chain) for chain in policy} == {2}
-    for op, prob, magnitude in itertools.chain(*policy):
-        assert ops.op_index(op) < ops.NUM_SEARCH_OPS
-        assert 0 <= prob <= 1
-        assert 0 <= magnitude < RANGES["release"].num_magnitudes
-
-
-def test_imagenets_policy_has_twenty_chains_five_of_them_twice():
-    policy = published.AUTOAUGMENT["imagenet"]
-    counts = [policy.count(chain) for chain in set(policy)]
-    assert sorted(counts) == [1] * 15 + [2] * 5
+    assert digest(published.AUTOAUGMENT[name]) == DIGESTS[name]
 
 
 def test_the_fourteen_ops_are_the_search_spaces_without_three_and_with_identity():
@@ -54,12 +39,4 @@ def test_pbas_schedule_is_the_published_one():
         for epochs, part in schedule
     ]
     assert digest(numbers) == DIGESTS["pba"]
-    assert sum(epochs for epochs, _ in schedule) == 200
-    for _, part in schedule:
-        # Two copies of 15 ops: all of the search space but SamplePairing.
-        names = [op for op, _, _ in part]
-        assert names[:15] == names[15:]
-        assert set(names) == {op.name for op in ops.OPS} - {"SamplePairing", "Identity"}
-        assert all(0 <= prob <= 1 and 0 <= m <= 9 for _, prob, m in part)
-    assert all(prob == 0 for _, prob, _ in schedule[0][1])  # it begins with nothing
     assert sum(published.PBA_NUM_OPS_PROBS) == 1

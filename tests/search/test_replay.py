@@ -12,8 +12,7 @@ import pytest
 
 from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
-from aaa_jax.search import collapse, controller, replay
-from aaa_jax.search.policy_source import RoundOutcome
+from aaa_jax.search import controller, replay
 from aaa_jax.workdir import run_directory, run_facts, snapshots
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -332,25 +331,3 @@ def test_a_wrong_or_missing_file_is_refused(changes, options, message, tmp_path)
     _write_file(tmp_path / "p.json", **changes)
     with pytest.raises(ValueError, match=message):
         replay.file_source(**{"path": str(tmp_path / "p.json")} | options)
-
-
-@pytest.mark.parametrize("text", ["{", "[" * 10**5, "[]", "3"])
-def test_a_file_that_is_no_json_object_is_named(text, tmp_path):
-    (tmp_path / "text.json").write_text(text)
-    with pytest.raises(ValueError, match=r"text\.json cannot be read"):
-        replay.file_source(str(tmp_path / "text.json"))
-
-
-def test_a_round_of_recorded_policies_has_a_summary(run, tmp_path):
-    _write_file(tmp_path / "p.json", count=4)
-    for source in (
-        replay.replay_source(str(run[0])),
-        replay.file_source(str(tmp_path / "p.json"), 4),
-    ):
-        sampled = source.sample(KEY, source.init(KEY), 0.5)
-        losses = jnp.arange(1.0, 1.0 + source.num_policies)
-        _, info = source.update(source.init(KEY), sampled, RoundOutcome(losses))
-        summary = collapse.summarize(sampled, losses, losses, info)
-        assert all(np.isfinite(value) for value in summary.values())
-        shares = [v for key, v in summary.items() if key.startswith("op_share/")]
-        np.testing.assert_allclose(sum(shares), 1, rtol=1e-5)

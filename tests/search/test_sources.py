@@ -16,7 +16,7 @@ from aaa_jax.augment import ops, policy_json
 from aaa_jax.augment.magnitudes import RANGES
 from aaa_jax.augment.policies import Policies, check_policies, identity_policies
 from aaa_jax.augment.policy_json import ORDERS
-from aaa_jax.search import published, sources
+from aaa_jax.search import collapse, published, sources
 from aaa_jax.search.policy_source import RoundOutcome
 from aaa_jax.workdir import run_directory
 
@@ -139,6 +139,19 @@ def test_a_source_reports_the_same_values_in_float32(name):
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
+def test_a_sources_round_has_a_summary_of_finite_floats(name):
+    played, losses = play(name), jnp.arange(1.0, 4.0)
+    summary = collapse.summarize(played.policies, losses, losses, played.info)
+    json.dumps(summary, allow_nan=False)
+    assert all(type(value) is float for value in summary.values())
+    shares = [v for key, v in summary.items() if key.startswith("op_share/")]
+    assert shares == played.info["op_shares"].tolist()
+    assert summary["top_op_share"] == max(shares)
+    assert summary["op_entropy"] == played.info["op_entropy"]
+    assert summary["magnitude_share/3"] == played.info["magnitude_shares"][3]
+
+
+@pytest.mark.parametrize("name", sources.SOURCES)
 def test_only_a_learned_sources_state_changes_and_keeps_its_structure(name):
     played = play(name)
     assert jax.tree.structure(played.new_state) == jax.tree.structure(played.state)
@@ -239,7 +252,7 @@ def test_a_fresh_controller_is_nearly_uniform_and_learns():
         ("adversarial", {"entropy_target": 1.0}, "entropy_target is 1.0"),
         ("adversarial", {"normalization": "rank"}, "normalization 'rank'"),
         ("adversarial", {"credit": "op"}, "credit 'op' is not in"),
-        ("adversarial", {"steps_per_round": 0}, "steps_per_round is 0"),
+        ("adversarial", {"steps_per_round": 33}, "33, must be .* from 1 to 32"),
         ("random", {"num_sub_policies": 0}, "num_sub_policies is 0"),
         ("published", {"policy": "cifar"}, "'cifar' is not in cifar10, svhn"),
         ("randaugment", {"num_ops": 5}, "num_ops is 5"),
