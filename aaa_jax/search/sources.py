@@ -192,24 +192,18 @@ def random_source(num_policies: int = 8, num_sub_policies: int = 5) -> PolicySou
     shape = (num_policies, num_sub_policies, controller.CHAIN_LENGTH)
     return PolicySource(
         no_state,
-        functools.partial(_sample_uniform, shape),
+        functools.partial(_sample_uniform, shape=shape),
         functools.partial(_describe_uniform, shape),
         "random",
         num_policies,
     )
 
 
-def _sample_uniform(
-    shape: tuple[int, ...], key: jax.Array, state: Any, progress: jax.Array | float
-) -> Policies:
-    return _uniform_policies(key, shape)
-
-
 @randomness.drawing
 @functools.partial(jax.jit, static_argnames="shape")
-def _uniform_policies(key: jax.Array, shape: tuple[int, ...]) -> Policies:
-    """Policies of a shape (M, Q, S)."""
-
+def _sample_uniform(
+    key: jax.Array, state: Any, progress: jax.Array | float, *, shape: tuple[int, ...]
+) -> Policies:
     def draw(decision: jax.Array, width: int) -> jax.Array:
         logits = jnp.zeros((shape[0], width), jnp.float32)
         folded = jax.random.fold_in(key, decision)
@@ -322,7 +316,12 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     entries = _from_chains([entries for _, entries in parts], 1, "release")
     return PolicySource(
         no_state,
-        functools.partial(_sample_schedule, entries, ends, (num_policies, num_chains)),
+        functools.partial(
+            _sample_schedule,
+            entries=entries,
+            ends=ends,
+            shape=(num_policies, num_chains),
+        ),
         describe,
         "schedule",
         num_policies,
@@ -331,52 +330,38 @@ def schedule_source(num_policies: int = 1, *, num_chains: int = 4096) -> PolicyS
     )
 
 
+@randomness.drawing
+@functools.partial(jax.jit, static_argnames="shape")
 def _sample_schedule(
-    entries: Policies,
-    ends: np.ndarray,
-    shape: tuple[int, int],
     key: jax.Array,
     state: Any,
     progress: jax.Array | float,
-) -> Policies:
-    return _scheduled_walk(
-        key, jnp.asarray(progress, jnp.float32), entries, ends, shape
-    )
-
-
-@randomness.drawing
-@functools.partial(jax.jit, static_argnames="shape")
-def _scheduled_walk(
-    key: jax.Array,
-    progress: jax.Array,
+    *,
     entries: Policies,
     ends: jax.Array,
     shape: tuple[int, int],
 ) -> Policies:
-    """Chains of the part of a schedule [1, parts, 30] that ends at float32 [parts]."""
+    """Chains [M, Q, 2] as PBA draws them; Identity fills up.
+
+    They are of the part of the schedule [1, parts, 30] that ends at float32 [parts].
+    """
     # 1e-3, because float32 may round a part's first epoch down.
-    epoch = progress * ends[-1] + 1e-3
+    epoch = jnp.asarray(progress, jnp.float32) * ends[-1] + 1e-3
     part = jnp.minimum(jnp.sum(epoch >= ends), len(ends) - 1)
     now = jax.tree.map(lambda leaf: leaf[0, part], entries)
-    return _walk(key, now, shape)
-
-
-@randomness.drawing
-def _walk(key: jax.Array, entries: Policies, shape: tuple[int, int]) -> Policies:
-    """Chains [M, Q, 2] as PBA draws them from `entries` [30]; Identity fills up."""
     count_key, place_key, apply_key = jax.random.split(key, 3)
     logits = jnp.log(jnp.asarray(published.PBA_NUM_OPS_PROBS, jnp.float32))
     count = jax.random.categorical(count_key, logits, shape=(*shape, 1), mode="low")
     # Entries in random order, those that do not apply behind all others.
-    in_order = (*shape, *entries.ops.shape)
+    in_order = (*shape, *now.ops.shape)
     place = jax.random.uniform(place_key, in_order, jnp.float32)
     chance = jax.random.uniform(apply_key, in_order, jnp.float32)
-    applies = chance < entries.probs[None, None]
+    applies = chance < now.probs[None, None]
     nearness, first = jax.lax.top_k(jnp.where(applies, -place, -jnp.inf), 2)
     is_used = jnp.isfinite(nearness) & (jnp.arange(2)[None, None] < count)
     return Policies(
-        ops=jnp.where(is_used, entries.ops[first], ops.op_index("Identity")),
-        magnitudes=jnp.where(is_used, entries.magnitudes[first], 0),
+        ops=jnp.where(is_used, now.ops[first], ops.op_index("Identity")),
+        magnitudes=jnp.where(is_used, now.magnitudes[first], 0),
         probs=jnp.ones((*shape, 2), jnp.float32),
         ranges=entries.ranges,
     )
