@@ -332,7 +332,7 @@ def pick_devices(config: ml_collections.ConfigDict) -> tuple[list[jax.Device], s
         used = devices.pick_devices(config.devices.num_devices)
         layout = sizes.layout(config)
         if config.devices.num_devices == 0 and jax.process_count() == 1:
-            used = used[: sizes.sharing_devices(layout.num_groups, len(used))]
+            used = used[: batch_layout.largest_divisor(layout.num_groups, len(used))]
         mapping = devices.resolve_mapping(config.devices.mapping, len(used))
         batch_layout.check_shares(layout, len(used), config.num_passes or 1)
     except ValueError as error:

@@ -276,17 +276,18 @@ _TABLE_6 = Table(
     ),
 )
 
+_NUMBERS_5 = {f"m{number}": number for number in (2, 4, 8, 16, 32)}
 _FIGURE_5 = Table(
     name="figure5",
     title="Figure 5: test error of Wide-ResNet-28-10 on CIFAR-10 against M",
     rows={"wrn28x10": "Wide-ResNet-28-10"},
-    columns={f"m{number}": f"M = {number}" for number in (2, 4, 8, 16, 32)},
+    columns={column: f"M = {number}" for column, number in _NUMBERS_5.items()},
     presets={"wrn28x10": "cifar10_wrn28x10"},
-    arguments={f"m{number}": "ours" for number in (2, 4, 8, 16, 32)},
+    arguments=dict.fromkeys(_NUMBERS_5, "ours"),
     overrides={
         # The rows of a pass, so the memory, stay those of M = 8.
-        f"m{number}": {"policies.num_policies": number}
-        for number in (2, 4, 8, 16, 32)
+        column: {"policies.num_policies": number}
+        for column, number in _NUMBERS_5.items()
     },
     notes=(
         "The paper prints a curve without numbers: accuracy rises to M = 8, then stays "

@@ -4,14 +4,19 @@ What remains is not the paper's recipe; everything that it writes says so.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import ml_collections
 
 from aaa_jax.models import resnet
 
-Options = dict[str, Any]
+WIDTH_OF_RESNET = 64  # where its options do not say it
+# Network -> option -> (step, offset): the offset and multiples of the step are allowed.
+ALLOWED = {
+    "wide_resnet": {"depth": (6, 4), "width": (1, 0)},
+    "shake_shake": {"depth": (6, 2), "width": (2, 0)},
+    "pyramidnet": {"depth": (9, 2), "widening": (1, 0)},
+    "resnet": {"width": (2, 0)},
+}
 
 
 def scale_down(config: ml_collections.ConfigDict, scale: float) -> None:
@@ -33,43 +38,12 @@ def scale_down(config: ml_collections.ConfigDict, scale: float) -> None:
     o.milestones = tuple(milestone * share for milestone in o.milestones)
     o.warmup_epochs = o.warmup_epochs * share
     config.evaluation.every_epochs = min(config.evaluation.every_epochs, epochs)
-    shrink = SMALLER.get(config.model.name)
-    if shrink is not None:
-        smaller = shrink(config.model.options.to_dict(), math.sqrt(scale))
-        config.model.options = ml_collections.ConfigDict(smaller)
-
-
-def _wide_resnet(options: Options, root: float) -> Options:
-    depth = 6 * _at_least(1, (options["depth"] - 4) / 6 * root) + 4
-    return options | {"depth": depth, "width": _at_least(1, options["width"] * root)}
-
-
-def _shake_shake(options: Options, root: float) -> Options:
-    depth = 6 * _at_least(1, (options["depth"] - 2) / 6 * root) + 2
-    width = 2 * _at_least(1, options["width"] / 2 * root)
-    return options | {"depth": depth, "width": width}
-
-
-def _pyramidnet(options: Options, root: float) -> Options:
-    depth = 9 * _at_least(1, (options["depth"] - 2) / 9 * root) + 2
-    widening = _at_least(1, options["widening"] * root)
-    return options | {"depth": depth, "widening": widening}
-
-
-def _resnet(options: Options, root: float) -> Options:
-    depths = sorted(resnet.STAGE_SIZES)
-    fitting = [depth for depth in depths if depth <= options["depth"] * root]
-    width = 2 * _at_least(1, options.get("width", 64) / 2 * root)
-    return options | {"depth": [depths[0], *fitting][-1], "width": width}
-
-
-def _at_least(low: int, value: float) -> int:
-    return max(low, round(value))
-
-
-SMALLER: dict[str, Callable[[Options, float], Options]] = {
-    "wide_resnet": _wide_resnet,
-    "shake_shake": _shake_shake,
-    "pyramidnet": _pyramidnet,
-    "resnet": _resnet,
-}
+    root, options = math.sqrt(scale), config.model.options.to_dict()
+    for name, (step, offset) in ALLOWED.get(config.model.name, {}).items():
+        full = options.get(name, WIDTH_OF_RESNET)
+        options[name] = offset + step * max(1, round((full - offset) / step * root))
+    if config.model.name == "resnet":
+        depths = sorted(resnet.STAGE_SIZES)
+        fitting = [depth for depth in depths if depth <= options["depth"] * root]
+        options["depth"] = [depths[0], *fitting][-1]
+    config.model.options = ml_collections.ConfigDict(options)

@@ -1,8 +1,7 @@
 """What a config's zeros stand for: sizes that follow from the data and the devices.
 
 Images of a mini-batch, epochs, rows that share BatchNorm statistics, steps of a round,
-the side of test images, devices that can share the groups. `memory` chooses the passes
-of accumulation.
+the side of test images. `memory` chooses the passes of accumulation.
 """
 
 import ml_collections
@@ -94,11 +93,6 @@ def round_steps(config: ml_collections.ConfigDict, steps_per_epoch: int) -> int:
 def resized_side(side: int) -> int:
     """The short side before the centre crop of a test image: 256 at 224 pixels."""
     return round(side * 256 / 224)
-
-
-def sharing_devices(num_groups: int, num_devices: int) -> int:
-    """How many of the devices can share the groups evenly, at most all."""
-    return batch_layout.largest_divisor(num_groups, num_devices)
 
 
 def _known_loader(config: ml_collections.ConfigDict) -> str:

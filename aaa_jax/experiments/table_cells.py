@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import ml_collections
 from etils import epath
 
+from aaa_jax.augment import batch_layout
 from aaa_jax.experiments import shrink, sizes
 from aaa_jax.experiments.build import UNREAD, changeable_keys, check_config
 from aaa_jax.experiments.paper_tables import TABLES, Table
@@ -201,7 +202,7 @@ def fit_devices(
     groups_here = sizes.layout(run).num_groups
     fitting = most
     if num_processes == 1:
-        fitting = max(n for n in range(1, most + 1) if groups_here % n == 0)
+        fitting = batch_layout.largest_divisor(groups_here, most)
         run.devices.num_devices = fitting
     if run.num_passes and groups_here % fitting == 0:
         run.num_passes = math.gcd(run.num_passes, groups_here // fitting)
@@ -232,8 +233,6 @@ def check_cells(config: ml_collections.ConfigDict, cells: Sequence[Cell]) -> Non
     for row, column in dict.fromkeys((c.row, c.column) for c in cells):
         try:
             check_config(_preset_of(config, Cell(row, column, cells[0].seed)))
-        except TableError:
-            raise
         except ValueError as error:
             for problem in error.args:
                 where.setdefault(str(problem), []).append(f"{row}/{column}")

@@ -130,7 +130,7 @@ def test_groups_divide_over_1_to_64_devices_with_few_and_many_policies(name, arg
     c = PRESETS[name].get_config(argument)
     layout = sizes.layout(c)
     for num_devices in (1, 2, 4, 8, 64):
-        used = sizes.sharing_devices(layout.num_groups, num_devices)
+        used = batch_layout.largest_divisor(layout.num_groups, num_devices)
         passes = [p for p in range(1, 65) if layout.num_groups // used % p == 0]
         for num_passes in passes:
             batch_layout.check_shares(layout, used, num_passes)

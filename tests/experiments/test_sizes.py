@@ -50,12 +50,6 @@ def test_an_automatic_round_is_short_enough_for_200_updates(given, epochs, steps
         assert 390 * epochs // steps >= sizes.NUM_ROUNDS
 
 
-def test_as_many_devices_as_can_share_the_groups_are_used():
-    found = [sizes.sharing_devices(8, count) for count in (1, 2, 3, 4, 6, 8, 64)]
-    assert found == [1, 2, 2, 4, 4, 8, 8]
-    assert sizes.sharing_devices(64, 64) == 64
-
-
 @pytest.mark.parametrize(
     ("num_images", "batch_size", "epochs"),
     [
