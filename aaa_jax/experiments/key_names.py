@@ -15,10 +15,11 @@ def dotted_keys(config: Any, prefix: str = "") -> Iterator[str]:
             yield key
 
 
-def near_keys(word: str, keys: Iterable[str]) -> list[str]:
-    """The keys, at most three, that are like a word or end like it.
+def did_you_mean(word: str, keys: Iterable[str], prefix: str = "") -> str:
+    """The end of a message about an unknown key; empty where none is like it.
 
-    The initials of a last part count as the part: `lr` is `optimizer.learning_rate`.
+    At most three keys are named that are like the word or end like it. The initials of
+    a last part count as the part: `lr` is `optimizer.learning_rate`.
     """
     places: dict[str, list[str]] = {}
     for key in keys:
@@ -29,10 +30,5 @@ def near_keys(word: str, keys: Iterable[str]) -> list[str]:
     last = word.rpartition(".")[2]
     near = [last] if last in places else difflib.get_close_matches(word, places)
     near = near or difflib.get_close_matches(last, places)
-    return list(dict.fromkeys(key for form in near for key in places[form]))[:3]
-
-
-def did_you_mean(word: str, keys: Iterable[str], prefix: str = "") -> str:
-    """The end of a message about an unknown key; empty where none is like it."""
-    near = [prefix + key for key in near_keys(word, keys)]
-    return f": did you mean {' or '.join(near)}?" if near else ""
+    meant = list(dict.fromkeys(prefix + key for form in near for key in places[form]))
+    return f": did you mean {' or '.join(meant[:3])}?" if meant else ""

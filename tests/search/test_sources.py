@@ -59,22 +59,19 @@ def test_every_source_is_offered_by_the_package():
 
 
 class Round:
-    """One round of a source under jit, from the same keys every time."""
+    """One round of a source of three policies, under jit, from the same keys."""
 
-    def __init__(self, name, num_policies=3, **options):
-        options = needed(name) | options
-        self.source = sources.SOURCES[name](num_policies=num_policies, **options)
+    def __init__(self, name):
+        self.source = sources.SOURCES[name](num_policies=3, **needed(name))
         self.state = jax.jit(self.source.init)(jax.random.key(0))
         self.sample = jax.jit(self.source.sample)
         self.update = jax.jit(self.source.update)
         self.policies = self.sample(jax.random.key(1), self.state, 0.9)
-        outcome = RoundOutcome(jnp.arange(1.0, num_policies + 1))
+        outcome = RoundOutcome(jnp.arange(1.0, 4.0))
         self.new_state, self.info = self.update(self.state, self.policies, outcome)
 
 
-@functools.cache
-def play(name, num_policies=3):
-    return Round(name, num_policies)
+play = functools.cache(Round)
 
 
 def leaves_equal(a, b):
