@@ -542,10 +542,10 @@ def test_a_cell_of_one_group_uses_one_of_several_devices(tmp_path, monkeypatch, 
 
 
 def test_the_command_runs_a_cell_in_a_process_of_its_own(tmp_path):
-    command = [sys.executable, "launch.py", f"--workdir={tmp_path}", *OVERRIDES]
+    command = [sys.executable, "launch.py", f"--workdir={tmp_path}"]
     command += ["--config=configs/table4_digits.py:digits/baseline"]
     process = subprocess.Popen(
-        [*command, "--config.seeds=1"],
+        [*command, "--config.seeds=1", *OVERRIDES],
         env=os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
