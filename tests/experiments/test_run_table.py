@@ -156,12 +156,11 @@ def test_parts_of_a_table_are_chosen_by_name_and_star(argument, expected):
         ("a/b/c/d", "write ROW"),
     ],
 )
-@pytest.mark.parametrize("lists", [True, False])
 def test_an_unknown_cell_gets_one_line_and_exit_code_2(
-    argument, message, lists, capsys, tmp_path
+    argument, message, capsys, tmp_path
 ):
     given = [f"--config=configs/table1.py:{argument}", f"--workdir={tmp_path}"]
-    assert _launch(*given, *(["--list"] if lists else [])) == 2
+    assert _launch(*given) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("launch.py: ")
     assert printed.count("\n") == 1
