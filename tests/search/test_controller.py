@@ -12,7 +12,7 @@ import pytest
 from aaa_jax import objective
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import controller, sources
-from aaa_jax.search.controller import Controller
+from aaa_jax.search.controller import Controller, sample, update
 from aaa_jax.search.policy_source import RoundOutcome
 
 TINY = Controller(num_sub_policies=1, num_ops=3, num_magnitudes=2, hidden_size=5)
@@ -22,10 +22,6 @@ TANH = TINY_Q2.clone(tanh_constant=1.5, temperature=0.7)
 SMALL = {"one": TINY, "carried": TINY_Q2, "reset": RESET, "tanh": TANH}
 
 log_probs = jax.jit(controller.log_probs, static_argnums=1)
-sample = jax.jit(controller.sample, static_argnums=(2, 3))
-update = jax.jit(
-    controller.update, static_argnames=("module", "tx", "normalization", "steps")
-)
 
 
 @functools.cache
