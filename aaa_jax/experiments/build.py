@@ -345,9 +345,7 @@ def changeable_keys(
 ) -> list[str]:
     """Every dotted key that may differ when a run goes on.
 
-    Args:
-        config: of the run.
-        streamed: its images are resized; of others, ``evaluation.resize`` is not read.
+    Of images that are not streamed, ``evaluation.resize`` is not read.
     """
     free = {"max_steps"} if streamed else {"max_steps", "evaluation.resize"}
     keys = flatten_dict(config.to_dict(), sep=".")

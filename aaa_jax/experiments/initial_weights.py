@@ -54,10 +54,7 @@ def read(
 ) -> InitialWeights:
     """The weights that `model.init_from` names, for the network of a config.
 
-    Args:
-        config: of the run.
-        class_names: of its data.
-        image_shape: (H, W, C) of what the network sees.
+    The class names are of the run's data; the network sees images of (H, W, C).
 
     Raises:
         ConfigError: naming what cannot be read, or does not fit.
@@ -94,12 +91,7 @@ def read(
 
 
 def put_into(weights: InitialWeights, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables, of which those that came have the weights' values.
-
-    Args:
-        weights: of `read`, for this network.
-        variables: params and batch_stats of a fresh network.
-    """
+    """The params and batch_stats of a fresh network, with the weights that came."""
 
     def chosen(path: Any, leaf: jax.Array) -> jax.Array:
         name = jax.tree_util.keystr(path, simple=True, separator=".")

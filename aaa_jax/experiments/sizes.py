@@ -29,7 +29,7 @@ def filled_in(
     8 to 128; training takes 60 epochs, or as many more as make 600 steps.
 
     Args:
-        config: of a run; it is not changed.
+        config: it is not changed.
         num_images: of the train split.
         spec: the dataset; None: as long as it is not known.
     """
@@ -50,11 +50,9 @@ def filled_in(
 def layout(
     config: ml_collections.ConfigDict, loader: str | None = None
 ) -> batch_layout.GroupLayout:
-    """How the rows of the large batch lie in groups.
+    """How the rows of the large batch lie in groups, by the loader of the dataset.
 
-    Args:
-        config: of a run.
-        loader: of its dataset; None: as far as is known before the data are opened.
+    Without a loader it is as far as is known before the data are opened.
 
     Raises:
         ValueError: the sizes do not fit together.

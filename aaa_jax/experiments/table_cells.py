@@ -161,13 +161,7 @@ def _preset_of(
 def cell_origin(
     origin: dict[str, Any], config: ml_collections.ConfigDict, cell: Cell
 ) -> dict[str, Any]:
-    """What a report is told of a cell's run.
-
-    Args:
-        origin: what `commands.train` knows of the command.
-        config: of `configs/table.py`.
-        cell: the one that is run.
-    """
+    """What a report is told of a cell's run, besides what the command was."""
     table = table_of(config)
     return origin | {
         "overrides": [key.removeprefix("cell.") for key in origin["overrides"]],

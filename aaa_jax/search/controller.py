@@ -158,7 +158,7 @@ def init(
     """A controller with fresh parameters (Alg. 1, "Initialization").
 
     Args:
-        key: a PRNG key.
+        key: of all random numbers.
         module: the controller, with its sizes and restraints.
         tx: the optimiser; the paper's is `optax.adam(3.5e-4)` (Sec. 4.1).
         entropy_weight: the entropy penalty's weight on the entropy summed over the
@@ -197,10 +197,7 @@ def sample(
 def log_probs(params: Params, module: Controller, policies: Policies) -> PolicyProbs:
     """The log-probability of given policies under the controller, log p_m (Eq. 8).
 
-    Args:
-        params: θ.
-        module: the controller, with `policies`' number of sub-policies.
-        policies: M policies of the search space.
+    The policies are of the search space, with as many sub-policies as the module's.
     """
     num_policies = policies.num_policies
     shape = num_policies, module.num_sub_policies, CHAIN_LENGTH

@@ -46,11 +46,7 @@ class Recording(NamedTuple):
 
 
 def read_recording(run: str, *, finished: bool = True) -> Recording:
-    """Reads the policies of a run from its directory.
-
-    Args:
-        run: the directory.
-        finished: refuse a run that has rounds to go.
+    """Reads a run's policies; with `finished`, refuses one that has rounds to go.
 
     Raises:
         ValueError: in one line, what is missing or contradicts itself.
