@@ -10,7 +10,7 @@ import ml_collections
 from aaa_jax.models import resnet
 
 WIDTH_OF_RESNET = 64  # where its options do not say it
-# Network -> option -> (step, offset): the offset and multiples of the step are allowed.
+# Network -> option -> (step, offset); allowed: the offset plus multiples of the step.
 ALLOWED = {
     "wide_resnet": {"depth": (6, 4), "width": (1, 0)},
     "shake_shake": {"depth": (6, 2), "width": (2, 0)},
