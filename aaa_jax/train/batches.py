@@ -6,10 +6,9 @@ order; a larger one is streamed, and a step gets its rows. The loop does not kno
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aaa_jax import data
@@ -31,8 +30,7 @@ class Feed(NamedTuple):
             first to before the last, counted from the start of the run.
         test: train state -> the sums of each batch of the test split.
         num_test_batches: how many batches `test` gives.
-        num_bad_images: () -> how many bad training images were met and skipped by this
-            process since it began.
+        num_bad_images: () -> how many bad training images this process has skipped.
     """
 
     epoch: Callable[[jax.Array, int, int, int], Batches]
@@ -47,17 +45,9 @@ def make_feed(
     program: Program,
     run_devices: Sequence[jax.Device],
 ) -> Feed:
-    """The feed of a run's dataset, of the kind that its splits are.
-
-    Args:
-        experiment: what the config stands for.
-        splits: the dataset, opened.
-        program: compiled for this kind of splits.
-        run_devices: that share the rows, in order.
-    """
-    if splits.is_streamed:
-        return _streamed_feed(experiment, splits, program, run_devices)
-    return _resident_feed(experiment, splits, program, run_devices)
+    """The feed of a run's dataset, by a program that was compiled for its kind."""
+    make = _streamed_feed if splits.is_streamed else _resident_feed
+    return make(experiment, splits, program, run_devices)
 
 
 def _resident_feed(
@@ -70,7 +60,7 @@ def _resident_feed(
     train, test = splits.train, splits.test
     assert isinstance(train, data.Dataset)
     assert isinstance(test, data.Dataset)
-    resident = resident_data(program, train.images, train.labels)
+    images, labels = program.place((train.images, train.labels.astype(np.int32)))
     tested = program.place(
         evaluate.evaluation_data(
             test.images,
@@ -82,7 +72,8 @@ def _resident_feed(
 
     def epoch(root: jax.Array, index: int, first: int, last: int) -> Batches:
         order = program.order(root, np.int32(index))
-        yield from itertools.repeat(resident._replace(permutation=order), last - first)
+        resident = ResidentData(images, labels, permutation=order)
+        yield from itertools.repeat(resident, last - first)
 
     def test_sums(state: TrainState) -> Iterator[Info]:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -122,7 +113,9 @@ def _streamed_feed(
             first_step=first - index * steps_per_epoch,
             last_step=last - index * steps_per_epoch,
         ) as batches:
-            for batch in _one_ahead(program.place_shares(rows) for rows in batches):
+            placed = (program.place_shares(rows) for rows in batches)
+            # The next is on its way while one is used.
+            for batch, _ in itertools.pairwise(itertools.chain(placed, [None])):
                 yield StreamedRows(*batch)
 
     def test_sums(state: TrainState) -> Iterator[Info]:
@@ -153,21 +146,3 @@ def _own(run_devices: Sequence[jax.Device], share: int) -> range:
         if device.process_index == jax.process_index()
     ]
     return range(own[0] * share, (own[-1] + 1) * share)
-
-
-def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same batches, of which the next is on its way while one is used."""
-    waiting: list[Any] = []
-    for batch in batches:
-        waiting.append(batch)
-        if len(waiting) == 2:
-            yield waiting.pop(0)
-    yield from waiting
-
-
-def resident_data(
-    program: Program, images: np.ndarray, labels: np.ndarray
-) -> ResidentData:
-    """A train split on the devices, in the order of no epoch yet."""
-    placed = program.place((images, labels.astype(np.int32)))
-    return ResidentData(placed[0], placed[1], permutation=jnp.zeros(0, jnp.int32))

@@ -92,7 +92,6 @@ def compile_program(
     """
     recipe, source = experiment.recipe, experiment.source
     num_devices = len(run_devices)
-
     mapped = functools.partial(
         devices.map_over_devices, devices=run_devices, mapping=mapping
     )
@@ -108,9 +107,7 @@ def compile_program(
     def close_round(
         state: Any, policies: Policies, train: TrainState, *, axis_name: str | None
     ) -> tuple[Any, Round]:
-        updated, info = step.controller_step(
-            state, policies, train, source=source, axis_name=axis_name
-        )
+        updated, info = step.controller_step(state, policies, train, source=source)
         return devices.copy_from_first_device(updated, axis_name), Round(policies, info)
 
     def order(root: jax.Array, epoch: jax.Array, *, axis_name: str | None) -> jax.Array:
@@ -165,12 +162,8 @@ def choose_passes(
     def estimate() -> Callable[[int], float]:
         return step_memory(experiment, num_devices, image_shape, resident_images)
 
-    return memory.fewest_passes(
-        experiment.recipe.layout,
-        run_devices[0],
-        num_devices,
-        lambda rows: estimate()(rows),
-    )
+    layout, device = experiment.recipe.layout, run_devices[0]
+    return memory.fewest_passes(layout, device, num_devices, lambda r: estimate()(r))
 
 
 def step_memory(
@@ -183,18 +176,12 @@ def step_memory(
     layout = experiment.recipe.layout
     height, width, channels = image_shape
     state = jax.eval_shape(
-        lambda key: step.init_train_state(
-            key,
-            experiment.model,
-            experiment.optimizer,
-            image_shape,
-            layout.num_policies,
-        ),
+        lambda root: init_run_state(experiment, root, image_shape),
         randomness.key_of_seed(0),
     )
     return memory.step_bytes(
         experiment.model,
-        state,
+        state.train,
         (height, width, channels),
         layout.rows_per_group,
         resident_images,
@@ -206,8 +193,7 @@ def init_run_state(
     experiment: Experiment, root: jax.Array, image_shape: tuple[int, ...]
 ) -> RunState:
     """The state before the first step (Alg. 1, "Initialization"), not yet placed."""
-    layout = experiment.recipe.layout
-    source = experiment.source
+    layout, source = experiment.recipe.layout, experiment.source
 
     def init(root: jax.Array) -> tuple[TrainState, Any, Policies]:
         train = step.init_train_state(
@@ -224,7 +210,7 @@ def init_run_state(
         return train, state, source.sample(key, state, jnp.float32(0))
 
     train, state, policies = jax.jit(init)(root)
-    close = functools.partial(step.controller_step, source=source, axis_name=None)
+    close = functools.partial(step.controller_step, source=source)
     info = jax.eval_shape(close, state, policies, train)[1]
     empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), Round(policies, info))
     return RunState(train, state, policies, empty)

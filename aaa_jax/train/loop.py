@@ -7,11 +7,12 @@
 import collections
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -61,25 +62,25 @@ __all__ = [
     "train_epoch",
 ]
 
+Rounds = list[tuple[int, Round]]  # over after so many steps, not written yet
 HANG_HINT = "Saved steps are untouched: the same command goes on from the newest."
 
 
 class Run(NamedTuple):
     """What the loop holds: the functions, the data and where things are written."""
 
+    config: ml_collections.ConfigDict
+    splits: Splits
+    fingerprint: Mapping[str, int]  # of the data; empty except in process 0
     experiment: Experiment
+    devices: Sequence[jax.Device]
     program: Program
     root: jax.Array
     feed: Feed
-    num_classes: int
-    num_devices: int
     directory: run_directory.RunDirectory
     checkpoints: Checkpoints
-    save_every_steps: int  # besides every epoch's end; 0: only there
-    steps_in_flight: int  # dispatched ahead of the device
     progress: Progress
     watchdog: Watchdog
-    pictured: np.ndarray | None  # images of TensorBoard's contact sheet; None: none
     stop: processes.Stop  # whether a signal asked the run to stop
 
 
@@ -136,14 +137,7 @@ def train_and_evaluate(
     while True:
         try:
             return _train(
-                config,
-                workdir,
-                origin or {},
-                splits,
-                experiment,
-                used,
-                mapping,
-                weights,
+                config, workdir, origin, splits, experiment, used, mapping, weights
             )
         except jax.errors.JaxRuntimeError as error:
             experiment = _in_more_passes(config, experiment, len(used), error)
@@ -152,7 +146,7 @@ def train_and_evaluate(
 def _train(
     config: ml_collections.ConfigDict,
     workdir: str,
-    origin: Mapping[str, Any],
+    origin: Mapping[str, Any] | None,
     splits: Splits,
     experiment: Experiment,
     used: Sequence[jax.Device],
@@ -160,6 +154,40 @@ def _train(
     weights: initial_weights.InitialWeights | None,
 ) -> dict[str, Any]:
     """The run of an experiment, from its newest checkpoint to its end."""
+    with _opened(config, workdir, splits, experiment, used, mapping) as run:
+        path = run.directory.path
+        begins = records.beginning(experiment, config.data.name, used, mapping)
+        run.progress.message(f"{begins}\n{splits.counted()}\nin {path}")
+        state = _initial_state(run, weights)
+        state, said = resume.restore(state, run.checkpoints, run.directory, experiment)
+        if said:
+            run.progress.message(said)
+        epochs = resume.epochs_left(path, experiment, int(state.train.step))
+        if epochs:
+            records.write_facts(
+                path, experiment, used, splits, run.fingerprint, origin or {}
+            )
+        with failing_in_mid_run():
+            for epoch in epochs:  # Alg. 1, line 1
+                state = train_epoch(run, state, epoch)
+            run.checkpoints.wait()
+        line = processes.from_first(
+            lambda: run_directory.read_lines(path, "metrics")[-1]
+        )
+        run.progress.message(records.ending(line, workdir, was_finished=not epochs))
+        return line
+
+
+@contextlib.contextmanager
+def _opened(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    splits: Splits,
+    experiment: Experiment,
+    used: Sequence[jax.Device],
+    mapping: str,
+) -> Iterator[Run]:
+    """A run with all that it writes to, watched until it ends."""
     program = compile_program(
         experiment, used, mapping, splits.num_images, streamed=splits.is_streamed
     )
@@ -190,47 +218,21 @@ def _train(
         fingerprint = resume.require_same_data(directory.path, splits)
         program = Program(*(watchdog.skip_first_call(f) for f in program))
         program = program._replace(step=_say_compiling(program.step, progress))
-        run = Run(
+        yield Run(
+            config=config,
+            splits=splits,
+            fingerprint=fingerprint,
             experiment=experiment,
+            devices=used,
             program=program,
             root=program.place(randomness.key_of_seed(config.seed)),
             feed=make_feed(experiment, splits, program, used),
-            num_classes=splits.spec.num_classes,
-            num_devices=len(used),
             directory=directory,
             checkpoints=checkpoints,
-            save_every_steps=config.checkpoint.every_steps,
-            steps_in_flight=config.devices.steps_in_flight,
             progress=progress,
             watchdog=watchdog,
-            pictured=_pictured(config, splits),
             stop=processes.Stop(signals),
         )
-        run.progress.message(
-            records.beginning(experiment, config.data.name, used, mapping)
-            + f"\n{splits.counted()}\nin {directory.path}"
-        )
-        state = _initial_state(run, splits.image_shape, weights)
-        state, said = resume.restore(state, checkpoints, directory, experiment)
-        if said:
-            progress.message(said)
-        step = int(state.train.step)
-        epochs = resume.epochs_left(directory.path, experiment, step)
-        if epochs:
-            facts = splits.facts()
-            records.write_facts(
-                directory.path, experiment, used, fingerprint, origin, facts
-            )
-            records.write_held_out(directory.path, splits.test.held_out)
-        with failing_in_mid_run():
-            for epoch in epochs:  # Alg. 1, line 1
-                state = train_epoch(run, state, epoch)
-            checkpoints.wait()
-        line = processes.from_first(
-            lambda: run_directory.read_lines(directory.path, "metrics")[-1]
-        )
-        run.progress.message(records.ending(line, workdir, was_finished=not epochs))
-        return line
 
 
 def _in_more_passes(
@@ -261,10 +263,10 @@ def _in_more_passes(
 
 def _say_compiling(step: Callable[..., Any], progress: Progress) -> Callable[..., Any]:
     """A step whose first call, which compiles, says so and how long it took."""
-    first = iter([True])
+    calls = itertools.count()
 
     def announced(*arguments: Any) -> Any:
-        if not next(first, False):
+        if next(calls):
             return step(*arguments)
         progress.message("compiling the step …")
         started = time.monotonic()
@@ -276,13 +278,11 @@ def _say_compiling(step: Callable[..., Any], progress: Progress) -> Callable[...
 
 
 def _initial_state(
-    run: Run,
-    image_shape: tuple[int, ...],
-    weights: initial_weights.InitialWeights | None,
+    run: Run, weights: initial_weights.InitialWeights | None
 ) -> RunState:
     """The state before the first step, on the devices."""
     with run.watchdog.pause():  # it compiles; what it computes is waited for below
-        fresh = init_run_state(run.experiment, run.root, image_shape)
+        fresh = init_run_state(run.experiment, run.root, run.splits.image_shape)
     if weights is not None:
         run.progress.message(weights.said)
         variables = {k: getattr(fresh.train, k) for k in ("params", "batch_stats")}
@@ -298,37 +298,40 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
 
     The epoch is saved before it is announced.
     """
-    experiment = run.experiment
+    experiment, layout = run.experiment, run.experiment.recipe.layout
     first = int(state.train.step)
     last = min((epoch + 1) * experiment.recipe.steps_per_epoch, experiment.total_steps)
-    rounds: list[tuple[int, Round]] = []  # over, but not written yet
+    save_every = run.config.checkpoint.every_steps  # besides the end; 0: only there
+    rounds: Rounds = []
     in_flight: collections.deque[jax.Array] = collections.deque()
     started = time.monotonic()
     with contextlib.closing(run.feed.epoch(run.root, epoch, first, last)) as batches:
         for index, batch in enumerate(batches, start=first):  # Alg. 1, line 4
             state, loss = _one_step(run, state, batch, index, rounds)
             in_flight.append(loss)
-            if len(in_flight) > run.steps_in_flight:
+            if len(in_flight) > run.config.devices.steps_in_flight:
                 in_flight.popleft().block_until_ready()
                 run.watchdog.beat(f"step {index}")
             done = index + 1
             _show(run, state, done, in_flight[0])
-            is_stopping = run.stop.is_due()
-            if done < last and (is_stopping or _is_save_due(run, done)):
+            is_due = save_every > 0 and done % save_every == 0
+            if (run.stop.is_due() or is_due) and done < last:
                 _save(run, state, rounds)
                 _leave_on_signal(run, done)
     jax.block_until_ready(list(in_flight))
     run.watchdog.beat(f"step {last}")
-    seconds = {"train_seconds": time.monotonic() - started, "steps": last - first}
-    layout = experiment.recipe.layout
-    for what, count in (("images", layout.num_images), ("rows", layout.num_rows)):
-        rate = seconds["steps"] * count / seconds["train_seconds"]
-        seconds[f"{what}_per_second"] = rate
-    seconds["controller_seconds"] = records.search_seconds(
-        run.program, experiment, run.root, state, first
-    )
-    if run.feed.num_bad_images():
-        seconds["bad_images"] = run.feed.num_bad_images()
+    spent, steps = time.monotonic() - started, last - first
+    seconds = {
+        "train_seconds": spent,
+        "steps": steps,
+        "images_per_second": steps * layout.num_images / spent,
+        "rows_per_second": steps * layout.num_rows / spent,
+        "controller_seconds": records.search_seconds(
+            run.program, experiment, run.root, state, first
+        ),
+    }
+    if bad_images := run.feed.num_bad_images():
+        seconds["bad_images"] = bad_images
     line = _write_epoch(run, state, rounds, epoch, seconds)
     _save(run, state, rounds)
     if line:
@@ -338,11 +341,7 @@ def train_epoch(run: Run, state: RunState, epoch: int) -> RunState:
 
 
 def _one_step(
-    run: Run,
-    state: RunState,
-    batch: Data,
-    index: int,
-    rounds: list[tuple[int, Round]],
+    run: Run, state: RunState, batch: Data, index: int, rounds: Rounds
 ) -> tuple[RunState, jax.Array]:
     """One mini-batch, and the round's beginning or end where they fall on it."""
     round_steps = run.experiment.recipe.round_steps
@@ -375,11 +374,7 @@ def _show(run: Run, state: RunState, done: int, loss: jax.Array) -> None:
     )
 
 
-def _is_save_due(run: Run, done: int) -> bool:
-    return run.save_every_steps > 0 and done % run.save_every_steps == 0
-
-
-def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+def _save(run: Run, state: RunState, rounds: Rounds) -> None:
     """Writes the lines of all rounds that are over, then the checkpoint."""
     _write_rounds(run, state, rounds)
     step = int(state.train.step)
@@ -389,8 +384,7 @@ def _save(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
 
 def _leave_on_signal(run: Run, step: int) -> None:
     """Ends the run, which is saved at this step, if a signal asked for it."""
-    number = run.stop.signal()
-    if number:
+    if number := run.stop.signal():
         run.checkpoints.wait()
         name = signal.Signals(number).name
         raise RunInterrupted(
@@ -400,7 +394,7 @@ def _leave_on_signal(run: Run, step: int) -> None:
         )
 
 
-def _write_rounds(run: Run, state: RunState, rounds: list[tuple[int, Round]]) -> None:
+def _write_rounds(run: Run, state: RunState, rounds: Rounds) -> None:
     """A line of ``policies.jsonl`` for every round that is over."""
     first_bad = int(state.train.first_bad_step)
     sound = [entry for entry in rounds if first_bad < 0 or entry[0] <= first_bad]
@@ -418,11 +412,9 @@ def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
     number = np.int32(step // recipe.round_steps)
     policies = run.program.sample(state.source, run.root, number)
     epoch = step // recipe.steps_per_epoch + 1
-    run.directory.write_policies(
-        step,
-        {"epoch": epoch, "nonfinite_loss": True}
-        | records.policies_entry(policies, run.experiment),
-    )
+    line = {"epoch": epoch, "nonfinite_loss": True}
+    line |= records.policies_entry(policies, run.experiment)
+    run.directory.write_policies(step, line)
     train = replace(state.train, first_bad_step=jax.numpy.int32(-1))
     before = replace(state, train=train, policies=policies)
     run.checkpoints.save(step, run.program.place(before))
@@ -436,11 +428,7 @@ def _stop_on_bad_loss(run: Run, state: RunState, step: int) -> None:
 
 
 def _write_epoch(
-    run: Run,
-    state: RunState,
-    rounds: list[tuple[int, Round]],
-    epoch: int,
-    seconds: dict[str, float],
+    run: Run, state: RunState, rounds: Rounds, epoch: int, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """Evaluates where it is due, writes the epoch's lines and returns that of metrics.
 
@@ -456,7 +444,7 @@ def _write_epoch(
             sums = _test(run, state)
         if sums is None:
             return {}
-        tested = evaluate.error_rates(sums, run.num_classes)
+        tested = evaluate.error_rates(sums, run.splits.spec.num_classes)
     seconds["evaluation_seconds"] = time.monotonic() - started
     small = replace(state.train, params=(), batch_stats=(), opt_state=())
     fetched = jax.device_get(replace(state, train=small, source=()))
@@ -464,49 +452,36 @@ def _write_epoch(
     records.save_snapshot(run.directory.path, run.experiment, state)
     run.directory.write_metrics(step, line)
     _write_pictures(run, fetched.policies, step)
-    run.directory.write_timing(
-        step, {"epoch": epoch + 1, "devices": run.num_devices} | seconds
-    )
+    where = {"epoch": epoch + 1, "devices": len(run.devices)}
+    run.directory.write_timing(step, where | seconds)
     return line
 
 
-def _pictured(config: ml_collections.ConfigDict, splits: Splits) -> np.ndarray | None:
-    """Images to show policies on: of a resident split, as its first process has it."""
-    if not (config.log.pictures and processes.is_first()):
-        return None
-    if isinstance(splits.train, data.Dataset):
-        return splits.train.images[: pictures.NUM_IMAGES]
-    return np.zeros((0, 1, 1, 3), np.uint8)
-
-
 def _write_pictures(run: Run, policies: Policies, step: int) -> None:
-    """TensorBoard's pictures of an epoch that is over."""
-    if run.pictured is None:
+    """TensorBoard's pictures of an epoch that is over, where they are wanted."""
+    if not (run.config.log.pictures and processes.is_first()):
         return
-    rows = run.experiment.recipe.rows
-    is_short = policies.num_sub_policies <= records.MOST_CHAINS
+    train, rows = run.splits.train, run.experiment.recipe.rows
     with run.watchdog.pause(), run.progress.pause():
-        drawn = pictures.draw(
-            policies if is_short else None,
-            run.pictured,
-            run_directory.read_lines(run.directory.path, "metrics"),
-            ranges=rows.ranges,
-            fill=rows.fill,
-        )
+        lines = run_directory.read_lines(run.directory.path, "metrics")
+        drawn = pictures.draw_shares(lines)
+        is_short = policies.num_sub_policies <= records.MOST_CHAINS
+        if is_short and isinstance(train, data.Dataset):  # of a stream none is at hand
+            sheet = pictures.draw_sheet(policies, train.images, rows.ranges, rows.fill)
+            drawn["policies/contact_sheet"] = sheet
         run.directory.write_pictures(step, drawn)
 
 
 def _test(run: Run, state: RunState) -> list[dict[str, Any]] | None:
     """The sums of every batch of the test split; None if a signal came before."""
-    sums = []
-    in_flight: collections.deque[jax.Array] = collections.deque()
-    for batch in run.feed.test(state.train):
+    sums: list[dict[str, Any]] = []
+    ahead = run.config.devices.steps_in_flight
+    for number, batch in enumerate(run.feed.test(state.train), start=1):
         sums.append(batch)
-        run.progress.testing(len(sums), run.feed.num_test_batches)
-        in_flight.append(batch["count"])
-        if len(in_flight) > run.steps_in_flight:
-            in_flight.popleft().block_until_ready()
-            run.watchdog.beat(f"test batch {len(sums)}")
+        run.progress.testing(number, run.feed.num_test_batches)
+        if number > ahead:
+            sums[-1 - ahead]["count"].block_until_ready()
+            run.watchdog.beat(f"test batch {number}")
         if run.stop.is_due():
             return None
     return jax.device_get(sums)

@@ -16,38 +16,31 @@ from aaa_jax.augment.contact_sheet import draw_contact_sheet
 from aaa_jax.augment.policies import Policies
 from aaa_jax.runtime import randomness
 
-NUM_IMAGES = 6
+_NUM_IMAGES = 6
 _SIDE = 64
 _WIDTH, _HEIGHT, _PANEL = 480, 320, 150  # of the shares, and of their names beside
 
 
-def draw(
-    policies: Policies | None,
-    images: np.ndarray,
-    lines: Sequence[Mapping[str, Any]],
-    *,
-    ranges: str,
-    fill: Sequence[int],
-) -> dict[str, np.ndarray]:
-    """The pictures of an epoch, uint8 [height, width, 3], by TensorBoard's tag.
+def draw_sheet(
+    policies: Policies, images: np.ndarray, ranges: str, fill: Sequence[int]
+) -> np.ndarray:
+    """M policies at work on the first of images uint8 [N, H, W, 3], as one picture."""
+    return draw_contact_sheet(
+        randomness.key_of_seed(0),
+        jnp.asarray(images[:_NUM_IMAGES]),
+        policies,
+        ranges=ranges,
+        fill=fill,
+        side=_SIDE,
+    )
 
-    Args:
-        policies: M policies of the epoch's last round; None: not shown.
-        images: uint8 [N, H, W, 3] of the train split; N = 0: none are shown.
-        lines: of ``metrics.jsonl``, up to this epoch.
-        ranges: name of the table from magnitudes to values.
-        fill: colour of pixels that an op moves in.
+
+def draw_shares(lines: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Figure 6 up to the last line of ``metrics.jsonl``: pictures by TensorBoard's tag.
+
+    Each is uint8 [height, width, 3]; there is none before the first round is over.
     """
     pictures = {}
-    if policies is not None and len(images):
-        pictures["policies/contact_sheet"] = draw_contact_sheet(
-            randomness.key_of_seed(0),
-            jnp.asarray(images),
-            policies,
-            ranges=ranges,
-            fill=fill,
-            side=_SIDE,
-        )
     for what in ("op_share", "magnitude_share"):
         known = [line for line in lines if any(k.startswith(what) for k in line)]
         if known:

@@ -24,6 +24,7 @@ from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.experiments import sizes
 from aaa_jax.experiments.build import Experiment
+from aaa_jax.experiments.splits import Splits
 from aaa_jax.runtime import processes, randomness
 from aaa_jax.search import collapse
 from aaa_jax.train.compiled import Program, Round, RunState
@@ -36,19 +37,14 @@ DATA = "data"  # in run.json: the checksums of the run's data
 
 
 def round_line(done: int, closed: Round, experiment: Experiment) -> dict[str, Any]:
-    """A line of ``policies.jsonl``: a round's policies, and what was learned of them.
+    """A line of ``policies.jsonl``: of a round that was over after so many steps.
 
-    Args:
-        done: steps of the run when the round was over.
-        closed: the round, on the host.
-        experiment: the run's.
+    Its policies, and what was learned of them; the round is on the host.
     """
-    recipe = experiment.recipe
-    info = {name: np.asarray(value) for name, value in closed.info.items()}
     return (
-        {"round": done // recipe.round_steps - 1}
+        {"round": done // experiment.recipe.round_steps - 1}
         | policies_entry(closed.policies, experiment)
-        | info
+        | closed.info
         | _diagnosis(closed, experiment)
     )
 
@@ -61,27 +57,24 @@ def policies_entry(sampled: Policies, experiment: Experiment) -> dict[str, Any]:
     """
     if sampled.num_sub_policies > MOST_CHAINS and not experiment.source.is_learned:
         return {}
-    recipe = experiment.recipe
+    rows = experiment.recipe.rows
     return policy_json.to_json(
         jax.device_get(sampled),
-        ranges=recipe.rows.ranges,
-        order="policy_first" if recipe.rows.policy_first else "standard_first",
-        fill=recipe.rows.fill,
+        ranges=rows.ranges,
+        order="policy_first" if rows.policy_first else "standard_first",
+        fill=rows.fill,
     )
 
 
 def epoch_line(
-    epoch: int,
-    state: RunState,
-    experiment: Experiment,
-    tested: Mapping[str, float],
+    epoch: int, state: RunState, experiment: Experiment, tested: Mapping[str, float]
 ) -> dict[str, Any]:
     """A line of ``metrics.jsonl``.
 
     Args:
         epoch: from 0; lines count from 1.
         state: at the epoch's end, on the host.
-        experiment: the run's.
+        experiment: of the run.
         tested: error rates of the test split, or nothing.
 
     Returns:
@@ -96,9 +89,9 @@ def epoch_line(
         "epoch": epoch + 1,
         **({"scale": experiment.scale} if experiment.scale < 1 else {}),
         "learning_rate": float(experiment.schedule(np.int32(step - 1))),
+        "train_loss": total / count if count else None,
+        **tested,
     }
-    line["train_loss"] = total / count if count else None
-    line |= tested
     if most and tested.get("test_images") == most:
         line["max_test_images"] = most  # a quick look, at a part of the split
     if int(state.train.skipped_steps):
@@ -109,12 +102,7 @@ def epoch_line(
 
 
 def epoch_message(line: Mapping[str, Any], experiment: Experiment) -> str:
-    """What the screen says of an epoch.
-
-    Args:
-        line: of ``metrics.jsonl``.
-        experiment: of the run.
-    """
+    """What the screen says of an epoch, by its line of ``metrics.jsonl``."""
     total = -(-experiment.total_steps // experiment.recipe.steps_per_epoch)
     loss = line["train_loss"]
     parts = [
@@ -156,26 +144,18 @@ def write_facts(
     path: epath.Path,
     experiment: Experiment,
     used: Sequence[jax.Device],
+    splits: Splits,
     fingerprint: Mapping[str, int],
     origin: Mapping[str, Any],
-    dataset: Mapping[str, Any],
 ) -> None:
     """Writes ``run.json``: the run's length, devices, data, versions and origin.
 
-    A run keeps the origin that it began with, whatever command goes on with it.
-
-    Args:
-        path: of the run.
-        experiment: the run's.
-        used: its devices.
-        fingerprint: checksums of its data.
-        origin: what this command says that the run is.
-        dataset: of `Splits.facts`.
+    A run keeps the origin that it began with, whatever command goes on with it. The
+    names of images that are held out of its train split go to ``held_out.json``.
     """
     if not processes.is_first():
         return
     recipe = experiment.recipe
-    recorded = run_facts.load_facts(path)
     facts = {
         "total_steps": experiment.total_steps,
         "steps_per_epoch": recipe.steps_per_epoch,
@@ -185,24 +165,14 @@ def write_facts(
         "device": used[0].device_kind,
         **numerics(),
         "commit": _commit(),
-        "origin": recorded.get("origin") or dict(origin),
+        "origin": run_facts.load_facts(path).get("origin") or dict(origin),
         DATA: dict(fingerprint),
-        run_facts.DATASET: dict(dataset),
+        run_facts.DATASET: splits.facts(),
     }
     with run_directory.clear_errors("write in", path):
         run_facts.save_facts(path, facts)
-
-
-def write_held_out(path: epath.Path, names: Sequence[str]) -> None:
-    """Writes ``held_out.json``: the images that are tested on and not trained on.
-
-    Args:
-        path: the run's directory.
-        names: of images that the run holds out of its train split; none: no file.
-    """
-    if names and processes.is_first():
-        text = json.dumps(list(names), indent=0) + "\n"
-        with run_directory.clear_errors("write in", path):
+        if held_out := splits.test.held_out:
+            text = json.dumps(list(held_out), indent=0) + "\n"
             atomic_files.write_whole(path / "held_out.json", text.encode())
 
 
@@ -217,14 +187,7 @@ def search_seconds(
 
     Steps are dispatched ahead, so that a round's sampling and update cannot be timed
     where they happen: one of each is done again, its result dropped, and counted as
-    often as rounds ended.
-
-    Args:
-        program: of the run.
-        experiment: of the run; a source that learns nothing searches nothing.
-        root: of the run.
-        state: of the run, ready.
-        first: a step.
+    often as rounds ended. A source that learns nothing searches nothing.
     """
     round_steps = experiment.recipe.round_steps
     rounds = int(state.train.step) // round_steps - first // round_steps
@@ -245,11 +208,11 @@ def beginning(
     recipe, source = experiment.recipe, experiment.source
     rounds = experiment.total_steps // recipe.round_steps
     device = used[0]
-    count = len({used_by.process_index for used_by in used})
+    count = len({each.process_index for each in used})
     together = f", {count} processes" if count > 1 else ""
-    exact = device.platform == "cpu" or is_deterministic(
-        os.environ.get("XLA_FLAGS", "")
-    )
+    flags = os.environ.get("XLA_FLAGS", "")
+    is_exact = device.platform == "cpu" or is_deterministic(flags)
+    equals = "bit for bit" if is_exact else NEARLY
     return (
         f"{_scaled(experiment.scale)}"
         f"{dataset}: {source.name} policies, M = {source.num_policies}, "
@@ -260,34 +223,20 @@ def beginning(
         f"{recipe.layout.num_groups} groups in {recipe.num_passes} "
         f"pass{'es' if recipe.num_passes > 1 else ''}, "
         f"jax {jax.__version__}; "
-        f"a resumed run equals one never stopped {'bit for bit' if exact else NEARLY}"
+        f"a resumed run equals one never stopped {equals}"
     )
 
 
 def is_deterministic(xla_flags: str) -> bool:
-    """Whether XLA is told to repeat bit for bit on GPUs; the last word counts.
-
-    Args:
-        xla_flags: of the environment; a flag without a value is true.
-    """
-    told = False
-    for flag in xla_flags.split():
-        name, _, value = flag.partition("=")
-        if name.lstrip("-") == "xla_gpu_deterministic_ops":
-            told = value.lower() in ("", "true", "1")
-    return told
+    """Whether XLA is told to repeat bit for bit on GPUs; the last word counts."""
+    told = dict(flag.lstrip("-").partition("=")[::2] for flag in xla_flags.split())
+    return told.get("xla_gpu_deterministic_ops", "0").lower() in ("", "true", "1")
 
 
 def ending(line: Mapping[str, Any], workdir: str, *, was_finished: bool) -> str:
-    """The result of a finished run, and where everything is.
-
-    Args:
-        line: the last of ``metrics.jsonl``.
-        workdir: the run's directory.
-        was_finished: whether it was finished before this call.
-    """
-    state = f", controller {line['state']}" if "state" in line else ""
+    """The result of a run by its last line of ``metrics.jsonl``, and where all is."""
     part = " of the test split: a quick look" if "max_test_images" in line else ""
+    state = f", controller {line['state']}" if "state" in line else ""
     if line.get("skipped_steps"):
         state += f", skipped {line['skipped_steps']} steps"
     return (
@@ -304,22 +253,15 @@ def numerics() -> dict[str, dict[str, Any]]:
 
     The versions of this program and of its libraries, and how numbers are drawn.
     """
-    return {"versions": _versions(), "numbers": randomness.settings()}
-
-
-def _versions() -> dict[str, str]:
     libraries = ("jax", "flax", "optax", "numpy")
-    found = {name: importlib.metadata.version(name) for name in libraries}
-    own = {"aaa_jax": aaa_jax.__version__, "python": platform.python_version()}
-    return found | own
+    versions = {name: importlib.metadata.version(name) for name in libraries}
+    versions |= {"aaa_jax": aaa_jax.__version__, "python": platform.python_version()}
+    return {"versions": versions, "numbers": randomness.settings()}
 
 
 @functools.cache
 def _commit() -> str:
-    """The commit that is checked out here, with `-dirty` if files differ from it.
-
-    Empty where the program does not run from a checkout, or git is missing.
-    """
+    """The commit of this checkout, `-dirty` if files differ; "" if there is none."""
     checkout = pathlib.Path(aaa_jax.__file__).parents[1]
     if not (checkout / ".git").exists():
         return ""

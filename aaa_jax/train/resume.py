@@ -52,14 +52,10 @@ def require_equal_processes(
 def require_shared_directory(
     workdir: epath.PathLike, seconds: float = _SECONDS
 ) -> None:
-    """Refuses a run directory that only some processes see, once process 0 has made it.
-
-    Args:
-        workdir: the directory, with the config.json that process 0 has written.
-        seconds: how long to wait for that file.
+    """Refuses a run directory in which not all processes see process 0's config.json.
 
     Raises:
-        processes.ProcessError: in every process.
+        processes.ProcessError: in every process, after so many seconds.
     """
     if processes.count() == 1:
         return
@@ -80,7 +76,7 @@ def require_same_data(workdir: epath.PathLike, splits: Splits) -> dict[str, int]
     """Refuses other data than those that the run in a directory began with.
 
     Returns:
-        Their fingerprint, to be recorded; empty in all processes except the first.
+        Their fingerprint; empty in all processes except the first.
 
     Raises:
         run_directory.RunDirectoryError: naming what differs.
@@ -129,23 +125,23 @@ def restore(
     directory: run_directory.RunDirectory,
     experiment: Experiment,
 ) -> tuple[RunState, str]:
-    """The newest sound checkpoint; its directory as that of a run never stopped.
-
-    Args:
-        state: before the first step, placed on the devices.
-        checkpoints: of the run.
-        directory: of the run.
-        experiment: of the run.
+    """Makes the directory that of a run never stopped at the newest sound checkpoint.
 
     Returns:
-        The state to go on from, and what to say of it, "" of a fresh start.
+        The state to go on from, which is the given one where there is no checkpoint;
+        and what to say of it, "" of a fresh start.
     """
     restored = checkpoints.restore_latest(state)
     if restored is None:
         dropped = directory.truncate_after(None)
         _truncate_snapshots(directory.path, None)
         records.save_snapshot(directory.path, experiment, state)
-        return state, _lost_lines(dropped) if dropped else ""
+        if not dropped:
+            return state, ""
+        return state, (
+            f"there are lines, but no checkpoint ({_counts(dropped)}): the run starts "
+            "from the beginning, and the old files are kept as NAME.before-N"
+        )
     step, state = restored
     require_steps_left(experiment, step)
     processes.from_first(lambda: require_lines(directory.path, step, experiment))
@@ -170,19 +166,15 @@ def epochs_left(path: epath.Path, experiment: Experiment, step: int) -> range:
     An epoch that is over, but whose test or line a signal interrupted, is the first.
     """
     per_epoch, total = experiment.recipe.steps_per_epoch, experiment.total_steps
-    is_owed = (
-        step > 0
-        and experiment.ends_epoch(step)
-        and processes.from_first(
-            lambda: (
-                step
-                not in [x["step"] for x in run_directory.read_lines(path, "metrics")]
-            )
+    if step > 0 and experiment.ends_epoch(step):
+        written = processes.from_first(
+            lambda: [line["step"] for line in run_directory.read_lines(path, "metrics")]
         )
-    )
-    if step == total and not is_owed:
-        return range(0)
-    return range((step - is_owed) // per_epoch, -(-total // per_epoch))
+        if step not in written:
+            step -= 1
+        elif step == total:
+            return range(0)
+    return range(step // per_epoch, -(-total // per_epoch))
 
 
 def require_lines(path: epath.Path, step: int, experiment: Experiment) -> None:
@@ -191,11 +183,6 @@ def require_lines(path: epath.Path, step: int, experiment: Experiment) -> None:
     Every line is on disk before the checkpoint after it: one that is missing was lost
     since. The line of an epoch that ends with the checkpoint's own step may be missing:
     a signal during its evaluation leaves that to the run that goes on.
-
-    Args:
-        path: the run's directory.
-        step: of the checkpoint that the run is to go on from.
-        experiment: of the run.
 
     Raises:
         run_directory.RunDirectoryError: naming the file, and what it should have.
@@ -222,27 +209,21 @@ def require_lines(path: epath.Path, step: int, experiment: Experiment) -> None:
 def is_stale(
     name: str, line: Mapping[str, Any], step: int, experiment: Experiment
 ) -> bool:
-    """Whether a run never stopped would not have a line up to a checkpoint.
+    """Whether a run never stopped would lack a line of a file up to a checkpoint.
 
     Stale are: the policies of a loss that was not finite, since that step is done
     again; the results of an epoch that is not over, which was the last one while
     ``max_steps`` said so; the checkpoint's own result, where it has a test that is not
     due any more, or lacks one that is due now: it is written again.
-
-    Args:
-        name: "metrics", "timing" or "policies".
-        line: of that file.
-        step: of the checkpoint that the run goes on from.
-        experiment: of the run.
     """
     if name == "policies":
         return bool(line.get("nonfinite_loss"))
     if name != "metrics":
         return False
-    is_wrong = ("test_error" in line) != experiment.is_tested(step)
-    return (line["step"] == step and is_wrong) or not experiment.ends_epoch(
-        line["step"]
-    )
+    is_tested = "test_error" in line
+    if line["step"] == step and is_tested != experiment.is_tested(step):
+        return True
+    return not experiment.ends_epoch(line["step"])
 
 
 def _compare_data(path: epath.Path, found: Mapping[str, int]) -> None:
@@ -288,13 +269,6 @@ def _truncate_snapshots(path: epath.Path, step: int | None) -> None:
     if processes.is_first():
         with run_directory.clear_errors("write in", path):
             snapshots.truncate_after(path, step)
-
-
-def _lost_lines(dropped: Mapping[str, int]) -> str:
-    return (
-        f"there are lines, but no checkpoint ({_counts(dropped)}): the run starts from "
-        "the beginning, and the old files are kept as NAME.before-N"
-    )
 
 
 def _counts(dropped: Mapping[str, int]) -> str:

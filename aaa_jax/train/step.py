@@ -5,6 +5,7 @@ seed, the epoch, the step and the global row, never on a device. Nothing here ma
 devices: `compiled` does.
 """
 
+import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -98,7 +99,6 @@ def init_train_state(
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     num_policies: int,
-    rows_per_group: int = 1,
     num_sub_policies: int = 0,
     keeps_round_start: bool = False,
 ) -> TrainState:
@@ -110,17 +110,16 @@ def init_train_state(
         optimizer: its optimiser.
         image_shape: (H, W, C).
         num_policies: M.
-        rows_per_group: rows the network must be shown at least.
         num_sub_policies: Q, where their losses are asked for.
         keeps_round_start: whether gains are.
     """
-    images = jnp.zeros((rows_per_group, *image_shape), jnp.float32)
+    images = jnp.zeros((1, *image_shape), jnp.float32)
     variables = model.init({"params": key, "noise": key}, images, train=False)
-    params = variables["params"]
+    params, stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=stats,
         opt_state=optimizer.init(params),
         loss_average=objective.init_average(num_policies),
         epoch_loss=jnp.zeros(2, jnp.float32),
@@ -130,9 +129,7 @@ def init_train_state(
         if num_sub_policies
         else None,
         # Not the same buffers: a donated argument must not hold one twice.
-        round_start=jax.tree.map(
-            jnp.zeros_like, (params, variables.get("batch_stats", {}))
-        )
+        round_start=jax.tree.map(jnp.zeros_like, (params, stats))
         if keeps_round_start
         else None,
     )
@@ -210,43 +207,30 @@ def train_step(
 
 
 def controller_step(
-    state: Any,
-    policies: Policies,
-    train: TrainState,
-    *,
-    source: PolicySource,
-    axis_name: str | None,
+    state: Any, policies: Policies, train: TrainState, *, source: PolicySource
 ) -> tuple[Any, dict[str, jax.Array]]:
     """The end of a round of Algorithm 1: lines 8 to 10, Eq. 9.
 
-    Every device computes the same from the all-reduced averages. After a loss that was
-    not finite nothing changes, as in `train_step`; nor does it after a round of which
-    every step was left out, whose L̂_m nobody knows.
+    Every device computes the same, since the averages are all-reduced already. After a
+    loss that was not finite nothing changes, as in `train_step`; nor does it after a
+    round of which every step was left out, whose L̂_m nobody knows.
 
     Args:
         state: the policy source's.
         policies: of the round.
         train: after the round's last step.
         source: where the policies come from.
-        axis_name: unused; the averages are all-reduced already.
 
     Returns:
         The source's next state, and its ``info`` with the fields of `RoundOutcome` that
         are known; NaN in a round of which nothing is.
     """
-    del axis_name
-    is_known = train.loss_average.weight > 0
-    losses, errors = (
-        jnp.where(is_known, of_round(train.loss_average), jnp.nan)
-        for of_round in (objective.average_losses, objective.standard_errors)
-    )
-    outcome = RoundOutcome(losses, errors)
-    if train.sub_policy_average is not None:
-        own_losses, own_errors = (
-            jnp.where(is_known, leaf, jnp.nan)
-            for leaf in _sub_policy_losses(train.sub_policy_average)
-        )
-        outcome = RoundOutcome(losses, errors, own_losses, own_errors)
+    average, of_sub_policies = train.loss_average, train.sub_policy_average
+    measured = [objective.average_losses(average), objective.standard_errors(average)]
+    if of_sub_policies is not None:
+        measured += _sub_policy_losses(of_sub_policies)
+    is_known = average.weight > 0
+    outcome = RoundOutcome(*(jnp.where(is_known, x, jnp.nan) for x in measured))
     updated, info = source.update(state, policies, outcome)
     good = is_known & (train.first_bad_step < 0)
     updated = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
@@ -374,19 +358,18 @@ def _sub_policy_means(
     row_losses: jax.Array, sub_policy: jax.Array, recipe: StepRecipe
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean loss and mean square of each sub-policy's rows, and their number: [M, Q]."""
-    layout, per_policy = recipe.layout, recipe.num_sub_policies
+    layout = recipe.layout
+    shape = layout.num_policies, recipe.num_sub_policies
     if recipe.less_image_means:
         rows_of_image = jnp.asarray(batch_layout.rows_of_image(layout))
         row_losses = objective.less_image_means(row_losses, rows_of_image)
-    place = jnp.asarray(batch_layout.policy_of_row(layout)) * per_policy + sub_policy
+    place = jnp.asarray(batch_layout.policy_of_row(layout)) * shape[1] + sub_policy
     losses, squares, counts = (
-        objective.per_policy_sums(values, place, layout.num_policies * per_policy)
+        objective.per_policy_sums(values, place, shape[0] * shape[1]).reshape(shape)
         for values in (row_losses, row_losses**2, jnp.ones_like(row_losses))
     )
-    shape = layout.num_policies, per_policy
     drawn = jnp.maximum(counts, 1.0)
-    losses, squares = losses / drawn, squares / drawn
-    return losses.reshape(shape), squares.reshape(shape), counts.reshape(shape)
+    return losses / drawn, squares / drawn, counts
 
 
 def _sum_over_passes(one_pass: Any, recipe: StepRecipe) -> Any:
@@ -425,25 +408,16 @@ def _apply(
     fresh_epoch = state.step % recipe.steps_per_epoch == 0
     epoch_loss = jnp.where(fresh_epoch, 0.0, state.epoch_loss)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    update = functools.partial(objective.update_average, decay=recipe.average_decay)
     updated = replace(
         state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=stats,
         opt_state=opt_state,
-        loss_average=objective.update_average(
-            average,
-            losses,
-            squares,
-            recipe.layout.num_images,
-            decay=recipe.average_decay,
-        ),
+        loss_average=update(average, losses, squares, recipe.layout.num_images),
         epoch_loss=epoch_loss + jnp.stack([loss, jnp.float32(1)]),
-        sub_policy_average=own_average
-        if sub_policies is None
-        else objective.update_average(
-            own_average, *sub_policies, decay=recipe.average_decay
-        ),
+        sub_policy_average=update(own_average, *sub_policies) if sub_policies else None,
     )
     # An overflowing gradient would poison the parameters one step before the loss.
     good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))

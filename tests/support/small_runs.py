@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from aaa_jax.workdir import run_directory
+from aaa_jax.workdir import checkpoints, run_directory
 from configs import digits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -92,3 +93,22 @@ def finish(process: subprocess.Popen, seconds: float = 600) -> tuple[str, int]:
     finally:
         process.kill()
     return printed, process.returncode
+
+
+def copy_until(step: int, run: pathlib.Path, copy: pathlib.Path) -> pathlib.Path:
+    """A copy of a run as if it had died right after that checkpoint."""
+    shutil.copytree(run, copy, dirs_exist_ok=True)
+    for later in run_directory.steps_in(copy / "checkpoints"):
+        if later > step:
+            shutil.rmtree(copy / "checkpoints" / str(later))
+    return copy
+
+
+def assert_equal_runs(one: pathlib.Path, other: pathlib.Path) -> None:
+    """Their lines and their newest checkpoints have the same bytes."""
+    for name in ("metrics.jsonl", "policies.jsonl"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    (step, ours), (their_step, theirs) = map(checkpoints.read_newest, (one, other))
+    assert (step, ours.keys()) == (their_step, theirs.keys())
+    for name, leaf in ours.items():
+        assert leaf.tobytes() == theirs[name].tobytes(), name

@@ -49,28 +49,18 @@ def _expected(variables, images, labels) -> dict[str, float]:
     }
 
 
-def _measured(variables, images, labels, *, batch_size, num_devices, mapping):
+def _measured(variables, images, labels, batch_size, num_devices, mapping):
     used = devices.pick_devices(num_devices)
     test = evaluate.evaluation_data(
         images, labels, batch_size=batch_size, num_devices=num_devices
     )
+    own = functools.partial(evaluate.eval_step, model=Linear(), mean=MEAN, std=STD)
     step = devices.map_over_devices(
-        functools.partial(
-            evaluate.eval_step,
-            model=Linear(),
-            mean=MEAN,
-            std=STD,
-            num_devices=num_devices,
-        ),
-        used,
-        mapping,
+        functools.partial(own, num_devices=num_devices), used, mapping
     )
     variables, test = devices.replicate((variables, test), used)
-    sums = [
-        jax.device_get(step(variables, test, np.int32(batch)))
-        for batch in range(len(test.labels))
-    ]
-    return evaluate.error_rates(sums, NUM_CLASSES)
+    sums = [step(variables, test, np.int32(k)) for k in range(len(test.labels))]
+    return evaluate.error_rates(jax.device_get(sums), NUM_CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +76,7 @@ def _measured(variables, images, labels, *, batch_size, num_devices, mapping):
 def test_every_image_counts_once(count, batch_size, num_devices, mapping):
     images, labels = _split(count)
     variables = Linear().init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)
-    measured = _measured(
-        variables,
-        images,
-        labels,
-        batch_size=batch_size,
-        num_devices=num_devices,
-        mapping=mapping,
-    )
+    measured = _measured(variables, images, labels, batch_size, num_devices, mapping)
     expected = _expected(variables, images, labels)
     assert measured.keys() == expected.keys()
     for name, value in expected.items():

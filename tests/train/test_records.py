@@ -118,9 +118,14 @@ def test_the_search_is_timed_without_what_the_first_call_compiles():
 
 
 def test_a_run_keeps_the_origin_it_began_with(tmp_path):
+    splits = types.SimpleNamespace(
+        facts=lambda: {"class_names": ("ant", "bee")},
+        test=types.SimpleNamespace(held_out=()),
+    )
     for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
-        facts = ({"x": 1}, origin, {"class_names": ("ant", "bee")})
-        records.write_facts(tmp_path, _experiment(), jax.devices(), *facts)
+        records.write_facts(
+            tmp_path, _experiment(), jax.devices(), splits, {"x": 1}, origin
+        )
     facts = run_facts.load_facts(tmp_path)
     assert facts["dataset"]["class_names"] == ["ant", "bee"]
     assert facts["origin"] == {"argument": "ours"}

@@ -45,26 +45,20 @@ def test_every_line_before_the_checkpoint_is_needed_but_the_last_epochs(
 ):
     epochs, rounds = ([s for s in kept if s != without] for kept in (EPOCHS, ROUNDS))
     _write(tmp_path, epochs, rounds)
-    is_epoch = without in EPOCHS
-    # A signal in the evaluation after step 5 leaves its line to the run that goes on.
-    needed = without is not None and (without < step if is_epoch else without <= step)
-    if not needed:
+    if without in EPOCHS:
+        # A signal in the last one's evaluation leaves its line to the run that goes on.
+        name, what, over = "metrics", "epoch", [s for s in EPOCHS if s < step]
+    else:
+        name, what, over = "policies", "round", [s for s in ROUNDS if s <= step]
+    if without not in over:
         resume.require_lines(tmp_path, step, _experiment())
         return
-    name = "metrics" if is_epoch else "policies"
-    with pytest.raises(RunDirectoryError, match=f"{name}.jsonl has lines of") as caught:
-        resume.require_lines(tmp_path, step, _experiment())
-    assert f"at the checkpoint of step {step}; " in str(caught.value)
-    assert f"the first missing one ended with step {without}." in str(caught.value)
-
-
-def test_files_that_are_gone_are_named_with_what_they_should_have(tmp_path):
-    message = r"metrics\.jsonl has lines of 0 of the 1 epochs .* --workdir"
+    message = (
+        rf"{name}\.jsonl has lines of {len(over) - 1} of the {len(over)} {what}s .* at "
+        rf"the checkpoint of step {step}; .* missing one ended with step {without}\."
+    )
     with pytest.raises(RunDirectoryError, match=message):
-        resume.require_lines(tmp_path, 10, _experiment())
-    resume.require_lines(tmp_path, 2, _experiment())  # nothing was over then
-    _write(tmp_path, epochs=[])
-    resume.require_lines(tmp_path, 5, _experiment())
+        resume.require_lines(tmp_path, step, _experiment())
 
 
 def test_other_data_are_refused_where_a_checkpoint_is_of_the_first(tmp_path):

@@ -12,7 +12,6 @@ import pytest
 from aaa_jax import objective
 from aaa_jax.augment import batch_layout, pipeline, standard
 from aaa_jax.augment.policies import identity_policies
-from aaa_jax.data import epoch_permutation
 from aaa_jax.experiments import optimizer as optim
 from aaa_jax.experiments.build import StepRecipe
 from aaa_jax.models.batch_norm import GroupBatchNorm
@@ -106,6 +105,11 @@ def _bound(model, optimizer, recipe, **more):
     )
 
 
+def _alone(model, optimizer, recipe):
+    """The step on one device, compiled."""
+    return jax.jit(_bound(model, optimizer, recipe, axis_name=None))
+
+
 @functools.cache
 def _policies():
     source = sources.random_source(M)
@@ -116,11 +120,9 @@ def test_a_step_of_a_linear_model_equals_numpy_sgd():
     """Two steps of Nesterov SGD on M plain copies of each image, in double."""
     recipe = _recipe(padding=0, flip=False, cutout_size=0)
     rate, momentum = 0.1, 0.9
-    tx = optax.sgd(rate, momentum=momentum, nesterov=True)
-    model = Linear()
-    state = _init(model, tx, recipe)
-    data = _data()
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    model, tx = Linear(), optax.sgd(rate, momentum=momentum, nesterov=True)
+    state, data = _init(model, tx, recipe), _data()
+    run = _alone(model, tx, recipe)
     kernel = np.asarray(state.params["Dense_0"]["kernel"], np.float64)
     bias = np.asarray(state.params["Dense_0"]["bias"], np.float64)
     trace = [np.zeros_like(kernel), np.zeros_like(bias)]
@@ -157,33 +159,13 @@ def test_a_step_of_a_linear_model_equals_numpy_sgd():
 def test_losses_are_those_of_each_policy_wherever_its_rows_lie():
     """L_m from the mixed rows equals Eq. 5 on the large batch sorted by policy."""
     recipe = _recipe()
-    data, policies, root = _data(), _policies(), jax.random.key(3)
     model, tx = Linear(), optax.sgd(0.1)
     state = _init(model, tx, recipe)
-    layout = recipe.layout
-    image, policy = (
-        batch_layout.image_of_row(layout),
-        batch_layout.policy_of_row(layout),
-    )
-
-    @jax.jit
-    def logits_of(images, policies, params):
-        key = step.step_key(root, jnp.int32(0), 2)
-        draws = pipeline.draw_rows(key, policies, recipe.rows, SIDE, SIDE)
-        floats = pipeline.augment_rows(
-            images, policies, jnp.asarray(policy), draws, recipe.rows
-        )
-        return model.apply({"params": params}, floats, train=True)
-
-    chosen = data.permutation[image]
-    logits = logits_of(jnp.asarray(data.images[chosen]), policies, state.params)
-    by_policy = np.argsort(policy * N + image)
-    sorted_logits = np.asarray(logits)[by_policy].reshape(M, N, NUM_CLASSES)
-    expected = objective.per_policy_losses(
-        jnp.asarray(sorted_logits), jnp.asarray(data.labels[data.permutation[:N]])
-    )
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
-    _, result = run(state, data, policies, root)
+    losses, places, images = _rows(recipe, 0, state.params)
+    order = sorted(range(N * M), key=lambda row: (places[row][0], images[row]))
+    expected = losses[order].reshape(M, N).mean(axis=1)
+    run = _alone(model, tx, recipe)
+    _, result = run(state, _data(), _policies(), jax.random.key(3))
     np.testing.assert_allclose(result["losses"], expected, rtol=1e-5)
     np.testing.assert_allclose(result["loss"], np.mean(expected), rtol=1e-5)
 
@@ -218,14 +200,12 @@ def _two_steps(recipe, rate):
     """The states of a round of two steps, and what its end says."""
     model, tx = Linear(), optax.sgd(rate)
     states = [_init(model, tx, recipe)]
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    run = _alone(model, tx, recipe)
     for _ in range(2):
         states.append(run(states[-1], _data(), _policies(), jax.random.key(3))[0])
     source = sources.adversarial_source(M, credit="sub_policy")
     start = source.init(jax.random.key(0))
-    _, info = step.controller_step(
-        start, _policies(), states[-1], source=source, axis_name=None
-    )
+    _, info = step.controller_step(start, _policies(), states[-1], source=source)
     return states, info
 
 
@@ -272,11 +252,9 @@ def test_passes_of_accumulation_change_nothing_but_rounding(grouping):
     results = []
     for passes, unroll in [(1, True), (2, True), (M, False)]:
         recipe = _recipe(layout=layout, num_passes=passes, unroll=unroll)
-        state = _init(model, tx, recipe)
-        run = jax.jit(_bound(model, tx, recipe, axis_name=None))
-        results.append(
-            jax.device_get(run(state, _data(), _policies(), jax.random.key(0)))
-        )
+        state, run = _init(model, tx, recipe), _alone(model, tx, recipe)
+        stepped = run(state, _data(), _policies(), jax.random.key(0))
+        results.append(jax.device_get(stepped))
     (whole, losses), *cut = results
     for state, other in cut:
         np.testing.assert_allclose(other["losses"], losses["losses"], rtol=1e-6)
@@ -329,23 +307,6 @@ def test_pmap_equals_shard_map_bit_for_bit():
     jax.tree.map(np.testing.assert_array_equal, pmap, shard_map)
 
 
-def test_draws_of_a_row_do_not_depend_on_who_asks():
-    """All rows are drawn alike on every device: data and noise are bit-equal."""
-    recipe, policies = _recipe(), _policies()
-    alone = pipeline.draw_rows(jax.random.key(7), policies, recipe.rows, SIDE, SIDE)
-    mapped = devices.map_over_devices(
-        lambda key, drawn, *, axis_name: pipeline.draw_rows(
-            key, drawn, recipe.rows, SIDE, SIDE
-        ),
-        devices.pick_devices(4),
-        "pmap",
-    )
-    key = devices.replicate(jax.random.key(7), devices.pick_devices(4))
-    jax.tree.map(
-        np.testing.assert_array_equal, alone, jax.device_get(mapped(key, policies))
-    )
-
-
 def test_cutout_at_one_policy_is_plain_training_with_cutout():
     """`:cutout` step for step against a loop without policies, groups or averages."""
     recipe = _recipe(layout=batch_layout.group_layout(N, 1, N))
@@ -353,7 +314,7 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
     data, root = _data(), jax.random.key(2)
     state = _init(model, tx, recipe)
     params, stats, momentum = state.params, state.batch_stats, tx.init(state.params)
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    run = _alone(model, tx, recipe)
 
     @jax.jit
     def plain_step(params, stats, momentum, images, labels, crops, centers):
@@ -362,12 +323,8 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
         x = standard.fixed_cutout(x, centers, size=4)
 
         def loss(params):
-            logits, new = model.apply(
-                {"params": params, "batch_stats": stats},
-                x,
-                train=True,
-                mutable=["batch_stats"],
-            )
+            variables = {"params": params, "batch_stats": stats}
+            logits, new = model.apply(variables, x, train=True, mutable=["batch_stats"])
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), new["batch_stats"]
 
@@ -381,15 +338,8 @@ def test_cutout_at_one_policy_is_plain_training_with_cutout():
             step.step_key(root, jnp.int32(index), 2), policies, recipe.rows, SIDE, SIDE
         )
         chosen = data.permutation[(index % 2) * N :][:N]
-        params, stats, momentum, value = plain_step(
-            params,
-            stats,
-            momentum,
-            data.images[chosen],
-            data.labels[chosen],
-            draws.crops,
-            draws.cutout,
-        )
+        shown = data.images[chosen], data.labels[chosen], draws.crops, draws.cutout
+        params, stats, momentum, value = plain_step(params, stats, momentum, *shown)
         state, result = run(state, data, policies, root)
         np.testing.assert_allclose(result["loss"], value, rtol=1e-5)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
@@ -407,7 +357,7 @@ def _with_bad_label(of_step: int = 1) -> step.ResidentData:
 def _controller():
     """A controller that would move also without a loss, and the end of a round."""
     source = sources.adversarial_source(M, entropy_weight=0.01)
-    close = functools.partial(step.controller_step, source=source, axis_name=None)
+    close = functools.partial(step.controller_step, source=source)
     return jax.jit(source.init)(jax.random.key(0)), jax.jit(close)
 
 
@@ -418,7 +368,7 @@ def _differ(one, other) -> bool:
 def test_a_nonfinite_loss_freezes_the_state_before_its_step():
     recipe = _recipe()
     model, tx = Linear(), _optimizer()
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    run = _alone(model, tx, recipe)
     inputs = _with_bad_label(), _policies(), jax.random.key(0)
     good, _ = run(_init(model, tx, recipe), *inputs)
     frozen, result = run(good, *inputs)
@@ -435,33 +385,20 @@ def test_a_nonfinite_loss_freezes_the_state_before_its_step():
     assert any(jax.tree.leaves(jax.tree.map(_differ, moved, controller)))
 
 
-def test_a_nonfinite_loss_can_be_skipped_and_counted():
-    recipe = _recipe(skip_nonfinite=True)
-    model, tx = Linear(), _optimizer()
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
-    inputs = _with_bad_label(), _policies(), jax.random.key(0)
-    state = _init(model, tx, recipe)
-    for _ in range(3):
-        before, (state, _) = state, run(state, *inputs)
-        if int(state.step) == 2:
-            jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
-    assert (int(state.step), int(state.skipped_steps)) == (3, 1)
-    assert int(state.first_bad_step) == -1
-    assert np.isfinite(state.epoch_loss).all()
-
-
 def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
     """Steps 2, 4 and 5 are bad: the second round's first, and the third round whole."""
     recipe = _recipe(skip_nonfinite=True)
     model, tx = Linear(), _optimizer()
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    run = _alone(model, tx, recipe)
     rest = _policies(), jax.random.key(0)
     state = _init(model, tx, recipe)
     for _ in range(2):
         state, _ = run(state, _data(), *rest)
     assert float(state.loss_average.weight) == 2 * N
+    before = state
     state, result = run(state, _with_bad_label(of_step=0), *rest)
     assert not np.isfinite(result["loss"])
+    jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
     state, result = run(state, _with_bad_label(of_step=0), *rest)
     np.testing.assert_allclose(
         objective.average_losses(state.loss_average), result["losses"], rtol=1e-6
@@ -471,22 +408,22 @@ def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
     for bad in range(2):
         state, _ = run(state, _with_bad_label(of_step=bad), *rest)
     assert (int(state.step), int(state.skipped_steps)) == (6, 3)
+    assert int(state.first_bad_step) == -1
     np.testing.assert_array_equal(state.epoch_loss, [0, 0])
     controller, close_round = _controller()
     kept, info = close_round(controller, rest[0], state)
     jax.tree.map(np.testing.assert_array_equal, kept, controller)
     assert np.isnan(info["losses"]).all()
     assert np.isnan(info["standard_errors"]).all()
-    learned = {"rewards": 0, "kl": 0, "gradient_norm": 0}
-    for name, value in learned.items():
-        np.testing.assert_array_equal(info[name], value)
+    for name in ("rewards", "kl", "gradient_norm"):
+        np.testing.assert_array_equal(info[name], 0)
     assert np.isfinite(info["op_shares"]).all()
 
 
 def test_the_average_starts_anew_with_every_round():
     recipe = _recipe(round_steps=2)
     model, tx = Linear(), _optimizer()
-    run = jax.jit(_bound(model, tx, recipe, axis_name=None))
+    run = _alone(model, tx, recipe)
     inputs = _data(), _policies(), jax.random.key(0)
     state = _init(model, tx, recipe)
     seen = []
@@ -510,8 +447,3 @@ def test_crops_are_independent_or_shared_by_the_instances_of_an_image():
             for n in range(N)
         ]
         assert all(len(offsets) == 1 for offsets in per_image) is shared
-
-
-def test_an_epoch_takes_each_image_once():
-    order = epoch_permutation(jax.random.key(0), IMAGES)
-    assert sorted(order.tolist()) == list(range(IMAGES))

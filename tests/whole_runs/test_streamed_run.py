@@ -1,7 +1,6 @@
 """A streamed run, whole: resumed in mid-epoch, on more devices, with bad images."""
 
 import json
-import os
 import shutil
 
 import cv2
@@ -16,6 +15,7 @@ from aaa_jax.trained import run as trained
 from aaa_jax.workdir import run_directory
 from configs import digits
 from configs import folder as folder_preset
+from tests.support.small_runs import assert_equal_runs, copy_until
 from tests.support.tfds_folders import PICTURES, write_pictures
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
@@ -77,32 +77,9 @@ def test_a_streamed_run_has_its_steps_and_tests_every_image(never_stopped):
 def test_a_streamed_run_goes_on_in_the_middle_of_an_epoch(
     stop, folder, never_stopped, tmp_path
 ):
-    # Of a run that died right after a step: its checkpoints up to there.
-    loop.train_and_evaluate(config_of(folder), tmp_path)
-    for step in range(stop + 1, 11):
-        os.rename(tmp_path / "checkpoints" / str(step), tmp_path / f"gone-{step}")
+    copy_until(stop, never_stopped, tmp_path)
     loop.train_and_evaluate(config_of(folder, **{"data.num_threads": 1}), tmp_path)
-    for name in ("metrics.jsonl", "policies.jsonl"):
-        assert (tmp_path / name).read_bytes() == (never_stopped / name).read_bytes()
-
-
-@pytest.mark.slow  # the loader's own test splits rows over hosts in no time
-def test_two_devices_see_the_rows_of_one(folder, never_stopped, tmp_path):
-    changes = {"devices.num_devices": 2, "checkpoint.every_steps": 0}
-    loop.train_and_evaluate(config_of(folder, **changes), tmp_path)
-    one, two = (
-        run_directory.read_lines(path, "metrics") for path in (never_stopped, tmp_path)
-    )
-    for name in ("train_loss", "test_loss"):
-        # Sums in another order, through ten steps.
-        np.testing.assert_allclose(
-            [line[name] for line in one], [line[name] for line in two], rtol=1e-4
-        )
-    first, second = (
-        run_directory.read_lines(path, "policies")[0]
-        for path in (never_stopped, tmp_path)
-    )
-    assert first["policies"] == second["policies"]
+    assert_equal_runs(never_stopped, tmp_path)
 
 
 def test_a_bad_image_stops_the_run_or_is_left_out(tmp_path, caplog):
@@ -138,10 +115,8 @@ def test_a_streamed_runs_network_is_asked_about_the_images_of_its_test(
     larger.evaluation.resize = 28
     shutil.copytree(never_stopped / "checkpoints", tmp_path / "checkpoints")
     (tmp_path / "config.json").write_text(larger.to_json())
-    assert trained.load_images(trained.load_run(tmp_path), 9).images.shape[1:3] == (
-        24,
-        24,
-    )
+    images = trained.load_images(trained.load_run(tmp_path), 9).images
+    assert images.shape[1:3] == (24, 24)
     with pytest.raises(data.DatasetError, match="0 images cannot be taken"):
         trained.load_images(run, 0)
 
@@ -177,8 +152,8 @@ def test_a_folder_of_ones_own_images_trains_with_no_other_option(tmp_path, capsy
     assert sorted(name[:4] for name in held_out) == ["ant/", "ant/", "bee/"]
     recorded = run_directory.read_config(tmp_path / "run")
     assert (recorded["batch_size"], recorded["epochs"]) == (8, 600)
-    assert recorded["data"]["image_size"] == 64
-    assert recorded["data"]["validation_fraction"] == 0.2
+    sizes = recorded["data"]["image_size"], recorded["data"]["validation_fraction"]
+    assert sizes == (64, 0.2)
     train(max_steps=3)
     assert "going on from the checkpoint at step 2" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/held_out.json").read_text()) == held_out
