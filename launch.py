@@ -6,11 +6,11 @@ they mean and what the exit codes are.
 
 import sys
 
-from aaa_jax.runtime import first_signals, output
+from aaa_jax.runtime import output, signals
 
 if __name__ == "__main__":  # before the imports that take their time
     output.drop_what_fails()
-    first_signals.end_in_one_line("launch.py")
+    signals.end_in_one_line("launch.py")
 
 from aaa_jax.commands import train
 

@@ -27,9 +27,9 @@ Main = Callable[[Sequence[str]], int]
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from aaa_jax.runtime import first_signals
+    from aaa_jax.runtime import signals
 
-    first_signals.end_in_one_line("aaa-jax train")
+    signals.end_in_one_line("aaa-jax train")
     from aaa_jax.commands import train
 
     return train.main(arguments)
