@@ -5,6 +5,7 @@ except one that is split, works on its share (by ``axis_index``) and returns the
 values as the others. The step decides which share that is.
 """
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from aaa_jax.runtime import paths
 
 AXIS = "devices"
 MAPPINGS = ("auto", "jit", "pmap", "shard_map")
@@ -67,11 +70,10 @@ def keep_compiled_programs() -> None:
     is none for a user who has no home.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-        if base.startswith("~"):  # no HOME, and no user of that number: no cache
-            return
-        path = os.path.join(base, "aaa_jax", "compiled")
-        jax.config.update("jax_compilation_cache_dir", path)
+        with contextlib.suppress(paths.PathError):
+            base = paths.expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+            path = os.path.join(base, "aaa_jax", "compiled")
+            jax.config.update("jax_compilation_cache_dir", path)
 
 
 def resolve_mapping(mapping: str, num_devices: int) -> str:
@@ -148,11 +150,8 @@ def copy_from_first_device(tree: Any, axis_name: str | None) -> Any:
     if axis_name is None:
         return tree
     is_first = jax.lax.axis_index(axis_name) == 0
-
-    def masked(leaf: jax.Array) -> jax.Array:
-        return jnp.where(is_first, leaf, jnp.zeros_like(leaf))
-
-    return jax.lax.psum(jax.tree.map(masked, tree), axis_name)
+    masked = jax.tree.map(lambda x: jnp.where(is_first, x, jnp.zeros_like(x)), tree)
+    return jax.lax.psum(masked, axis_name)
 
 
 def map_over_devices(

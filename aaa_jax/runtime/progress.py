@@ -25,8 +25,7 @@ class Progress:
 
     Rows (augmented images) per second are of late, without pauses and without the first
     step, which compiles. The time left counts the evaluations to come, each as long as
-    the last one was. Ask `due` before fetching a loss from the device only to
-    show it.
+    the last one was. Ask `due` before fetching a loss from the device only to show it.
 
     Args:
         total_steps: steps of the whole run.
@@ -73,12 +72,9 @@ class Progress:
         return late and not self._quiet
 
     def update(self, step: int, **values: float | None) -> None:
-        """Notes that `step` steps are done, and shows it when it is due.
+        """Notes that so many steps of the run are done, and shows it when it is due.
 
-        Args:
-            step: steps done since the beginning of the run.
-            **values: numbers to show, such as the loss; of each, the last one that was
-                given and is not None.
+        Beside it stand numbers such as the loss: of each the last that was not None.
         """
         if self._quiet:
             return
@@ -109,12 +105,7 @@ class Progress:
         self._test_seconds = time.time() - start
 
     def testing(self, batch: int, num_batches: int) -> None:
-        """Shows how far an evaluation is, when it is due.
-
-        Args:
-            batch: how many are dispatched.
-            num_batches: of the test split.
-        """
+        """Shows how far an evaluation is, when it is due."""
         now = time.time()
         if self._quiet or now - self._tested_at < self._bar.mininterval:
             return

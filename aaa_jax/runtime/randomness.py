@@ -23,6 +23,7 @@ SAFE_PAIR = "rbg"  # a pair of threefry2x32 keys
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Function = Callable[Concatenate[jax.Array, Arguments], Result]
 
 
 def key_of_seed(seed: int) -> jax.Array:
@@ -30,38 +31,20 @@ def key_of_seed(seed: int) -> jax.Array:
     return _wrap(np.array([0, seed], np.uint32))
 
 
-def drawing(
-    function: Callable[Concatenate[jax.Array, Arguments], Result],
-) -> Callable[Concatenate[jax.Array, Arguments], Result]:
+def drawing(function: Function[Arguments, Result]) -> Function[Arguments, Result]:
     """Makes a function of a key draw the same in any environment, traced or not."""
-
-    @functools.wraps(function)
-    def drawn(
-        key: jax.Array, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        with fixed_draws():
-            return function(own_key(key), *args, **kwargs)
-
-    return drawn
+    return _drawing(function, own_key)
 
 
 def initializing(
-    function: Callable[Concatenate[jax.Array, Arguments], Result],
-) -> Callable[Concatenate[jax.Array, Arguments], Result]:
+    function: Function[Arguments, Result],
+) -> Function[Arguments, Result]:
     """`drawing` for an initial value, which Flax calls with keys of its own too.
 
     In `apply` Flax asks for the shapes with a key of the environment's generator, so
     that no key can be refused here.
     """
-
-    @functools.wraps(function)
-    def drawn(
-        key: jax.Array, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        with fixed_draws():
-            return function(_wrap(jax.random.key_data(key)[:2]), *args, **kwargs)
-
-    return drawn
+    return _drawing(function, lambda key: _wrap(jax.random.key_data(key)[:2]))
 
 
 @contextlib.contextmanager
@@ -121,6 +104,19 @@ def settings() -> dict[str, Any]:
         "default_matmul_precision": jax.config.values["jax_default_matmul_precision"],
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def _drawing(
+    function: Function[Arguments, Result], own: Callable[[jax.Array], jax.Array]
+) -> Function[Arguments, Result]:
+    @functools.wraps(function)
+    def drawn(
+        key: jax.Array, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        with fixed_draws():
+            return function(own(key), *args, **kwargs)
+
+    return drawn
 
 
 def _wrap(words: Any) -> jax.Array:

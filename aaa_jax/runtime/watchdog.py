@@ -8,6 +8,7 @@ caller says what counts as moving: it beats.
 
 import contextlib
 import faulthandler
+import itertools
 import os
 import threading
 import time
@@ -68,26 +69,15 @@ class Watchdog:
 
     def skip_first_call(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function; its first call, which compiles, is not watched."""
-        if not self._seconds:
-            return function
-        was_called = False
+        calls = itertools.count()
 
         def call(*args: Any) -> Any:
-            nonlocal was_called
-            if was_called:
+            if next(calls):
                 return function(*args)
             with self.pause():
-                result = jax.block_until_ready(function(*args))
-            was_called = True
-            return result
+                return jax.block_until_ready(function(*args))
 
         return call
-
-    def close(self) -> None:
-        """Stops watching. May be called again."""
-        if not self._closed.is_set() and self._seconds:
-            self._closed.set()
-            faulthandler.cancel_dump_traceback_later()
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -97,7 +87,9 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._seconds:
+            self._closed.set()
+            faulthandler.cancel_dump_traceback_later()
 
     def _arm(self) -> None:
         """Sets the timer anew; takes it away during a pause and after the end."""

@@ -12,26 +12,20 @@ from aaa_jax.search import sources
 from aaa_jax.trained import corrupted_images
 from tests.support import run_folders
 
-FILE = ("plan", "--config=digits", "--config.policies.source=file")
-UNKNOWN = ("plan", "--config=digits", "--config.data.name=none")
+PLAN = ("plan", "--config=digits")
+FILE = "--config.policies.source=file"
 # What is asked for, and a part of the answer; HOME stands for a home directory.
 COMMANDS = {
     "config": (["train", "--config=HOME/none.py"], "/none.py"),
-    "workdir": (["plan", "--config=digits", "--workdir=HOME/runs/a"], "/runs/a: not"),
+    "workdir": ([*PLAN, "--workdir=HOME/runs/a"], "/runs/a: not"),
     "table": (["train", "--config=table4_digits", "--workdir=HOME/t", "--list"], "/t"),
     "replay": (
         ["plan", "--config=digits:transfer", "--config.policies.replay_run=HOME/none"],
         "/none is not a directory",
     ),
-    "file": (
-        [*FILE, "--config.policies.file=HOME/none.json"],
-        "/none.json",
-    ),
-    "folder": (["plan", "--config=digits", "--config.data.name=folder:HOME/no"], "/no"),
-    "data": (
-        [*UNKNOWN, "--config.data.dir=HOME/data"],
-        "/data",
-    ),
+    "file": ([*PLAN, FILE, "--config.policies.file=HOME/none.json"], "/none.json"),
+    "folder": ([*PLAN, "--config.data.name=folder:HOME/no"], "/no"),
+    "data": ([*PLAN, "--config.data.name=x", "--config.data.dir=HOME/data"], "/data"),
     "prepare": (["prepare", "digits", "--data-dir=HOME/data"], "/data/digits"),
     "archive": (["prepare", "cifar10", "--archive=HOME/none.tar"], "/none.tar"),
     "probe": (["probe", "HOME/none"], "/none is no run"),

@@ -25,9 +25,7 @@ def _no_variables(monkeypatch):
 def joined(monkeypatch):
     """What JAX would have been asked to join."""
     asked = []
-    monkeypatch.setattr(
-        jax.distributed, "initialize", lambda **told: asked.append(told)
-    )
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **k: asked.append(k))
     return asked
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 import time
 
 from aaa_jax.runtime.watchdog import EXIT_CODE, Watchdog
@@ -27,14 +28,15 @@ with Watchdog({seconds}, hint="The same command goes on.") as watchdog:
 """
 
 
-def _run(body: str, seconds: float = 1.0, **options) -> subprocess.CompletedProcess:
-    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+def _run(body: str, after="", *, seconds: float = 1.0) -> subprocess.CompletedProcess:
+    """A process that is watched while it does something, and not after it."""
+    watched = BEGINNING.replace("{seconds}", str(seconds))
+    watched += textwrap.indent(body.strip(), "    ")
     return subprocess.run(
-        [sys.executable, "-c", BEGINNING.replace("{seconds}", str(seconds)) + lines],
+        [sys.executable, "-c", f"{watched}\n{after}"],
         capture_output=True,
         text=True,
         timeout=120,
-        **options,
     )
 
 
@@ -70,10 +72,8 @@ with watchdog.pause():
 first = watchdog.skip_first_call(in_xla)
 first(1.5)
 print("went through", flush=True)
-watchdog.close()
-stand_still(2.5)
-print("and on", flush=True)
-"""
+""",
+        after="stand_still(2.5)\nprint('and on', flush=True)",
     )
     assert left.returncode == 0, left.stderr
     assert left.stdout == "went through\nand on\n"
@@ -96,6 +96,6 @@ function(600)
 
 def test_zero_seconds_watch_nothing():
     with Watchdog(0) as watchdog:
-        assert watchdog.skip_first_call(time.sleep) is time.sleep
+        watchdog.skip_first_call(time.sleep)(0)
         with watchdog.pause():
             watchdog.beat("nothing")
