@@ -1,18 +1,17 @@
 """What docs/reliability.md promises, shown on whole runs and real processes."""
 
+import contextlib
 import errno
-import hashlib
 import os
-import pathlib
 import random
 import re
-import resource
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,14 +20,19 @@ import launch
 from aaa_jax import data
 from aaa_jax.runtime import progress
 from aaa_jax.train import errors, loop
-from aaa_jax.workdir import (
-    atomic_files,
-    checkpoints,
-    run_directory,
-    run_facts,
-)
+from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
+from aaa_jax.workdir.snapshots import snapshot_steps
 from tests.support import small_runs
-from tests.support.small_runs import ROOT, finish, newest, start, wait_until_saved
+from tests.support.small_disk import files_at_most
+from tests.support.small_runs import (
+    ROOT,
+    assert_equal_runs,
+    copy_until,
+    finish,
+    newest,
+    start,
+    wait_until_saved,
+)
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
@@ -51,22 +55,6 @@ def alone(tmp_path_factory):
     return workdir
 
 
-def _digest(workdir) -> str:
-    """SHA-256 of the newest checkpoint's arrays, with their names."""
-    step = str(newest(workdir))
-    state = checkpoints.read(workdir / "checkpoints" / step)
-    digest = hashlib.sha256(step.encode())
-    for name in sorted(state):
-        digest.update(name.encode() + state[name].tobytes())
-    return digest.hexdigest()
-
-
-def _assert_equal_runs(one, other) -> None:
-    for name in LINES:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    assert _digest(one) == _digest(other)
-
-
 def _at_step(monkeypatch, step, act) -> None:
     """Does something in the loop of this process, once, after a step."""
     shown = progress.Progress.update
@@ -85,7 +73,7 @@ def _at_step(monkeypatch, step, act) -> None:
 
 def test_two_equal_runs_write_equal_bytes(alone, tmp_path):
     loop.train_and_evaluate(_config(), tmp_path)
-    _assert_equal_runs(alone, tmp_path)
+    assert_equal_runs(alone, tmp_path)
 
 
 @pytest.mark.slow
@@ -94,7 +82,7 @@ def test_two_equal_deterministic_commands_write_equal_bytes(tmp_path):
         printed, code = finish(_start(tmp_path / name, "--deterministic"))
         assert code == 0, printed
         assert "equals one never stopped bit for bit" in printed
-    _assert_equal_runs(tmp_path / "one", tmp_path / "other")
+    assert_equal_runs(tmp_path / "one", tmp_path / "other")
 
 
 def test_all_that_is_saved_of_a_bfloat16_network_is_float32(tmp_path):
@@ -138,7 +126,7 @@ def test_a_signal_during_an_evaluation_ends_it_and_the_same_command_makes_it_aga
         assert steps == list(range(5, stopped_at, 5))
     loop.train_and_evaluate(_config(), tmp_path)
     assert evaluations == [3, 6, 3, 6]  # 599 images in batches of 100
-    _assert_equal_runs(alone, tmp_path)
+    assert_equal_runs(alone, tmp_path)
 
 
 def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
@@ -159,12 +147,8 @@ def test_ctrl_c_saves_and_max_steps_within_an_epoch_leaves_nothing(
     line = loop.train_and_evaluate(_config(max_steps=7), tmp_path)
     assert (line["step"], line["epoch"], "test_error" in line) == (7, 2, True)
     loop.train_and_evaluate(_config(), tmp_path)
-    _assert_equal_runs(alone, tmp_path)
-    kept = [
-        sorted(path.iterdir())
-        for path in (alone / "controller", tmp_path / "controller")
-    ]
-    assert [path.name for path in kept[0]] == [path.name for path in kept[1]]
+    assert_equal_runs(alone, tmp_path)
+    assert snapshot_steps(alone) == snapshot_steps(tmp_path)
 
 
 SLOW = """
@@ -213,90 +197,59 @@ def test_a_signal_before_the_loop_ends_the_command_in_one_line(number, given, tm
 # --- Disks.
 
 
-def _no_room(monkeypatch, workdir):
-    def flush(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(atomic_files, "flush", flush)
-    return "No space left"
+def _no_room(faults, workdir):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    faults.enter_context(mock.patch.object(atomic_files, "flush", side_effect=full))
 
 
-def _read_only(monkeypatch, workdir):
-    before = pathlib.Path.open
+def _read_only(faults, workdir):
+    before = open
 
     def refuse(path, mode="r", *args, **kwargs):
-        if set(mode) & set("wa"):
+        if set(mode) & set("wa") and isinstance(path, str | os.PathLike):
             raise OSError(errno.EROFS, "Read-only file system", str(path))
         return before(path, mode, *args, **kwargs)
 
-    monkeypatch.setattr(pathlib.Path, "open", refuse)
-    monkeypatch.setattr("builtins.open", _refusing(open))
-    return "Read-only file system"
+    faults.enter_context(mock.patch("builtins.open", refuse))
 
 
-def _refusing(before):
-    def refuse(path, mode="r", *args, **kwargs):
-        if set(mode) & set("wa") and isinstance(path, str | pathlib.Path):
-            raise OSError(errno.EROFS, "Read-only file system", str(path))
-        return before(path, mode, *args, **kwargs)
-
-    return refuse
-
-
-def _small_files(monkeypatch, workdir):
+def _small_files(faults, workdir):
     """Only what is larger than any line fails: the checkpoints."""
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024, hard))
-    return "File too large"
+    faults.enter_context(files_at_most(32 * 1024))
 
 
-def _no_checkpoints(monkeypatch, workdir):
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
-    return "is gone|No such file"
-
-
-def _no_directory(monkeypatch, workdir):
+def _no_directory(faults, workdir):
     shutil.rmtree(workdir, ignore_errors=True)
-    return "is gone|No such file"
-
-
-def _fail_later(fail, monkeypatch, workdir):
-    """When the save in the background is over, so that each run fails alike."""
-    while not (workdir / "checkpoints" / "7").exists():
-        time.sleep(0.01)
-    return fail(monkeypatch, workdir)
 
 
 @pytest.mark.parametrize(
-    "fail",
+    ("fail", "message"),
     [
-        _no_room,
-        pytest.param(_small_files, marks=pytest.mark.slow),
-        pytest.param(_no_directory, marks=pytest.mark.slow),
-        pytest.param(_read_only, marks=pytest.mark.slow),
-        pytest.param(_no_checkpoints, marks=pytest.mark.slow),
+        (_no_room, "No space left"),
+        pytest.param(_small_files, "File too large", marks=pytest.mark.slow),
+        pytest.param(_no_directory, "is gone|No such file", marks=pytest.mark.slow),
+        pytest.param(_read_only, "Read-only file system", marks=pytest.mark.slow),
     ],
 )
 def test_a_disk_that_fails_in_mid_run_costs_nothing_that_was_saved(
-    fail, alone, tmp_path, monkeypatch
+    fail, message, alone, tmp_path, monkeypatch
 ):
     workdir = tmp_path / "run"
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    text = []
-    with monkeypatch.context() as patch:
-        _at_step(patch, 8, lambda: text.append(_fail_later(fail, patch, workdir)))
-        try:
-            with pytest.raises(loop.RunFailed) as caught:
-                loop.train_and_evaluate(_config(), workdir)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert re.search(text[0], str(caught.value)), caught.value
+
+    def fail_now():
+        while not (workdir / "checkpoints" / "7").exists():
+            time.sleep(0.01)  # its save is over, so that each run fails alike
+        fail(faults, workdir)
+
+    with monkeypatch.context() as patch, contextlib.ExitStack() as faults:
+        _at_step(patch, 8, fail_now)
+        with pytest.raises(loop.RunFailed, match=message) as caught:
+            loop.train_and_evaluate(_config(), workdir)
     assert str(workdir) in str(caught.value)
-    if fail not in (_no_checkpoints, _no_directory):
-        with checkpoints.Checkpoints(workdir / "checkpoints") as saved:
-            assert saved.steps()[-1] in (7, 8)
+    if fail is not _no_directory:
+        assert newest(workdir) in (7, 8)
     loop.train_and_evaluate(_config(), workdir)
-    _assert_equal_runs(alone, workdir)
+    assert_equal_runs(alone, workdir)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +273,8 @@ def test_a_failure_in_mid_run_is_exit_code_1_and_one_at_the_start_2(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [])
     command = small_runs.command(tmp_path, TINY)[1:]
-    with monkeypatch.context() as patch:
-        _at_step(patch, 3, lambda: _no_room(patch, tmp_path))
+    with monkeypatch.context() as patch, contextlib.ExitStack() as faults:
+        _at_step(patch, 3, lambda: _no_room(faults, tmp_path))
         assert launch.main(command) == 1
     error = capsys.readouterr().err
     assert error.count("launch.py: ") == 1
@@ -378,7 +331,7 @@ def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
     assert "No space left on device" in done.stderr
     assert "Read-only file system" in done.stderr
     assert "Traceback" not in done.stderr
-    _assert_equal_runs(tmp_path / "undisturbed", tmp_path / "result")
+    assert_equal_runs(tmp_path / "undisturbed", tmp_path / "result")
 
 
 # --- What was lost, or is not the same, between two starts.
@@ -387,10 +340,7 @@ def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
 def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     alone, tmp_path, capsys
 ):
-    workdir = tmp_path / "run"
-    shutil.copytree(alone, workdir)
-    for step in range(8, 21):
-        shutil.rmtree(workdir / "checkpoints" / str(step))
+    workdir = copy_until(7, alone, tmp_path / "run")
     before = (workdir / "policies.jsonl").read_bytes()
     (workdir / "policies.jsonl").write_bytes(b"")
     message = (
@@ -412,7 +362,7 @@ def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     shutil.rmtree(workdir / "checkpoints")
     lines = [(workdir / name).read_bytes() for name in LINES]
     loop.train_and_evaluate(_config(), workdir)
-    _assert_equal_runs(alone, workdir)
+    assert_equal_runs(alone, workdir)
     assert lines == [(workdir / f"{name}.before-1").read_bytes() for name in LINES]
     assert (workdir / "controller.before-1" / "20.npz").exists()
     assert "no checkpoint (4 of metrics.jsonl, 4 of timing.jsonl, 6 of policies" in (
@@ -428,44 +378,17 @@ def test_on_other_devices_a_run_goes_on_with_the_same_data_and_policies(
     alone, tmp_path
 ):
     """From the middle of a round; docs/reliability.md states the bound."""
-    workdir = tmp_path / "run"
-    shutil.copytree(alone, workdir)
-    for step in range(14, 21):
-        shutil.rmtree(workdir / "checkpoints" / str(step))
+    workdir = copy_until(13, alone, tmp_path / "run")
     loop.train_and_evaluate(_config(**{"devices.num_devices": 4}), workdir)
-    for name in LINES:
-        theirs, ours = (
-            run_directory.read_lines(where, name.removesuffix(".jsonl"))
-            for where in (alone, workdir)
-        )
+    for name in ("metrics", "policies"):
+        theirs, ours = (run_directory.read_lines(d, name) for d in (alone, workdir))
         assert [line["step"] for line in theirs] == [line["step"] for line in ours]
-        for one, other in zip(theirs, ours, strict=True):
-            if one["step"] <= 13:
-                assert one == other
-    rounds = [
-        next(
-            line
-            for line in run_directory.read_lines(where, "policies")
-            if _ends(line, 15)
-        )
-        for where in (alone, workdir)
-    ]
-    assert rounds[0]["policies"] == rounds[1]["policies"]
-    np.testing.assert_allclose(rounds[0]["losses"], rounds[1]["losses"], rtol=1e-5)
-    epochs = [
-        next(
-            line
-            for line in run_directory.read_lines(where, "metrics")
-            if _ends(line, 15)
-        )
-        for where in (alone, workdir)
-    ]
-    losses = [line["train_loss"] for line in epochs]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
-def _ends(line, step) -> bool:
-    return line["step"] == step
+        before = [line for line in theirs if line["step"] <= 13]
+        assert ours[: len(before)] == before
+        one, other = theirs[len(before)], ours[len(before)]  # of step 15
+        key = "train_loss" if name == "metrics" else "losses"
+        np.testing.assert_allclose(one[key], other[key], rtol=1e-5)
+        assert one.get("policies") == other.get("policies")
 
 
 # --- Real processes.
@@ -541,7 +464,7 @@ def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_p
     printed, code = finish(process, 1800)
     assert code == 0, printed
     assert "going on from the checkpoint" in printed
-    _assert_equal_runs(alone, killed)
+    assert_equal_runs(alone, killed)
     steps = [line["step"] for line in run_directory.read_lines(killed, "metrics")]
     assert steps == list(range(5, 5 * EPOCHS + 1, 5))
     rounds = [line["step"] for line in run_directory.read_lines(killed, "policies")]

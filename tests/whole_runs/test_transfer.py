@@ -12,7 +12,7 @@ from aaa_jax.report.runs import read_runs
 from aaa_jax.train import loop
 from aaa_jax.workdir import run_directory, run_facts, snapshots
 from configs import cifar10_wrn28x10, digits, imagenet_r50
-from tests.support.small_runs import small_config
+from tests.support.small_runs import assert_equal_runs, copy_until, small_config
 
 pytestmark = pytest.mark.usefixtures("digits_here", "light_compiler")
 
@@ -24,24 +24,28 @@ WHOLE_EPOCHS = {
 }
 
 
+# M = 6, so that five of them are fewer than all.
+SOURCE = {"policies.num_policies": 6, "policies.ranges": "monotone10"}
+STEPS = [0, 5, 10, 15, 20]  # the beginning and the epochs' ends
+
+
 def _config(argument, **changes):
+    changes = {"checkpoint.keep": 9} | changes
     return small_config(argument, **WHOLE_EPOCHS | changes)
 
 
 @pytest.fixture(scope="module")
 def source_run(tmp_path_factory):
-    """M = 6, so that five of them are fewer than all."""
     workdir = tmp_path_factory.mktemp("source")
-    changes = {"policies.num_policies": 6, "policies.ranges": "monotone10"}
-    loop.train_and_evaluate(_config("ours", **changes), workdir)
+    loop.train_and_evaluate(_config("ours", **SOURCE), workdir)
     return workdir
 
 
 def test_a_learned_run_keeps_its_controller_at_every_epochs_end(source_run):
-    assert snapshots.snapshot_steps(source_run) == [0, 5, 10, 15, 20]
+    assert snapshots.snapshot_steps(source_run) == STEPS
     kernels = [
         snapshots.load_snapshot(source_run, step)["params"]["op_kernel"]
-        for step in (0, 5, 10, 15, 20)
+        for step in STEPS
     ]
     assert all(kernel.shape == (100, 16) for kernel in kernels)
     changed = [(a != b).any() for a, b in itertools.pairwise(kernels)]
@@ -62,18 +66,15 @@ def test_the_search_is_timed_as_a_part_of_the_training(source_run):
 
 def test_a_run_resumed_keeps_the_same_bytes_of_its_controller(source_run, tmp_path):
     """One that died after 15 steps, before the checkpoint of that step."""
-    changes = {"policies.num_policies": 6, "policies.ranges": "monotone10"}
-    config = _config("ours", **changes, **{"checkpoint.keep": 9})
-    loop.train_and_evaluate(config, tmp_path)
-    for step in (15, 20):
-        (tmp_path / "checkpoints" / str(step)).rename(tmp_path / f"gone-{step}")
+    copy_until(10, source_run, tmp_path)
     (tmp_path / "controller" / "20.npz").write_bytes(b"of a step that will be redone")
     (tmp_path / "controller" / "17.npz").write_bytes(b"of a step that has no epoch")
-    loop.train_and_evaluate(config, tmp_path)
-    assert snapshots.snapshot_steps(tmp_path) == [0, 5, 10, 15, 20]
-    for step in (0, 5, 10, 15, 20):
+    loop.train_and_evaluate(_config("ours", **SOURCE), tmp_path)
+    assert snapshots.snapshot_steps(tmp_path) == STEPS
+    for step in STEPS:
         path = f"controller/{step}.npz"
         assert (tmp_path / path).read_bytes() == (source_run / path).read_bytes()
+    assert_equal_runs(source_run, tmp_path)
 
 
 def _expected_chains(line):
@@ -102,20 +103,14 @@ def test_a_transfer_run_applies_what_the_source_run_recorded(source_run, tmp_pat
 
 @pytest.mark.slow  # test_replay.py has the draws, the test above the run
 def test_a_resampling_run_resumes_bit_for_bit(source_run, tmp_path):
-    changes = {
-        "policies.replay_run": str(source_run),
-        "policies.replay_selection": "resample",
-        "checkpoint.keep": 9,
-    }
-    config = _config("transfer", **changes)
-    loop.train_and_evaluate(config, tmp_path)
-    before = (tmp_path / "policies.jsonl").read_bytes()
-    chains = [json.loads(line)["policies"] for line in before.splitlines()]
-    assert [np.shape(one)[:3] for one in chains] == [(1, 25, 2)] * 4
-    for step in (10, 15, 20):
-        (tmp_path / "checkpoints" / str(step)).rename(tmp_path / f"gone-{step}")
-    loop.train_and_evaluate(config, tmp_path)
-    assert (tmp_path / "policies.jsonl").read_bytes() == before
+    changes = {"policies.replay_selection": "resample"}
+    config = _config("transfer", **changes | {"policies.replay_run": str(source_run)})
+    loop.train_and_evaluate(config, tmp_path / "alone")
+    lines = run_directory.read_lines(tmp_path / "alone", "policies")
+    assert [np.shape(line["policies"])[:3] for line in lines] == [(1, 25, 2)] * 4
+    stopped = copy_until(5, tmp_path / "alone", tmp_path / "stopped")
+    loop.train_and_evaluate(config, stopped)
+    assert_equal_runs(tmp_path / "alone", stopped)
 
 
 @pytest.mark.slow  # test_replay.py has the source alone
