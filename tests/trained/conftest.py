@@ -6,28 +6,21 @@ import shutil
 import pytest
 
 from aaa_jax.train import loop
-from configs import digits
+from tests.support.small_runs import small_config
 
-TINY = {
-    "model.name": "tests.support.tiny:factory",
+# Two steps an epoch.
+CHANGES = {
     "data.num_train_images": 16,
-    "batch_size": 8,
-    "batch_norm.group_size": 4,
-    "policies.num_policies": 2,
     "policies.ranges": "monotone10",
     "epochs": 2,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
+    "evaluation.every_epochs": 1,
 }
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """Its directory, and its last line. Nobody may write there: see `copied`."""
-    config = digits.get_config("fixed")
-    with config.unlocked():
-        config.model.options = {}
-        config.update_from_flattened_dict(TINY)
+    config = small_config("fixed", **CHANGES)
     config.data.dir = str(tmp_path_factory.mktemp("data"))
     workdir = tmp_path_factory.mktemp("run")
     return workdir, loop.train_and_evaluate(config, workdir)
