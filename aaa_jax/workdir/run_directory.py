@@ -152,25 +152,21 @@ class RunDirectory:
         if not self._writes:
             return {}
         last = -1 if step is None else step
-        found = {}
-        for name in FILES:
-            path = self.path / f"{name}.jsonl"
-            with clear_errors("resume", path):
-                if path.exists():
-                    content = path.read_bytes()
-                    found[name] = path, content, _complete_lines(path, content)
-        dropped = {}  # only now: a damaged line anywhere leaves all as it was
-        for name, (path, content, lines) in found.items():
+        # All are read first: a damaged line anywhere leaves all as it was.
+        found = {name: _complete_lines(self.path / f"{name}.jsonl") for name in FILES}
+        dropped = {}
+        for name, lines in found.items():
             kept = [
                 line
                 for line, record in lines
                 if record["step"] <= last and not is_stale(name, record)
             ]
+            path, content = self.path / f"{name}.jsonl", b"".join(kept)
             with clear_errors("resume", path):
                 if step is None and lines:
                     atomic_files.set_aside(path)
-                elif b"".join(kept) != content:
-                    atomic_files.write_whole(path, b"".join(kept))
+                elif path.exists() and path.stat().length != len(content):
+                    atomic_files.write_whole(path, content)
             if len(kept) < len(lines):
                 dropped[name] = len(lines) - len(kept)
         with clear_errors("resume", self.path / "tensorboard"):
@@ -261,10 +257,8 @@ def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:
 
     Where there is no such file there are none.
     """
-    path = epath.Path(workdir) / f"{name}.jsonl"
-    with clear_errors("read", path):
-        content = path.read_bytes() if path.exists() else b""
-        return [record for _, record in _complete_lines(path, content)]
+    lines = _complete_lines(epath.Path(workdir) / f"{name}.jsonl")
+    return [record for _, record in lines]
 
 
 def config_differences(
@@ -372,10 +366,10 @@ def _acquire_lock(path: epath.Path) -> int | None:
     return lock
 
 
-def _complete_lines(
-    path: epath.Path, content: bytes
-) -> list[tuple[bytes, dict[str, Any]]]:
-    """The lines that end in a newline, with what they hold."""
+def _complete_lines(path: epath.Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """The lines of a file that end in a newline, with what they hold."""
+    with clear_errors("read", path):
+        content = path.read_bytes() if path.exists() else b""
     lines = []
     for number, text in enumerate(content.split(b"\n")[:-1], start=1):
         line = text + b"\n"
