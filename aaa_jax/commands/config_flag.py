@@ -98,14 +98,11 @@ def require_config(values: flags.FlagValues) -> ConfigDict:
         path = filename(values).split(":")[0]
         raise UsageError(f"--config: {path} has no get_config that returns a config")
     changed = overrides(values)
-    options_given = any(key.startswith("model.options") for key in changed)
-    # The cells of a table do this themselves.
-    if (
-        "model.name" in changed
-        and not options_given
-        and ":" in values.config.model.name
-    ):
-        with values.config.unlocked():  # those were of the preset's network
+    # One's own network does not get the options of the preset's; a table's cells see
+    # to that themselves.
+    is_own = "model.name" in changed and ":" in values.config.model.name
+    if is_own and not any(key.startswith("model.options") for key in changed):
+        with values.config.unlocked():
             values.config.model.options = ConfigDict()
     return values.config
 

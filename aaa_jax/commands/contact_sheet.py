@@ -18,6 +18,7 @@ import numpy as np
 from aaa_jax.augment.contact_sheet import draw_contact_sheet, save_contact_sheet
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
+from aaa_jax.data import crops
 from aaa_jax.runtime import devices, paths, randomness
 from aaa_jax.search.sources import random_source
 
@@ -26,15 +27,12 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 def read_square(path: Path, size: int) -> np.ndarray:
     """The middle of a picture as uint8 [size, size, 3], red, green, blue."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise ValueError(f"{path} is not a picture that OpenCV can read")
-    height, width, _ = picture.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = picture[top : top + side, left : left + side]
-    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return cv2.resize(square, (size, size), interpolation=method)[..., ::-1]
+    square = np.empty((size, size, 3), np.uint8)
+    crops.resize_and_crop(picture, square, short_side=size, resample="area")
+    return square
 
 
 def read_folder(folder: Path, size: int, columns: int) -> np.ndarray:
