@@ -3,9 +3,6 @@
 All errors are DatasetErrors, so that a program catches one type and prints one line.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 
 class DatasetError(RuntimeError):
     """A dataset is unknown, unreadable, empty or not what it must be."""
@@ -21,19 +18,3 @@ class BadRecord(DatasetError):
 
 class DownloadFailed(DatasetError):
     """A file did not arrive, or only a part of it."""
-
-
-@contextlib.contextmanager
-def naming_missing_packages() -> Iterator[None]:
-    """Turns an import that fails into one line.
-
-    Raises:
-        DatasetError: naming the package; the data are not touched.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise DatasetError(
-            f"a package that is needed for datasets cannot be imported ({error}): "
-            f"install it, such as by pip install {error.name or 'PACKAGE'}"
-        ) from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from aaa_jax.data import crops
 from aaa_jax.data.decode import decode_rgb
+from aaa_jax.data.stream import StreamOptions, cut_rows
 
 MADE_UP = (500, 375)  # pixels, width and height: about those of ImageNet's images
 
@@ -40,18 +41,15 @@ def images_per_second(
     cv2.setNumThreads(1)  # the threads are ours
     threads = num_threads or len(os.sched_getaffinity(0))
     encoded = made_up_jpeg(np.random.default_rng(0))
-    numbers = crops.uniforms((0,), num_rows, crops.NUMBERS_PER_ROW).tolist()
+    numbers = crops.uniforms((0,), num_rows, crops.NUMBERS_PER_ROW)
+    options = StreamOptions(image_size=image_size, resample=resample)
     started = time.perf_counter()
 
     def work(_: int) -> int:
+        rows = np.empty((num_rows, image_size, image_size, 3), np.uint8)
         count = 0
-        out = np.empty((image_size, image_size, 3), np.uint8)
         while time.perf_counter() - started < seconds:
-            pixels = decode_rgb(encoded)
-            for row in numbers:
-                box = crops.crop_box(row, *pixels.shape[:2])
-                flip = crops.is_flipped(row)
-                crops.cut(pixels, box, out, flip=flip, resample=resample)
+            cut_rows(decode_rgb(encoded), numbers, range(num_rows), rows, options)
             count += 1
         return count
 

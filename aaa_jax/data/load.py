@@ -14,7 +14,7 @@ import numpy as np
 
 from aaa_jax.data.datasets import DATASETS, IMAGENET_MEAN, IMAGENET_STD, DatasetSpec
 from aaa_jax.data.decode import decode_record
-from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
+from aaa_jax.data.errors import BadRecord, DatasetError
 from aaa_jax.data.examples import (
     Record,
     check_label,
@@ -56,7 +56,6 @@ class Dataset(NamedTuple):
         return len(self.labels)
 
 
-@naming_missing_packages()
 def load(
     name: str,
     split: str | Part,
@@ -101,7 +100,6 @@ def load(
     return Dataset(images, labels[kept], class_names, *use)
 
 
-@naming_missing_packages()
 def describe(
     name: str,
     *,

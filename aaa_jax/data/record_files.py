@@ -12,7 +12,6 @@ In both formats the checksum of a record is verified whenever it is read. What t
 mean is said in `examples`.
 """
 
-import bisect
 import os
 import resource
 import struct
@@ -50,24 +49,22 @@ class Records(NamedTuple):
     Attributes:
         paths: the files.
         files: the same files, open.
-        firsts: of each file, the place in it of its first record in the split.
-        ends: of each file, how many records of the split lie in it and those before.
+        where: int64 [n, 2], of each record: which file, and which record of it.
     """
 
     paths: tuple[Path, ...]
     files: tuple[RecordFile, ...]
-    firsts: tuple[int, ...]
-    ends: tuple[int, ...]
+    where: np.ndarray
 
     @property
     def num_records(self) -> int:
         """How many there are."""
-        return self.ends[-1]
+        return len(self.where)
 
     def place(self, index: int) -> str:
         """Which record this is, for messages."""
-        file, offset = self._locate(index)
-        return f"record {offset} of {self.paths[file]}"
+        file, record = self.where[index]
+        return f"record {record} of {self.paths[file]}"
 
     def read(self, index: int) -> bytes:
         """The serialized record; safe to call from many threads at once.
@@ -75,9 +72,9 @@ class Records(NamedTuple):
         Raises:
             BadRecord: the file is damaged there.
         """
-        file, offset = self._locate(index)
+        file, record = self.where[index].tolist()
         try:
-            return self.files[file].read([offset])[0]
+            return self.files[file].read([record])[0]
         except Exception as error:  # array_record's C++ statuses come as several types
             raise BadRecord(
                 f"{self.place(index)} cannot be read: {error}. {WHAT_TO_DO}"
@@ -90,26 +87,17 @@ class Records(NamedTuple):
             BadRecord: a file is damaged.
         """
         found: list[bytes] = []
-        for file, first, end in zip(self.files, self.firsts, self.ends, strict=True):
-            places = range(first, first + end - len(found))
+        for number, file in enumerate(self.files):
+            indices = np.flatnonzero(self.where[:, 0] == number).tolist()
             try:
-                found += file.read(places)
+                found += file.read(self.where[indices, 1].tolist())
             except Exception:  # as above; one by one, the bad record is named
-                found += [self.read(index) for index in range(len(found), end)]
+                found += [self.read(index) for index in indices]
         return found
-
-    def _locate(self, index: int) -> tuple[int, int]:
-        file = bisect.bisect_right(self.ends, index)
-        before = self.ends[file - 1] if file else 0
-        return file, self.firsts[file] + index - before
 
 
 def open_records(builder: Any, split: str) -> Records:
     """The records of a split, in stored order; all its files are opened and counted.
-
-    Args:
-        builder: of `tfds_folder.open_prepared`.
-        split: a TFDS split, slices such as "train[:90%]" included.
 
     Raises:
         DatasetError: no such split, a missing file, an unknown format.
@@ -129,18 +117,17 @@ def open_records(builder: Any, split: str) -> Records:
     _allow_open_files(len(paths))
     with ThreadPoolExecutor(OPENING_THREADS) as pool:
         files = list(pool.map(FORMATS[file_format], paths))
-    takes = []
-    for path, file, part in zip(paths, files, parts, strict=True):
+    where = []
+    for number, (path, file, part) in enumerate(zip(paths, files, parts, strict=True)):
         end = part.examples_in_shard if part.take < 0 else part.skip + part.take
         if file.num_records < end:
             raise BadRecord(
                 f"{path} has {file.num_records} records, its dataset_info.json says at "
                 f"least {end}: prepare the dataset again, or copy it again"
             )
-        takes.append(end - part.skip)
-    firsts = tuple(part.skip for part in parts)
-    ends = tuple(int(end) for end in np.cumsum(takes))
-    return Records(tuple(paths), tuple(files), firsts, ends)
+        places = np.arange(part.skip, end)
+        where.append(np.stack([np.full_like(places, number), places], axis=1))
+    return Records(tuple(paths), tuple(files), np.concatenate(where))
 
 
 def _split_info(builder: Any, split: str, dataset: str) -> Any:

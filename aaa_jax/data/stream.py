@@ -22,7 +22,7 @@ import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -35,7 +35,7 @@ from absl import logging
 from aaa_jax.data import crops
 from aaa_jax.data.datasets import Part
 from aaa_jax.data.decode import decode_record
-from aaa_jax.data.errors import BadRecord, DatasetError, naming_missing_packages
+from aaa_jax.data.errors import BadRecord, DatasetError
 from aaa_jax.data.examples import check_label, find_features, parse_record
 from aaa_jax.data.held_out import describe_use, places, stored_names, whole
 from aaa_jax.data.load import Dataset, open_dataset
@@ -67,8 +67,7 @@ class EvaluationBatch(NamedTuple):
     Attributes:
         images: uint8 [b, S, S, 3]; zeros where the weight is 0.
         labels: int32 [b].
-        weights: float32 [b]; 1 for an image, 0 for padding and for an image that is
-            left out as bad.
+        weights: float32 [b]; 1 for an image, 0 for padding and for a bad image.
     """
 
     images: np.ndarray
@@ -133,7 +132,6 @@ class Stream(NamedTuple):
         return len(self.class_names)
 
 
-@naming_missing_packages()
 def open_stream(
     name: str,
     split: str | Part,
@@ -162,8 +160,8 @@ def open_stream(
     builder = open_dataset(name, data_dir)
     class_names, _, keys = find_features(name, builder)
     records = open_records(builder, whole(split))
-    part = np.arange(records.num_records)
     folder = Path(builder.data_dir)
+    part = np.arange(records.num_records)
     if isinstance(split, Part):
         labels = _read_labels(records, keys, class_names, folder, split.of)
         part = places(split, labels, class_names)
@@ -252,19 +250,14 @@ def train_batches(
         )
     order = epoch_order(options.seed, epoch, stream.num_images)
     rows = np.asarray(rows, np.int64)
-    images = np.asarray(image_of_row, np.int64)
-    draws_of_row = images[rows] if options.shared_crops else rows
-    num_draws = batch_size if options.shared_crops else len(images)
-    shown = [
-        (int(i), np.flatnonzero(images[rows] == i)) for i in np.unique(images[rows])
-    ]
+    images = np.asarray(image_of_row, np.int64)[rows]
+    draws_of_row = images if options.shared_crops else rows
+    num_draws = batch_size if options.shared_crops else len(image_of_row)
+    shown = [(int(i), np.flatnonzero(images == i)) for i in np.unique(images)]
 
     def begin(step: int) -> tuple[RowBatch, list[Job]]:
-        side = options.image_size
-        batch = RowBatch(
-            np.empty((len(rows), side, side, 3), np.uint8),
-            np.empty(len(rows), np.int32),
-        )
+        shape = (len(rows), options.image_size, options.image_size, 3)
+        batch = RowBatch(np.empty(shape, np.uint8), np.empty(len(rows), np.int32))
         key = (options.seed, _CROPS, epoch, step)
         numbers = crops.uniforms(key, num_draws, crops.NUMBERS_PER_ROW)[draws_of_row]
 
@@ -272,7 +265,7 @@ def train_batches(
             pixels, label = _next_good_image(
                 stream, order, step * batch_size + image, options.on_bad_image
             )
-            _cut_rows(pixels, numbers, places, batch.images, options)
+            cut_rows(pixels, numbers, places, batch.images, options)
             batch.labels[places] = label
 
         return batch, [functools.partial(make_rows, *each) for each in shown]
@@ -319,21 +312,20 @@ def evaluation_batches(
         def make_row(place: int, image: int) -> None:
             found = _decode(stream, int(stream.kept[image]), options.on_bad_image)
             if found is not None:
+                pixels, batch.labels[place] = found
+                view = batch.images[place]
+                resample = options.resample
                 crops.resize_and_crop(
-                    found[0],
-                    batch.images[place],
-                    short_side=resize,
-                    resample=options.resample,
+                    pixels, view, short_side=resize, resample=resample
                 )
-                batch.labels[place], batch.weights[place] = found[1], 1
+                batch.weights[place] = 1
 
         first = number * batch_size + start
         images = range(first, min(first + share, stream.num_images))
         return batch, [functools.partial(make_row, *each) for each in enumerate(images)]
 
-    return _made_in_background(
-        begin, range(-(-stream.num_images // batch_size)), options
-    )
+    numbers = range(-(-stream.num_images // batch_size))
+    return _made_in_background(begin, numbers, options)
 
 
 @contextlib.contextmanager
@@ -402,20 +394,27 @@ def _decode(
                 "--config.data.on_bad_image=skip"
             ) from error
         stream.bad_images[record] = str(error)
-        logging.warning(
-            "left out a bad image (%d so far): %s", len(stream.bad_images), error
-        )
+        count = len(stream.bad_images)
+        logging.warning("left out a bad image (%d so far): %s", count, error)
         return None
 
 
-def _cut_rows(
+def cut_rows(
     pixels: np.ndarray,
     numbers: np.ndarray,
-    places: np.ndarray,
+    places: Iterable[int],
     out: np.ndarray,
     options: StreamOptions,
 ) -> None:
-    """Cuts the rows at some places of a batch, all from one image."""
+    """Cuts the rows at some places of a batch, all from one image.
+
+    Args:
+        pixels: uint8 [H, W, 3], the image.
+        numbers: float64 [R, NUMBERS_PER_ROW], those that each row is drawn with.
+        places: of the rows.
+        out: uint8 [R, S, S, 3], in which they are written.
+        options: how they are cut.
+    """
     height, width = pixels.shape[:2]
     for place in places:
         row = numbers[place].tolist()

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import logging
 
-from aaa_jax.data.errors import DatasetError, naming_missing_packages
+from aaa_jax.data.errors import DatasetError
 from aaa_jax.runtime import paths
 
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -103,8 +103,8 @@ def open_prepared(path: Path) -> Any:
             return tfds.builder_from_directory(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error})") from error
-    except ImportError:
-        raise
+    except ImportError as error:
+        raise _missing_package(error) from error
     except Exception as error:  # TFDS raises whatever its JSON readers raise
         raise DatasetError(
             f"{path} has TFDS's files but TFDS cannot read them ({error}): delete the "
@@ -118,16 +118,22 @@ def import_tfds() -> Any:
     Raises:
         DatasetError: it cannot be imported, naming the package.
     """
-    with naming_missing_packages():
-        try:
-            with _logging_at_most(logging.FATAL):  # a traceback
-                import tensorflow_datasets as tfds
-                import tensorflow_datasets.public_api  # raises what it has hidden
-        except ImportError:
-            raise
-        except Exception as error:  # versions of packages that do not fit together
-            raise DatasetError(f"TFDS cannot be imported: {error}") from error
+    try:
+        with _logging_at_most(logging.FATAL):  # a traceback
+            import tensorflow_datasets as tfds
+            import tensorflow_datasets.public_api  # raises what it has hidden
+    except ImportError as error:
+        raise _missing_package(error) from error
+    except Exception as error:  # versions of packages that do not fit together
+        raise DatasetError(f"TFDS cannot be imported: {error}") from error
     return tfds
+
+
+def _missing_package(error: ImportError) -> DatasetError:
+    return DatasetError(
+        f"a package that is needed for datasets cannot be imported ({error}): install "
+        f"it, such as by pip install {error.name or 'PACKAGE'}"
+    )
 
 
 @contextlib.contextmanager

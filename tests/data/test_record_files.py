@@ -169,7 +169,8 @@ def test_an_unread_format_is_refused_with_those_that_are_read(tmp_path):
 
 def read_tfrecords(path):
     file = open_tfrecord(path)
-    return Records((path,), (file,), (0,), (file.num_records,)).read_all()
+    where = np.array([(0, place) for place in range(file.num_records)])
+    return Records((path,), (file,), where).read_all()
 
 
 def test_records_of_any_length_come_back(tmp_path):

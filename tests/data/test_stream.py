@@ -188,34 +188,6 @@ def test_shared_crops_give_the_rows_of_an_image_one_crop(stream):
     )
 
 
-def test_without_flips_no_row_is_mirrored(stream):
-    plain = batches(stream, OPTIONS._replace(flip=False))[0].images
-    for row, image in enumerate(batches(stream)[0].images):
-        mirrored = numbers_of(OPTIONS, 0, 0, row)[22] < 0.5
-        np.testing.assert_array_equal(
-            image, plain[row][:, ::-1] if mirrored else plain[row]
-        )
-
-
-def test_boxes_cover_the_areas_and_aspects_they_should():
-    numbers = np.random.default_rng(0).random((4000, crops.NUMBERS_PER_ROW))
-    boxes = np.array([crops.crop_box(row, 300, 400) for row in numbers.tolist()])
-    tops, lefts, heights, widths = boxes.T
-    assert boxes.min() >= 0
-    assert (tops + heights).max() <= 300
-    assert (lefts + widths).max() <= 400
-    shares = heights * widths / (300 * 400)
-    assert 0.079 < shares.min() < 0.1
-    assert shares.max() > 0.9
-    aspects = widths / heights
-    assert 0.74 < aspects.min() < 0.77
-    assert 1.3 < aspects.max() < 1.35
-    # Every place of a small box is possible, both edges included.
-    small = heights < 150
-    assert tops[small].min() == 0
-    assert (tops + heights)[small].max() == 300
-
-
 @pytest.mark.parametrize(
     ("size", "box"),
     [

@@ -26,7 +26,7 @@ class Archive(NamedTuple):
         url: where it is, as TFDS's `url_checksums` states it.
         sha256: of the file.
         size: of the file, in bytes.
-        folder: in the archive, that of the other files.
+        folder: of the files in it.
         class_names: feature of a label -> the file of its class names; a record begins
             with its labels in this order.
         splits: split -> the files of its records.
@@ -88,15 +88,11 @@ def prepare_cifar(name: str, folder: Path, archive: Path | None) -> Path:
             content = b"".join(_read_member(tar, source, file) for file in files)
             labels, images = _unpack(content, len(class_names))
             splits[split] = []
-            for i, (numbers, rgb) in enumerate(zip(labels, images, strict=True)):
+            pairs = zip(labels.tolist(), images, strict=True)
+            for i, (numbers, rgb) in enumerate(pairs):
                 png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
-                item = Item(
-                    name=f"{split}_{i:05d}",
-                    labels=tuple(numbers.tolist()),
-                    source=archive,
-                    offset=len(encoded),
-                    size=len(png),
-                )
+                image, place = f"{split}_{i:05d}", len(encoded)
+                item = Item(image, tuple(numbers), archive, place, len(png))
                 splits[split].append(item)
                 encoded.append(png)
     plan = Plan(

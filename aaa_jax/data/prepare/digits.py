@@ -41,13 +41,9 @@ def prepare_digits(folder: Path, name: str, scale: int, test_share: float) -> Pa
     places = {"train": np.setdiff1d(np.arange(len(labels)), test), "test": test}
 
     def item(place: int) -> Item:
-        return Item(
-            name=f"digit_{place:04d}",
-            labels=(int(labels[place]),),
-            source=Path("scikit-learn"),
-            offset=place,
-            size=len(encoded[place]),
-        )
+        image, label = f"digit_{place:04d}", int(labels[place])
+        size = len(encoded[place])
+        return Item(image, (label,), Path("scikit-learn"), place, size)
 
     plan = Plan(
         name=name,

@@ -26,11 +26,7 @@ BLOCK = 2**18
 def download(url: str, path: Path, *, sha256: str, size: int) -> None:
     """Fetches a file, with a progress bar, unless it is there already.
 
-    Args:
-        url: http, https or file.
-        path: where it goes; its folder is made.
-        sha256: of the content, in hexadecimal digits.
-        size: in bytes, for the progress bar.
+    Its size in bytes is for the progress bar.
 
     Raises:
         DownloadFailed: no answer in ANSWER_SECONDS, a stall of STALL_SECONDS, an error

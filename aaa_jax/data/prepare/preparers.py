@@ -14,12 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aaa_jax.data.errors import (
-    DatasetError,
-    DatasetNotPrepared,
-    DownloadFailed,
-    naming_missing_packages,
-)
+from aaa_jax.data.errors import DatasetError, DatasetNotPrepared, DownloadFailed
 from aaa_jax.data.prepare.cifar import prepare_cifar
 from aaa_jax.data.prepare.digits import prepare_digits
 from aaa_jax.data.prepare.folder import prepare_folder, warn_if_changed
@@ -46,7 +41,6 @@ PREPARERS: dict[str, Callable[[Path, Path | None], Path]] = {
 }
 
 
-@naming_missing_packages()
 def prepare_dataset(
     name: str,
     *,
@@ -56,11 +50,9 @@ def prepare_dataset(
     """The dataset's folder, written first if it is not there.
 
     Args:
-        name: a key of PREPARERS, "folder:PATH", or the name of anything that is
-            prepared already.
+        name: a key of PREPARERS, "folder:PATH", or anything that is prepared already.
         data_dir: folder of the datasets; see `tfds_folder.data_folder`.
-        archive: the original file of CIFAR, where there is no network; the folder with
-            ImageNet's two tar files.
+        archive: CIFAR's original file, or the folder with ImageNet's two tar files.
 
     Raises:
         DatasetNotPrepared: it cannot be written now; the message says what to run.
@@ -95,19 +87,16 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="aaa-jax prepare")
     parser.add_argument("name", help=f"folder:PATH, or {', '.join(PREPARERS)}")
-    parser.add_argument(
-        *("--data-dir", "--data_dir"), help="default: TFDS_DATA_DIR or TFDS's own"
-    )
-    parser.add_argument(
-        "--archive",
-        help="CIFAR's original file, or the folder with ImageNet's two tar files",
-    )
+    where = "default: TFDS_DATA_DIR or TFDS's own"
+    parser.add_argument("--data-dir", "--data_dir", help=where)
+    what = "CIFAR's original file, or the folder with ImageNet's two tar files"
+    parser.add_argument("--archive", help=what)
     options = parser.parse_args(arguments)
     try:
-        name, where = options.name, options.data_dir
-        path = prepare_dataset(name, data_dir=where, archive=options.archive)
+        name, folder = options.name, options.data_dir
+        path = prepare_dataset(name, data_dir=folder, archive=options.archive)
         found = [
-            counted(open_stream(name, split, data_dir=where), split)
+            counted(open_stream(name, split, data_dir=folder), split)
             for split in open_prepared(path).info.splits
         ]
     except DatasetError as error:

@@ -78,16 +78,13 @@ class BadImages(Exception):
 
 
 def write_dataset(folder: Path, plan: Plan, read: Callable[[Item], bytes]) -> Path:
-    """Writes what is not there yet of a dataset, with a progress bar.
+    """Writes what is missing of a dataset, with a progress bar, and returns its folder.
 
     Args:
         folder: of all datasets.
         plan: what to write.
-        read: item -> the encoded image to store; called by several threads. It raises
-            ValueError on a bad image.
-
-    Returns:
-        The dataset's folder, `folder/NAME/VERSION`.
+        read: item -> the encoded image to store, or ValueError for a bad one; called by
+            several threads.
 
     Raises:
         DatasetError: with the names of the bad images, after all have been read.
@@ -149,9 +146,8 @@ def _unfinished_folder(final: Path, plan: Plan) -> Path:
             digest.update(f"{split} {item.name} {item.labels} {item.size}\n".encode())
     unfinished = final.with_name(f"{final.name}.unfinished")
     kept = unfinished / "plan.txt"
-    if unfinished.is_dir() and not (
-        kept.is_file() and kept.read_text() == digest.hexdigest()
-    ):
+    is_same = kept.is_file() and kept.read_text() == digest.hexdigest()
+    if unfinished.is_dir() and not is_same:
         print(f"{unfinished} is of other images: begun anew", file=sys.stderr)
         shutil.rmtree(unfinished)
     unfinished.mkdir(exist_ok=True)
@@ -253,12 +249,9 @@ def _write_metadata(folder: Path, plan: Plan, lengths: dict[str, list[int]]) -> 
     from tensorflow_datasets.core import naming
 
     side = plan.image_size or None
-    features = {
-        plan.name_feature: tfds.features.Text(),
-        "image": tfds.features.Image(
-            shape=(side, side, 3), encoding_format=plan.encoding or None
-        ),
-    }
+    encoding = plan.encoding or None
+    image = tfds.features.Image(shape=(side, side, 3), encoding_format=encoding)
+    features = {plan.name_feature: tfds.features.Text(), "image": image}
     for name, class_names in plan.labels.items():
         features[name] = tfds.features.ClassLabel(names=class_names)
     template = naming.ShardedFileTemplate(
