@@ -6,12 +6,13 @@ were searched for by others, and that search was not run here. Compilation count
 training; starting up, reading data sets and testing do not count.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES
+from aaa_jax.experiments.paper_tables import PAPER_COSTS, TABLES, Cost
 from aaa_jax.report.statistics import estimate
 from aaa_jax.report.text_table import TextTable
 
@@ -24,12 +25,12 @@ WITHOUT_EARLIER_SEARCH = ("adversarial", "random", "fixed")
 class RunCost(NamedTuple):
     """What a run cost: hours are summed over its devices, days are those of a clock.
 
-    The search is None where it was not timed, or was done elsewhere.
+    The search is NaN where it was not timed, or was done elsewhere.
     """
 
-    search_hours: float | None
+    search_hours: float
     training_hours: float  # without the search
-    search_days: float | None
+    search_days: float
     training_days: float  # without the search
     clock_seconds: float  # of training, search and tests
     devices: str  # in the last epoch, such as `8 x NVIDIA H100`
@@ -41,12 +42,12 @@ class RunCost(NamedTuple):
     @property
     def device_hours(self) -> float:
         """Device hours of training, and of the search where it is known."""
-        return (self.search_hours or 0.0) + self.training_hours
+        return float(np.nansum([self.search_hours, self.training_hours]))
 
     @property
     def days(self) -> float:
         """Days of training, and of the search where it is known, by the clock."""
-        return (self.search_days or 0.0) + self.training_days
+        return float(np.nansum([self.search_days, self.training_days]))
 
 
 def run_cost(
@@ -63,12 +64,12 @@ def run_cost(
 
     is_timed = all("controller_seconds" in line for line in lines)
     has_search = source in WITHOUT_EARLIER_SEARCH and is_timed
-    search = seconds("controller_seconds") if has_search else np.zeros(2)
-    training = seconds("train_seconds") - search
+    search = seconds("controller_seconds") if has_search else np.full(2, np.nan)
+    training = seconds("train_seconds") - np.nan_to_num(search)
     return RunCost(
-        search_hours=search[0] / HOUR if has_search else None,
+        search_hours=search[0] / HOUR,
         training_hours=training[0] / HOUR,
-        search_days=search[1] / DAY if has_search else None,
+        search_days=search[1] / DAY,
         training_days=training[1] / DAY,
         clock_seconds=sum(
             line["train_seconds"] + line.get("evaluation_seconds", 0) for line in lines
@@ -93,7 +94,7 @@ def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
         costs = runs.get(column, ())
         paper = [f"{number:g}" for number in _with_totals(PAPER_COSTS[column])]
         rows.append((label, "paper", *paper, "", "64 x NVIDIA Tesla V100"))
-        here = map(_mean, zip(*(_with_totals(cost[:4]) for cost in costs), strict=True))
+        here = map(_mean, zip(*map(_with_totals, costs), strict=True))
         devices = ", ".join(sorted({cost.devices for cost in costs}))
         texts = [*here, str(len(costs)), devices] if costs else [""] * 8
         rows.append((label, "here", *texts))
@@ -110,19 +111,16 @@ def cost_table(runs: Mapping[str, Sequence[RunCost]]) -> TextTable | None:
     return TextTable(table.title, columns, tuple(rows), tuple(notes))
 
 
-def _with_totals(cost: Sequence[float | None]) -> list[float | None]:
-    """Search, training and their sum in device hours, then in days; None: unknown."""
-    numbers: list[float | None] = []
-    for search, training in (cost[:2], cost[2:]):
-        both = None if search is None or training is None else search + training
-        numbers += [search, training, both]
-    return numbers
+def _with_totals(cost: RunCost | Cost) -> list[float]:
+    """Search, training and their sum in device hours, then in days."""
+    hours, days = cost[:2], cost[2:4]
+    return [*hours, sum(hours), *days, sum(days)]
 
 
-def _mean(values: Sequence[float | None]) -> str:
+def _mean(values: Sequence[float]) -> str:
     """The mean, ± standard deviation of several runs; empty where one is unknown."""
-    found = estimate([value for value in values if value is not None])
-    if found is None or found.num_runs < len(values):
+    found = estimate(values)
+    if found is None or math.isnan(found.mean):
         return ""
     spread = "" if found.std is None else f" ± {found.std:.2g}"
     return f"{found.mean:.3g}{spread}"

@@ -42,11 +42,11 @@ def first_screen(
     if len(chosen) > MOST_HEADLINES:
         chosen = [(f, f.group("ours") or f.groups[-1]) for f in families]
     headlines = tuple(_headline(*pair) for pair in chosen[:MOST_HEADLINES])
-    verdicts = tuple(
-        f"{f'{family.title}: ' if len(families) > 1 else ''}{verdict(family)}"
-        for family in families
-    )
-    return FirstScreen(title, tuple(remarks), headlines, verdicts, recipe(runs))
+    verdicts = [verdict(family) for family in families]
+    if len(families) > 1:
+        pairs = zip(families, verdicts, strict=True)
+        verdicts = [f"{family.title}: {text}" for family, text in pairs]
+    return FirstScreen(title, tuple(remarks), headlines, tuple(verdicts), recipe(runs))
 
 
 def verdict(family: Family) -> str:

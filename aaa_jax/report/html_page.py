@@ -189,14 +189,9 @@ def _drawing(picture: Picture, svg: str) -> str:
 def _sheet(picture: Picture) -> str:
     """Pixels as large as they are, on light and on dark paper."""
     width, height = struct.unpack(">II", picture.png[16:24])  # the header of a PNG
-    dark = (
-        '<source media="(prefers-color-scheme: dark)" '
-        f'srcset="{_data(picture.dark_png)}">'
-        if picture.dark_png
-        else ""
-    )
     return (
-        f"<div class=scroll><picture>{dark}<img width={width} height={height} "
+        '<div class=scroll><picture><source media="(prefers-color-scheme: dark)" '
+        f'srcset="{_data(picture.dark_png)}"><img width={width} height={height} '
         f'alt="{html.escape(picture.alternative)}" src="{_data(picture.png)}">'
         "</picture></div>"
     )

@@ -6,8 +6,9 @@ import pytest
 
 from aaa_jax.augment.policies import Policies
 from benchmarks.collapse import __main__ as collapse
-from benchmarks.collapse import signal
+from benchmarks.collapse import digits, signal
 from tests.support.benchmark_records import PLACE
+from tests.support.run_folders import write_cell
 
 
 def make_policies(seed: int) -> Policies:
@@ -112,6 +113,18 @@ def test_the_page_has_all_controllers_in_all_games_and_the_figure_is_drawn(
         assert page.count(f"\n| {choice} | 0.80 |") == len(collapse.GAMES)
     figure = tmp_path / f"docs/images/collapse-{name}.png"
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_of_compare_digits_is_of_paired_seeds(tmp_path, capsys):
+    cells = (tmp_path, "compare_digits", "digits_few")
+    for column, finals in {"random": (3.0, 4.0), "ours": (2.0, 5.0)}.items():
+        for seed, final in enumerate(finals):
+            write_cell(*cells, column, seed=seed, errors=(9.0, final))
+    digits.main([str(tmp_path), f"--output={tmp_path}"])
+    row = next(row for row in capsys.readouterr().out.splitlines() if "| ours" in row)
+    assert row.startswith("| ours | 2 | 3.50 ± 2.12 (n = 2) | +0.00 [-12.71, +12.71]")
+    assert "| 1.00 | 3 (2/2) | 0.80 | 2 ok | " in row
+    assert (tmp_path / "docs/images/compare_digits.png").exists()
 
 
 # An independent simulation, mean of five seeds: entropy after 30, 90, ... updates.

@@ -16,7 +16,10 @@ from aaa_jax.report.statistics import (
     show_estimate,
 )
 
-UNITS = {"percent": ("%", "percentage points"), "nats": ("nats", "nats")}
+UNITS = {  # of a measure -> of its values, and of differences
+    "percent": ("%", "percentage points"),
+    "nats": ("nats", "nats"),
+}
 
 
 def by_policies(family: Family, measure: Measure) -> Picture | None:
@@ -25,7 +28,8 @@ def by_policies(family: Family, measure: Measure) -> Picture | None:
     None where a table says as much: of fewer than two groups, and of one run of each.
     The loss tells methods apart where few images err.
     """
-    what, (unit, of_difference) = measure.name.split("_")[1], UNITS[measure.unit]
+    what = measure.name.removeprefix("test_")
+    unit, of_difference = UNITS[measure.unit]
     groups = [group for group in family.groups if measure.values(family, group)]
     if len(groups) < 2 or all(len(group.finished) < 2 for group in groups):
         return None

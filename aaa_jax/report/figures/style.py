@@ -108,7 +108,7 @@ class Picture(NamedTuple):
     alternative: str  # what a reader who cannot see it should know
     png: bytes
     svg: bytes | None  # None of a picture made of pixels
-    dark_png: bytes | None = None  # on dark paper, of a picture made of pixels
+    dark_png: bytes = b""  # on dark paper, of a picture made of pixels
 
 
 @contextlib.contextmanager
