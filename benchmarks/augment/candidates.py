@@ -25,10 +25,7 @@ QUICK_ROWS = {8: 16}
 
 
 def measure_sizes(*, is_spread: bool, options: argparse.Namespace) -> dict[str, Any]:
-    """All sizes in this process, by the options of the command.
-
-    On one core CPU seconds are counted, which other processes do not lengthen.
-    """
+    """All sizes in this process, by the options of the command."""
     cores = len(os.sched_getaffinity(0))
     is_pinned = cores == 1 and jax.default_backend() == "cpu"
     clock = time.process_time if is_pinned else time.perf_counter

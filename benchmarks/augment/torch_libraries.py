@@ -40,10 +40,7 @@ def torchvision(task: work.Work) -> work.Library:
 
 
 def torchvision_batches(task: work.Work) -> work.Library:
-    """The same functions on uint8 tensors, all images of an op and a value in one call.
-
-    On a GPU where there is one: quicker there than a call for each image.
-    """
+    """The same on uint8 tensors, all images of an op and a value in one call."""
     ops = torchvision_ops(_import_torchvision())
     batched = {
         name: _by_value(apply, has_center=name == "Cutout")
@@ -53,10 +50,7 @@ def torchvision_batches(task: work.Work) -> work.Library:
 
 
 def kornia(task: work.Work) -> work.Library:
-    """Kornia's functions on float tensors, all images of an op in one call.
-
-    On a GPU where there is one.
-    """
+    """Kornia's functions on float tensors, all images of an op in one call."""
     return _in_batches(task, kornia_ops(), scale=255)
 
 

@@ -65,19 +65,16 @@ def read(text: str) -> tuple[str, ConfigDict]:
 def row(name: str, config: ConfigDict, num_bytes: int, seconds: float) -> str:
     """One line of the table."""
     is_remat = config.model.options.get("remat", False)
+    num_rows = config.batch_size * config.policies.num_policies
     cells = [
         f"`{name}`",
-        _num_rows(config) // config.num_passes,
+        num_rows // config.num_passes,
         config.num_passes,
         "yes" if is_remat else "",
         f"{num_bytes / 2**30:.1f}",
         f"{seconds:.0f}",
     ]
     return measure.table(HEADS, [cells])[-1]
-
-
-def _num_rows(config: ConfigDict) -> int:
-    return config.batch_size * config.policies.num_policies
 
 
 if __name__ == "__main__":

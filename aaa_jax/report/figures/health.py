@@ -19,10 +19,7 @@ UPDATES = "controller updates"
 
 
 def health(family: Family, group: Group) -> Picture | None:
-    """Entropies, states, spread and correlation; None if nothing learns.
-
-    Unfinished runs are drawn dotted, and are not in a mean.
-    """
+    """Entropies, states, spread and correlation; None if nothing learns."""
     runs = [run for run in group.runs if run.is_learned]
     if not runs:
         return None
