@@ -8,7 +8,7 @@ all and selects, which an accelerator likes.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,35 +31,21 @@ from aaa_jax.augment.packed_pixels import (
 
 
 class OpCall(NamedTuple):
-    """One op application; leaves may have leading axes.
+    """One op application; leaves may have leading axes."""
 
-    Attributes:
-        op: int32 [...], place in `ops.OPS`.
-        coefficients: of the op's value.
-        center: int32 [..., 2], middle of the Cutout patch, row and column.
-        partner: int32 [...], place of SamplePairing's partner in the pool.
-    """
-
-    op: jax.Array
-    coefficients: Coefficients
-    center: jax.Array
-    partner: jax.Array
+    op: jax.Array  # int32 [...], place in `ops.OPS`
+    coefficients: Coefficients  # of the op's value
+    center: jax.Array  # int32 [..., 2], row and column of the Cutout patch's middle
+    partner: jax.Array  # int32 [...], place of SamplePairing's partner in the pool
 
 
 class Shared(NamedTuple):
-    """What all images share.
+    """What all images share."""
 
-    Attributes:
-        pool: uint8 [B, H, W, C], partners of SamplePairing.
-        moved_in: uint32 [], the pixel from outside.
-        covered: uint32 [], the pixel of the Cutout patch.
-        driver: "map" or "vmap", see `packed_pixels.for_each`.
-    """
-
-    pool: jax.Array
-    moved_in: jax.Array
-    covered: jax.Array
-    driver: str
+    pool: jax.Array  # uint8 [B, H, W, C], partners of SamplePairing
+    moved_in: jax.Array  # uint32 [], the pixel from outside
+    covered: jax.Array  # uint32 [], the pixel of the Cutout patch
+    driver: str  # "map" or "vmap", see `packed_pixels.for_each`
 
 
 Family = Callable[[jax.Array, OpCall, Shared], jax.Array]
@@ -68,7 +54,7 @@ Family = Callable[[jax.Array, OpCall, Shared], jax.Array]
 def apply_chains(
     images: jax.Array, calls: OpCall, pool: jax.Array, fill: jax.Array, driver: str
 ) -> jax.Array:
-    """Puts each image through its chain of ops.
+    """Puts each image through its chain of ops; the result is as the images.
 
     Args:
         images: uint8 [B, H, W, 3], or [B, H, W, 4] with the pixels' validity: then
@@ -77,9 +63,6 @@ def apply_chains(
         pool: uint8 [B', H, W, C], partners of SamplePairing.
         fill: uint8 [3], colour of moved-in pixels and of the Cutout patch.
         driver: see `packed_pixels.for_each`.
-
-    Returns:
-        As `images`.
     """
     color = pack(fill[None, None], driver)[0]
     has_validity = images.shape[-1] == 4
@@ -90,7 +73,8 @@ def apply_chains(
         driver=driver,
     )
     codes, decode = _encode(calls)
-    branch_of_op = jnp.array(_branch_of_op(), jnp.int32)
+    places = {name: i for i, names in enumerate(FAMILIES.values()) for name in names}
+    branch_of_op = jnp.array([places[op.name] for op in ops.OPS], jnp.int32)
 
     def run(family: Family, words: jax.Array, code: jax.Array) -> jax.Array:
         return family(words, decode(code), shared)
@@ -99,7 +83,13 @@ def apply_chains(
 
     def chain(arguments: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         def one(words: jax.Array, call: tuple[jax.Array, jax.Array]) -> Any:
-            return _switch(driver, branches, call[0], words, call[1]), None
+            branch, code = call
+            if driver == "map":
+                return jax.lax.switch(branch, branches, words, code), None
+            # A vmapped switch would select too, but first give each image a copy of
+            # what the branches share.
+            results = [apply(words, code) for apply in branches]
+            return jax.lax.select_n(branch, *results), None
 
         image, branch, code = arguments
         unroll = driver == "vmap"  # a loop costs an accelerator launches
@@ -107,23 +97,6 @@ def apply_chains(
         return unpack(words, image.shape, driver)
 
     return for_each(driver, chain, (images, branch_of_op[calls.op], codes))
-
-
-def _switch(
-    driver: str,
-    branches: Sequence[Callable],
-    branch: jax.Array,
-    words: jax.Array,
-    code: jax.Array,
-) -> jax.Array:
-    """One of many functions: a jump, or all of them and a selection.
-
-    A vmapped `jax.lax.switch` would select too, but first give each image a copy of
-    what the branches share.
-    """
-    if driver == "map":
-        return jax.lax.switch(branch, branches, words, code)
-    return jax.lax.select_n(branch, *(function(words, code) for function in branches))
 
 
 def _encode(calls: OpCall) -> tuple[jax.Array, Callable[[jax.Array], OpCall]]:
@@ -150,17 +123,6 @@ def _encode(calls: OpCall) -> tuple[jax.Array, Callable[[jax.Array], OpCall]]:
         return jax.tree.unflatten(structure, decoded)
 
     return jnp.concatenate(parts, axis=-1), decode
-
-
-def _branch_of_op() -> list[int]:
-    """Place in `FAMILIES` of each op's family."""
-    places = {name: i for i, names in enumerate(FAMILIES.values()) for name in names}
-    missing = [op.name for op in ops.OPS if op.name not in places]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} of OPS: add a row in batched_ops.FAMILIES"
-        )
-    return [places[op.name] for op in ops.OPS]
 
 
 def identity(words: jax.Array, call: OpCall, shared: Shared) -> jax.Array:

@@ -24,29 +24,19 @@ PATCH = (20, Fraction(60, 331))
 class Coefficients(NamedTuple):
     """What an op at one value needs on the device; leading axes are allowed.
 
-    Attributes:
-        matrix: int32 [..., 6], the affine map from output to input pixels, 16.16.
-        factor: float32 [..., 2], the blend factor as a high part of 15 bits and the
-            rest, see `ops.blend`.
-        amount: int32 [...], threshold, bits or half side, as the op says.
+    The blend factor comes as a high part of 15 bits and the rest, see `ops.blend`.
     """
 
-    matrix: jax.Array
-    factor: jax.Array
-    amount: jax.Array
+    matrix: jax.Array  # int32 [..., 6], the affine map from output to input, 16.16
+    factor: jax.Array  # float32 [..., 2]
+    amount: jax.Array  # int32 [...], threshold, bits or half side, as the op says
 
 
 class Setting(NamedTuple):
-    """What a formula makes the value of an op from.
+    """What a formula makes the value of an op from; the size is in pixels."""
 
-    Attributes:
-        t: the share of the range, from 0 to 1.
-        sign: +1 or -1, the direction where the op has two.
-        height, width: of the image, in pixels.
-    """
-
-    t: Fraction
-    sign: int
+    t: Fraction  # the share of the range, from 0 to 1
+    sign: int  # +1 or -1, the direction where the op has two
     height: int
     width: int
 
@@ -115,6 +105,14 @@ def _rounded(number: float | Fraction) -> int:
     return math.floor(number + Fraction(1, 2))
 
 
+def _of_amount(value: float, *_: int) -> Coefficients:
+    return coefficient_row(amount=math.ceil(value))
+
+
+def _of_factor(value: float, *_: int) -> Coefficients:
+    return coefficient_row(factor=value)
+
+
 # For each op: the coefficients of a value, the formula of its value on the table
 # "monotone", and the lowest and the highest value for which the result is Pillow's.
 # Beyond 3 the coordinates of a shear overflow int32 on the largest images; beyond the
@@ -148,23 +146,11 @@ TRANSLATE_Y: Values = (
 # Degrees, counter-clockwise.
 ROTATE: Values = (rotation, lambda at: at.sign * 30.0 * at.t, ANY)
 # The threshold from which values are inverted; for whole values it may be rounded up.
-SOLARIZE: Values = (
-    lambda value, *_: coefficient_row(amount=math.ceil(value)),
-    lambda at: 256 * (1 - at.t),
-    (0, 256),
-)
+SOLARIZE: Values = (_of_amount, lambda at: 256 * (1 - at.t), (0, 256))
 # Bits kept of each value.
-POSTERIZE: Values = (
-    lambda value, *_: coefficient_row(amount=math.ceil(value)),
-    lambda at: 8 - round(4 * at.t),
-    (1, 8),
-)
+POSTERIZE: Values = (_of_amount, lambda at: 8 - round(4 * at.t), (1, 8))
 # The blend factor: 1 is the image, 0 its degenerate form.
-ENHANCE: Values = (
-    lambda value, *_: coefficient_row(factor=value),
-    lambda at: 1.0 + at.sign * 0.9 * at.t,
-    (-100, 100),
-)
+ENHANCE: Values = (_of_factor, lambda at: 1.0 + at.sign * 0.9 * at.t, (-100, 100))
 # Side of the patch in pixels; Cutout covers twice the half rounded down.
 CUTOUT: Values = (
     lambda value, *_: coefficient_row(amount=int(value) // 2),
@@ -172,8 +158,4 @@ CUTOUT: Values = (
     (0, MAX_SIDE),
 )
 # The partner's weight.
-SAMPLE_PAIRING: Values = (
-    lambda value, *_: coefficient_row(factor=value),
-    lambda at: 0.4 * at.t,
-    (0, 1),
-)
+SAMPLE_PAIRING: Values = (_of_factor, lambda at: 0.4 * at.t, (0, 1))

@@ -23,39 +23,24 @@ from aaa_jax.augment.coefficients import Coefficients, Formula, Prepare
 
 
 class Inputs(NamedTuple):
-    """What some ops need besides the image.
+    """What some ops need besides the image."""
 
-    Attributes:
-        center: int32 [2], row and column of the middle of the Cutout patch.
-        partner: uint8 [H, W, 3], the image that SamplePairing mixes in.
-        fill: uint8 [3], colour of the Cutout patch and of pixels from outside.
-    """
-
-    center: jax.Array
-    partner: jax.Array
-    fill: jax.Array
-
-
-Apply = Callable[[jax.Array, Coefficients, Inputs], jax.Array]
+    center: jax.Array  # int32 [2], row and column of the middle of the Cutout patch
+    partner: jax.Array  # uint8 [H, W, 3], the image that SamplePairing mixes in
+    fill: jax.Array  # uint8 [3], colour of the Cutout patch and of pixels from outside
 
 
 class Op(NamedTuple):
-    """A row of `OPS`.
+    """A row of `OPS`: an op by the paper's name.
 
-    Attributes:
-        name: the paper's name.
-        apply: the op on one image, with every argument an op may need.
-        prepare: makes the coefficients of a value, on the host.
-        value: gives the value, in the op's unit, on the range table "monotone"; None:
-            the op has no magnitude.
-        limits: the lowest and the highest value that the op takes.
+    It has no `value` where it has no magnitude.
     """
 
     name: str
-    apply: Apply
-    prepare: Prepare = lambda *_: values.coefficient_row()
-    value: Formula | None = None
-    limits: tuple[float, float] = values.ANY
+    apply: Callable[[jax.Array, Coefficients, Inputs], jax.Array]  # on one image
+    prepare: Prepare = lambda *_: values.coefficient_row()  # of a value, on the host
+    value: Formula | None = None  # on the range table "monotone", in the op's unit
+    limits: tuple[float, float] = values.ANY  # lowest and highest value it takes
 
     @property
     def has_magnitude(self) -> bool:
@@ -96,25 +81,18 @@ def apply_op(
 ) -> jax.Array:
     """One op of `OPS` on one image: the plain form of what `batched_ops` does fast.
 
-    Args:
-        image: uint8 [H, W, 3], as the result.
-        op: int32 [], place in `OPS`.
-        row: the coefficients of this op's value.
-        inputs: center, partner and fill.
+    The op is an int32 [], its place in `OPS`; the row has its value's coefficients.
     """
     chex.assert_shape([image, inputs.partner], (None, None, 3))
     chex.assert_type([image, inputs.partner], jnp.uint8)
     return jax.lax.switch(op, [entry.apply for entry in OPS], image, row, inputs)
 
 
-def affine(image: jax.Array, matrix: jax.Array, fill: jax.Array) -> jax.Array:
-    """Take the nearest source of each pixel: ShearX and Y, TranslateX and Y, Rotate.
-
-    The matrix int32 [6] is that of `Coefficients`, the fill uint8 [3] of `Inputs`.
-    """
-    rows, columns, inside = affine_source(matrix, image.shape[0], image.shape[1])
+def affine(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
+    """Take the nearest source of each pixel: ShearX and Y, TranslateX and Y, Rotate."""
+    rows, columns, inside = affine_source(row.matrix, image.shape[0], image.shape[1])
     moved = image.at[rows, columns].get(mode="promise_in_bounds")
-    color = jnp.broadcast_to(fill, image.shape[-1:])[None, None, :]
+    color = jnp.broadcast_to(inputs.fill, image.shape[-1:])[None, None, :]
     return jnp.where(inside[..., None], moved, color)
 
 
@@ -270,11 +248,10 @@ def sharpness(image: jax.Array, factor: jax.Array) -> jax.Array:
     return blend(smooth(pixels), pixels, factor)
 
 
-def sample_pairing(
-    image: jax.Array, partner: jax.Array, factor: jax.Array
-) -> jax.Array:
-    """Mix a partner in; the factor float32 [2] is its weight. uint8 [H, W, 3]."""
-    return blend(image.astype(jnp.int32), partner.astype(jnp.int32), factor)
+def sample_pairing(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
+    """Mix a partner in; the factor is its weight."""
+    pixels, partner = image.astype(jnp.int32), inputs.partner.astype(jnp.int32)
+    return blend(pixels, partner, row.factor)
 
 
 def gray_of(red: jax.Array, green: jax.Array, blue: jax.Array) -> jax.Array:
@@ -313,13 +290,8 @@ def blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
     partial products are exact (|end - start| <= 255), so their sum is the rounded
     product whether fused or not.
 
-    Args:
-        start: int32 [...], the degenerate image, 0-255.
-        end: int32 [...], same shape; factor 1 gives it back.
-        factor: float32 [2], see `Coefficients`.
-
-    Returns:
-        uint8 [...].
+    Start and end are int32 [...] of 0-255, the factor is that of `Coefficients`, and
+    the result is uint8 [...]; factor 1 gives back the end.
     """
     difference = (end - start).astype(jnp.float32)
     product = factor[0] * difference + factor[1] * difference
@@ -327,45 +299,28 @@ def blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
     return jnp.clip(mixed, 0, 255).astype(jnp.uint8)
 
 
-def cutout(
-    image: jax.Array, half: jax.Array, center: jax.Array, fill: jax.Array
-) -> jax.Array:
-    """Cover a square of 2 * half pixels (int32 []), cut at the borders.
-
-    Center and fill are those of `Inputs`; a half of 0 changes nothing.
-    """
-    covered = cutout_mask(half, center, image.shape[0], image.shape[1])
-    color = jnp.broadcast_to(fill, image.shape[-1:])[None, None, :]
+def cutout(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
+    """Cover a square, cut at the borders; its half side is the amount."""
+    covered = cutout_mask(row.amount, inputs.center, image.shape[0], image.shape[1])
+    color = jnp.broadcast_to(inputs.fill, image.shape[-1:])[None, None, :]
     return jnp.where(covered[..., None], color, image)
 
 
 def cutout_mask(
     half: jax.Array | int, center: jax.Array, height: int, width: int
 ) -> jax.Array:
-    """The pixels that Cutout covers, bool [H, W]; arguments as for `cutout`."""
+    """The pixels that Cutout covers, bool [H, W]; none where half the side is 0."""
     y = jax.lax.broadcasted_iota(jnp.int32, (height, width), 0) - center[0]
     x = jax.lax.broadcasted_iota(jnp.int32, (height, width), 1) - center[1]
     return (y >= -half) & (y < half) & (x >= -half) & (x < half)
 
 
-def _affine(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
-    return affine(image, row.matrix, inputs.fill)
-
-
-def _cutout(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
-    return cutout(image, row.amount, inputs.center, inputs.fill)
-
-
-def _sample_pairing(image: jax.Array, row: Coefficients, inputs: Inputs) -> jax.Array:
-    return sample_pairing(image, inputs.partner, row.factor)
-
-
 OPS: tuple[Op, ...] = (
-    Op("ShearX", _affine, *values.SHEAR_X),
-    Op("ShearY", _affine, *values.SHEAR_Y),
-    Op("TranslateX", _affine, *values.TRANSLATE_X),
-    Op("TranslateY", _affine, *values.TRANSLATE_Y),
-    Op("Rotate", _affine, *values.ROTATE),
+    Op("ShearX", affine, *values.SHEAR_X),
+    Op("ShearY", affine, *values.SHEAR_Y),
+    Op("TranslateX", affine, *values.TRANSLATE_X),
+    Op("TranslateY", affine, *values.TRANSLATE_Y),
+    Op("Rotate", affine, *values.ROTATE),
     Op("AutoContrast", lambda rgb, *_: auto_contrast(rgb)),
     Op("Invert", lambda rgb, *_: invert(rgb)),
     Op("Equalize", lambda rgb, *_: equalize(rgb)),
@@ -375,8 +330,8 @@ OPS: tuple[Op, ...] = (
     Op("Color", lambda rgb, row, _: color(rgb, row.factor), *values.ENHANCE),
     Op("Brightness", lambda rgb, row, _: brightness(rgb, row.factor), *values.ENHANCE),
     Op("Sharpness", lambda rgb, row, _: sharpness(rgb, row.factor), *values.ENHANCE),
-    Op("Cutout", _cutout, *values.CUTOUT),
-    Op("SamplePairing", _sample_pairing, *values.SAMPLE_PAIRING),
+    Op("Cutout", cutout, *values.CUTOUT),
+    Op("SamplePairing", sample_pairing, *values.SAMPLE_PAIRING),
     Op("Identity", lambda rgb, *_: rgb),
 )
 """The 16 ops of the search space (Sec. 3.2) and Identity; `Policies.ops` are places."""

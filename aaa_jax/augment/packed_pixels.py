@@ -40,9 +40,7 @@ def for_each(driver: str, function: Callable, arguments: Any) -> Any:
 def pack(images: jax.Array, driver: str) -> jax.Array:
     """Images as pixels uint32 [..., H * W].
 
-    Args:
-        images: uint8 [..., H, W, 3], all valid; or [..., H, W, 4] with their validity.
-        driver: see `for_each`.
+    They are uint8 [..., H, W, 3], all valid, or [..., H, W, 4] with their validity.
     """
     flat = images.reshape(*images.shape[:-3], -1, images.shape[-1])
     if driver == "vmap":

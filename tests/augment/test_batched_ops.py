@@ -1,23 +1,14 @@
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.augment import (
-    batched_ops,
-    coefficients,
-    large_batch,
-    ops,
-    packed_pixels,
-    policy_json,
-)
+from aaa_jax.augment import batched_ops, coefficients, large_batch, ops, packed_pixels
 from aaa_jax.augment.large_batch import OpDraws
 from aaa_jax.augment.magnitudes import coefficient_rows
-from aaa_jax.search import controller, sources
-from aaa_jax.search.policy_source import RoundOutcome
+from aaa_jax.search import sources
 from tests.oracles.pillow_ops import FILL, NAMES, pictures
 
 FILL_ARRAY = jnp.array(FILL, jnp.uint8)
@@ -109,14 +100,12 @@ def a_17th_op(monkeypatch) -> None:
     row = {solarize_add_family: ("SolarizeAdd",)}
     monkeypatch.setattr(batched_ops, "FAMILIES", batched_ops.FAMILIES | row)
     monkeypatch.setattr(ops, "NUM_SEARCH_OPS", 17)
-    of_17 = functools.partial(controller.Controller, num_ops=17)
-    monkeypatch.setattr(controller, "Controller", of_17)
     jax.clear_caches()  # of functions that were traced with 16 ops
 
 
 @pytest.mark.usefixtures("a_17th_op")
 def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row() -> None:
-    """Nothing else is touched, and the op is applied."""
+    """Nothing else is touched; the op is applied and searched."""
     assert ops.op_index("SolarizeAdd") == 16
     assert ops.op_index("Identity") == 17
 
@@ -133,44 +122,8 @@ def test_a_17th_op_takes_a_function_a_family_row_and_a_table_row() -> None:
     np.testing.assert_array_equal(got[0], want)
     np.testing.assert_array_equal(got[1], want)
 
-
-@pytest.mark.usefixtures("a_17th_op")
-@pytest.mark.parametrize(
-    "name", ["random", pytest.param("adversarial", marks=pytest.mark.slow)]
-)
-def test_a_17th_op_is_searched_learned_and_saved_by_name(name) -> None:
-    options = {} if name == "random" else {"hidden_size": 8, "learning_rate": 0.1}
-    source = sources.SOURCES[name](num_policies=40, **options)
-    state = source.init(jax.random.key(0))
-    drawn = jax.jit(source.sample)(jax.random.key(1), state, 0.0)
-    counts = np.bincount(np.ravel(drawn.ops), minlength=18)
-    assert (counts[:17] > 0).all()
-    assert counts[17] == 0  # Identity is not searched
-    # Policies with the op are the hard ones.
-    losses = (drawn.ops == 16).any(axis=(1, 2)).astype(jnp.float32)
-    assert 0 < losses.sum() < 40
-    update = jax.jit(source.update)
-    state, before = update(state, drawn, RoundOutcome(losses))
-    _, after = update(state, drawn, RoundOutcome(losses))
-    for info in (before, after):
-        assert info["op_shares"].shape == (18,)
-        np.testing.assert_allclose(info["op_shares"].sum(), 1, rtol=1e-5)
-    assert (after["op_shares"][16] > before["op_shares"][16]) == source.is_learned
-
-    record = json.loads(json.dumps(policy_json.to_json(drawn, ranges="monotone")))
-    names = {
-        op for policy in record["policies"] for chain in policy for op, *_ in chain
-    }
-    assert "SolarizeAdd" in names
-    read = policy_json.from_json(record).policies
-    jax.tree.map(np.testing.assert_array_equal, read.replace(ranges=None), drawn)
-
-
-def test_an_op_without_a_family_is_refused(monkeypatch) -> None:
-    images, indices, magnitudes, draws = one_of_everything((3, 2), copies=1)
-    monkeypatch.setattr(ops, "OPS", (*ops.OPS, ops.OPS[0]._replace(name="Twist")))
-    with pytest.raises(ValueError, match=r"Twist of OPS: add a row in batched_ops\."):
-        large_batch.apply_ops(images, indices, magnitudes, draws, partners=images)
+    drawn = sources.random_source(40).sample(jax.random.key(1), (), 0.0)
+    assert set(np.unique(drawn.ops)) == set(range(17))  # Identity is not searched
 
 
 @pytest.mark.parametrize("driver", ["map", "vmap"])
