@@ -4,17 +4,14 @@ A row is a policy, beside its sub-policies in words; a column is an image. Under
 instance stand the ops that made it.
 """
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
-from aaa_jax.augment.large_batch import FILL, Draws, draw, large_batch
+from aaa_jax.augment.large_batch import FILL, Draws, draw_per_policy, large_batch
 from aaa_jax.augment.ops import OPS
 from aaa_jax.augment.policies import Policies, check_policies
 
@@ -42,16 +39,10 @@ Line = tuple[str, Style]
 
 
 class Row(NamedTuple):
-    """One row of the sheet.
-
-    Attributes:
-        panel: lines on the left.
-        pictures: uint8 [N, h, w, 3], as large as they are shown.
-        captions: lines under each picture.
-    """
+    """One row of the sheet: lines on the left, pictures, lines under each of them."""
 
     panel: list[Line]
-    pictures: np.ndarray
+    pictures: np.ndarray  # uint8 [N, h, w, 3], as large as they are shown
     captions: list[list[Line]]
 
 
@@ -68,7 +59,7 @@ def draw_contact_sheet(
     footer: str = "",
     dark: bool = False,
 ) -> np.ndarray:
-    """Augments images by policies and lays the result out with labels.
+    """Augments images by policies and lays the result out: uint8 [height, width, 3].
 
     Args:
         key: of `large_batch`, which makes the pixels.
@@ -83,45 +74,24 @@ def draw_contact_sheet(
         title: a line above, if any.
         footer: a line below, if any.
         dark: light text on dark paper.
-
-    Returns:
-        uint8 [height, width, 3], red, green, blue.
     """
     num_policies = policies.num_policies
     names = names or [f"Policy {m + 1}" for m in range(num_policies)]
-    if len(names) != num_policies:
-        raise ValueError(f"{len(names)} names for {num_policies} policies: one each")
     policies = check_policies(policies, ranges)
     results = np.asarray(large_batch(key, images, policies, fill=fill))
-    draws = _draws(key, policies, results.shape)
+    draws = jax.device_get(draw_per_policy(key, policies, *results.shape[1:4]))
     rows = []
     if images.ndim == 4:
         heading = [("Images", NAME), ("before any op", TEXT)]
         originals = _resize(np.asarray(images), side)
         rows.append(Row(heading, originals, [[] for _ in originals]))
-    for m, name in enumerate(names):
+    for m, name in zip(range(num_policies), names, strict=True):
         pictures = _resize(results[m], side)
         captions = _captions(policies, draws, m)
         num_lines = (pictures.shape[1] + LINE * len(captions[0])) // LINE
         panel = [(name, NAME), *_describe(policies, m, num_lines - 1)]
         rows.append(Row(panel, pictures, captions))
     return _lay_out(rows, title, footer, dark)
-
-
-def save_contact_sheet(sheet: np.ndarray, path: str | os.PathLike[str]) -> None:
-    """Writes a sheet uint8 [height, width, 3] as PNG."""
-    Image.fromarray(sheet).save(path, format="png", optimize=True)
-
-
-def _draws(key: jax.Array, policies: Policies, shape: tuple[int, ...]) -> Draws:
-    """What `large_batch` draws for a result of a shape, as leaves [M, N, ...]."""
-    num_policies, num_images, height, width, _ = shape
-    policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
-    size = {"height": height, "width": width, "group_size": num_images}
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf).reshape(shape[:2] + leaf.shape[1:]),
-        draw(key, policies, policy_of_row, **size),
-    )
 
 
 def _captions(policies: Policies, draws: Draws, m: int) -> list[list[Line]]:

@@ -32,34 +32,23 @@ FILL = (125, 123, 114)
 
 
 class OpDraws(NamedTuple):
-    """Random numbers of one op application per image.
+    """Random numbers of one op application per image."""
 
-    Attributes:
-        sign: int32 [B], +1 or -1, the direction where the range table has two.
-        center: int32 [B, 2], row and column of the middle of the Cutout patch.
-    """
-
-    sign: jax.Array
-    center: jax.Array
+    sign: jax.Array  # int32 [B], +1 or -1, the direction where the table has two
+    center: jax.Array  # int32 [B, 2], row and column of the Cutout patch's middle
 
 
 class Draws(NamedTuple):
-    """Random numbers of one sub-policy of S ops per row.
+    """Random numbers of one sub-policy of S ops per row, all uniform but `applied`.
 
-    Attributes:
-        sub_policy: int32 [B], which of the Q, uniform.
-        applied: bool [B, S], true with the op's probability.
-        sign: int32 [B, S], +1 or -1.
-        center: int32 [B, S, 2], row and column, uniform over the pixels.
-        partner: int32 [B, S], SamplePairing's partner: a row within the group, uniform
-            over the others (the row itself in a group of one).
+    SamplePairing's partner is another row of the group (the row itself if it is alone).
     """
 
-    sub_policy: jax.Array
-    applied: jax.Array
-    sign: jax.Array
-    center: jax.Array
-    partner: jax.Array
+    sub_policy: jax.Array  # int32 [B], which of the Q
+    applied: jax.Array  # bool [B, S], true with the op's probability
+    sign: jax.Array  # int32 [B, S], +1 or -1
+    center: jax.Array  # int32 [B, S, 2], row and column of a pixel
+    partner: jax.Array  # int32 [B, S], place in the group
 
 
 def large_batch(
@@ -71,22 +60,20 @@ def large_batch(
     fill: Sequence[int] = FILL,
     driver: str | None = None,
 ) -> jax.Array:
-    """Augments a mini-batch by each of M policies: Alg. 1, line 5.
+    """Augments a mini-batch by each of M policies (Alg. 1, line 5).
 
-    One function of one policy, mapped over the M policies.
+    The result is uint8 [M, N, H, W, 3].
 
     Args:
         key: of all random numbers.
         images: uint8 [N, H, W, 3], or [M, N, H, W, 3] where each policy has its own
             instances, say independent crops.
         policies: M policies; for each row one of its sub-policies is drawn.
+            SamplePairing's partners are of the same policy.
         ranges: name of the range table; None: the policies' own, which those of a
             published source have, else "monotone".
         fill: colour (red, green, blue) of moved-in pixels and of the Cutout patch.
         driver: as in `apply_policies`.
-
-    Returns:
-        uint8 [M, N, H, W, 3]; SamplePairing's partners are of the same policy.
     """
     policies = check_policies(policies, ranges)
     num_policies = policies.num_policies
@@ -96,27 +83,33 @@ def large_batch(
     if images.shape[0] != num_policies:
         raise ValueError(
             f"images {images.shape} are instances for {images.shape[0]} policies, but "
-            f"there are {num_policies}: give [N, H, W, 3] or [{num_policies}, N, H, W, "
-            "3]"
+            f"there are {num_policies}: give [N, H, W, 3] or [M, N, H, W, 3]"
         )
     check_images("images", images[0])
-    num_images, height, width = images.shape[1:4]
-    policy_of_row = jnp.repeat(jnp.arange(num_policies, dtype=jnp.int32), num_images)
-    size = {"height": height, "width": width, "group_size": num_images}
-    draws = jax.tree.map(
-        lambda leaf: leaf.reshape(num_policies, num_images, *leaf.shape[1:]),
-        draw(key, policies, policy_of_row, **size),
-    )
+    draws = draw_per_policy(key, policies, *images.shape[1:4])
     color = jnp.asarray(check_color(fill))
     driver = packed_pixels.driver_or_default(driver)
     return _under_each_policy(draws, images, policies, color, driver)
+
+
+def draw_per_policy(
+    key: jax.Array, policies: Policies, num_images: int, height: int, width: int
+) -> Draws:
+    """What `large_batch` draws, the same number of images per policy: [M, N, ...]."""
+    each = jnp.arange(policies.num_policies, dtype=jnp.int32)
+    policy_of_row = jnp.repeat(each, num_images)
+    size = {"height": height, "width": width, "group_size": num_images}
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, num_images, *leaf.shape[1:]),
+        draw(key, policies, policy_of_row, **size),
+    )
 
 
 @functools.partial(jax.jit, static_argnames="driver")
 def _under_each_policy(
     draws: Draws, images: jax.Array, policies: Policies, fill: jax.Array, driver: str
 ) -> jax.Array:
-    """Draws, images and policies have a leading axis M, which is mapped over.
+    """One function of one policy, mapped over the M policies.
 
     On a CPU the map is a loop: a select of all ops there is 70 times slower.
     """
@@ -236,7 +229,7 @@ def apply_ops(
     """One op per image, each image with an op and magnitude of its own.
 
     Args:
-        images: uint8 [B, H, W, 3].
+        images: uint8 [B, H, W, 3], as the result.
         ops: int32 [B], places in `ops.OPS`.
         magnitudes: int32 [B], of the range table.
         draws: of these images.
@@ -244,9 +237,6 @@ def apply_ops(
         ranges: name of the range table.
         fill: as in `large_batch`.
         driver: as in `apply_policies`.
-
-    Returns:
-        uint8 [B, H, W, 3].
     """
     check_images("images", images)
     check_images("partners", partners)

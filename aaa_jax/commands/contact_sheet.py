@@ -14,8 +14,9 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
-from aaa_jax.augment.contact_sheet import draw_contact_sheet, save_contact_sheet
+from aaa_jax.augment.contact_sheet import draw_contact_sheet
 from aaa_jax.augment.policies import Policies
 from aaa_jax.augment.policy_json import from_json
 from aaa_jax.data import crops
@@ -96,7 +97,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
             key, jnp.asarray(images), policies, **options, **saved
         )
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        save_contact_sheet(sheet, chosen.output)
+        Image.fromarray(sheet).save(chosen.output, format="png", optimize=True)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f"{chosen.output}: {policies.num_policies} policies, {len(images)} pictures")
