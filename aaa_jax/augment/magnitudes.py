@@ -21,15 +21,11 @@ NUM_MAGNITUDES = 10
 class Ranges(NamedTuple):
     """A range table: the physical value of each op at each magnitude.
 
-    Attributes:
-        num_magnitudes: how many magnitudes there are; the first is 0.
-        steps: t = magnitude / steps is the share of the range.
-        overrides: formulas of the ops that differ from the table "monotone", which
-            `ops.OPS` itself gives.
+    The overrides are the formulas that differ from the table "monotone", that of `OPS`.
     """
 
     num_magnitudes: int
-    steps: int
+    steps: int  # t = magnitude / steps is the share of the range
     overrides: Mapping[str, Formula]
 
     def value(
@@ -57,7 +53,7 @@ class Ranges(NamedTuple):
 
 def range_table(name: str) -> Ranges:
     """The range table of that name, or an error that lists all names."""
-    if name not in RANGES:
+    if name not in list(RANGES):  # whatever a file gives for a name
         raise ValueError(
             f"unknown range table {name!r}: use one of {', '.join(RANGES)}"
         )
@@ -74,8 +70,7 @@ def coefficient_rows(
 ) -> Coefficients:
     """What each of many ops needs on the device, looked up in a table made on the host.
 
-    `chosen` (places in `ops.OPS`), magnitudes and sign (+1 or -1) are int32 [...], the
-    leaves of the result [..., 6], [..., 2] and [...].
+    `chosen` (places in `ops.OPS`), magnitudes and sign (+1 or -1) are int32 [...].
     """
     table = _coefficient_table(ops.OPS, ranges, height, width)
     place = (chosen, magnitudes, (sign < 0).astype(jnp.int32))

@@ -1,4 +1,4 @@
-"""Policies as arrays, and the search space (Sec. 3.2).
+"""Policies as arrays (Sec. 3.2).
 
 A policy is Q sub-policies, a sub-policy is a chain of S ops, an op is a place in
 `ops.OPS` with a magnitude. `magnitudes` says what a magnitude means.
@@ -12,7 +12,7 @@ from flax import struct
 
 from aaa_jax.augment import ops
 from aaa_jax.augment.checks import check_array, check_integers, check_range
-from aaa_jax.augment.magnitudes import NUM_MAGNITUDES, range_table
+from aaa_jax.augment.magnitudes import range_table
 
 
 @struct.dataclass
@@ -50,11 +50,6 @@ class Policies:
         return self.ops.shape[2]
 
 
-def search_space_size(num_sub_policies: int = 5) -> int:
-    """Number of distinct policies, (16 * 10)^(2 Q) (Sec. 3.2: 1.1e22 for Q = 5)."""
-    return (ops.NUM_SEARCH_OPS * NUM_MAGNITUDES) ** (2 * num_sub_policies)
-
-
 def identity_policies(
     num_policies: int, *, num_sub_policies: int = 1, chain_length: int = 2
 ) -> Policies:
@@ -79,12 +74,8 @@ def require_policies(policies: Any) -> None:
 def check_policies(policies: Policies, ranges: str | None = None) -> Policies:
     """Check shapes, dtypes and, where the arrays are concrete, every entry.
 
-    Args:
-        policies: arrays of JAX or NumPy, numbers of any width.
-        ranges: name of the range table; None: the policies' own.
-
-    Returns:
-        The same in int32 and float32, with that range table.
+    The arrays may be JAX's or NumPy's, of any width. They come back in int32 and
+    float32, with the range table of that name, or their own where it is None.
     """
     require_policies(policies)
     ranges = ranges or policies.ranges or "monotone"

@@ -11,32 +11,23 @@ import numpy as np
 from aaa_jax.augment import ops
 from aaa_jax.augment.checks import check_color
 from aaa_jax.augment.coefficients import check_size
-from aaa_jax.augment.magnitudes import RANGES, range_table
+from aaa_jax.augment.large_batch import FILL
+from aaa_jax.augment.magnitudes import range_table
 from aaa_jax.augment.policies import Policies, check_policies
 from aaa_jax.runtime import paths
 
 SCHEMA_VERSION = 1
 ORDERS = ("standard_first", "policy_first")
-FILL = (125, 123, 114)
 
 
 class SavedPolicies(NamedTuple):
-    """Policies with all that is needed to apply them again as they were.
-
-    Attributes:
-        policies: the policies.
-        ranges: name of the range table, a key of `RANGES`.
-        order: of `ORDERS`: the standard augmentation or the policy comes first.
-        fill: colour (red, green, blue) of moved-in pixels and of the Cutout patch.
-        alpha: whether such pixels are 0 after normalisation instead, as by
-            `apply_policies(with_validity=True)`.
-    """
+    """Policies with all that is needed to apply them again as they were."""
 
     policies: Policies
-    ranges: str
-    order: str
-    fill: tuple[int, int, int]
-    alpha: bool = False
+    ranges: str  # name of the range table, a key of `RANGES`
+    order: str  # of `ORDERS`: the standard augmentation or the policy comes first
+    fill: tuple[int, int, int]  # colour of moved-in pixels and of the Cutout patch
+    alpha: bool = False  # they are 0 after normalisation, see `apply_policies`
 
 
 def to_json(
@@ -83,28 +74,21 @@ def to_json(
     }
     if image_size is not None:
         record["image_size"] = list(image_size)
-        record["values"] = _values(record["policies"], ranges, image_size)
+        record["values"] = _values(entries, ranges, image_size)
     return record | ({"alpha": True} if alpha else {})
 
 
-def _values(policies: Any, ranges: str, image_size: tuple[int, int]) -> Any:
-    """The values of every entry, in nested lists like those of the policies."""
+def _values(entries: np.ndarray, ranges: str, image_size: tuple[int, int]) -> Any:
+    """The values of entries [M, Q, S, 3], in lists nested like the policies."""
     check_size(*image_size)
     table = range_table(ranges)
-
-    def of_entry(name: str, magnitude: int) -> list[float]:
-        if not ops.OPS[ops.op_index(name)].has_magnitude:
-            return []
+    values = np.empty(entries.shape[:3], object)
+    for place in np.ndindex(values.shape):
+        name, magnitude, _ = entries[place]
         both = [table.value(name, magnitude, sign, *image_size) for sign in (1, -1)]
-        return both if both[0] != both[1] else both[:1]
-
-    return [
-        [
-            [of_entry(name, magnitude) for name, magnitude, _ in chain]
-            for chain in policy
-        ]
-        for policy in policies
-    ]
+        has_magnitude = ops.OPS[ops.op_index(name)].has_magnitude
+        values[place] = list(dict.fromkeys(both)) if has_magnitude else []
+    return values.tolist()
 
 
 def save_policies(path: str | pathlib.Path, policies: Policies, **options: Any) -> None:
@@ -116,8 +100,7 @@ def save_policies(path: str | pathlib.Path, policies: Policies, **options: Any) 
 def load_policies(path: str | pathlib.Path) -> SavedPolicies:
     """The policies of a JSON file (`docs/policies.md`), as many as it holds.
 
-    Raises:
-        ValueError: names the file, and what is missing or wrong.
+    A ValueError names the file, and what is missing or wrong.
     """
     try:
         return from_json(pathlib.Path(paths.expand(path)).read_text(encoding="utf-8"))
@@ -128,11 +111,15 @@ def load_policies(path: str | pathlib.Path) -> SavedPolicies:
 def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
     """Read what `to_json` wrote, as an object or as text; other keys are ignored.
 
-    Raises:
-        ValueError: names the wrong value, what is allowed and what to do.
+    A ValueError names the wrong value, what is allowed and what to do.
     """
     if isinstance(record, str):
-        record = parse_json(record)
+        try:
+            record = json.loads(record)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"saved policies are not JSON ({error}): write them with to_json"
+            ) from error
     if not isinstance(record, Mapping):
         raise ValueError(
             f"saved policies are {type(record).__name__}: a JSON object is needed"
@@ -150,30 +137,14 @@ def from_json(record: Mapping[str, Any] | str) -> SavedPolicies:
             f"saved policies have version {version!r}: this program reads version "
             f"{SCHEMA_VERSION}"
         )
-    if not isinstance(ranges, str):
-        raise ValueError(f"ranges {ranges!r}: a name of {', '.join(RANGES)}")
     range_table(ranges)
     _check_order(order)
     red, green, blue = check_color(fill).tolist()
     alpha = record.get("alpha", False)
     if not isinstance(alpha, bool):
         raise ValueError(f"alpha is {str(alpha)[:40]!r}: true or false is needed")
-    color = (red, green, blue)
-    return SavedPolicies(_parse(policies, ranges), ranges, order, color, alpha)
-
-
-def parse_json(text: str) -> Any:
-    """What a JSON text of saved policies holds, whatever the text is.
-
-    Raises:
-        ValueError: it is not JSON, or nested too deeply to be read.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"saved policies are not JSON ({error}): write them with to_json"
-        ) from error
+    read = _parse(policies, ranges)
+    return SavedPolicies(read, ranges, order, (red, green, blue), alpha)
 
 
 def _check_order(order: Any) -> None:

@@ -7,7 +7,6 @@ from aaa_jax.augment.ops import OPS
 
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 ENHANCERS = ("Contrast", "Color", "Brightness", "Sharpness")
-WITHOUT = ("AutoContrast", "Invert", "Equalize", "Identity")
 
 
 def row(ranges: str, name: str, sign: int = 1, side: int = 32) -> list[float]:
