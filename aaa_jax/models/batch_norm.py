@@ -26,15 +26,10 @@ class GroupBatchNorm(nn.Module):
 
     Silent: how the paper takes its statistics. Groups of mixed policies, decay 0.9 and
     epsilon 1e-5 are our choice.
-
-    Attributes:
-        group_size: rows in a group; None makes one group of all rows given.
-        dtype: of the output. The arithmetic is float32 whatever the input.
-        scale_init: initialiser of the scale.
     """
 
-    group_size: int | None = None
-    dtype: jax.typing.DTypeLike = jnp.float32
+    group_size: int | None = None  # rows in a group; None: one group of all rows given
+    dtype: jax.typing.DTypeLike = jnp.float32  # of the output; inside all is float32
     scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact

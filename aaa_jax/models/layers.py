@@ -72,13 +72,11 @@ def _convolve_few_pixels(
 class Layers(nn.Module, kw_only=True):
     """A network or a block, with the two layers that all of them are made of.
 
-    Attributes:
-        bn_group_size: rows in a batch normalisation group; None: all rows given.
-        dtype: of the computation; parameters and batch statistics are float32.
+    Parameters and batch statistics are float32 whatever the dtype.
     """
 
-    bn_group_size: int | None = None
-    dtype: jax.typing.DTypeLike = jnp.float32
+    bn_group_size: int | None = None  # rows in a group; None: all rows given
+    dtype: jax.typing.DTypeLike = jnp.float32  # of the computation
 
     def convolve(
         self, name: str, x: jax.Array, channels: int, kernel: int, stride: int = 1
@@ -114,15 +112,10 @@ class Layers(nn.Module, kw_only=True):
 
 
 class Network(Layers, kw_only=True):
-    """What the networks share; `aaa_jax.models` says how they are called.
+    """What the networks share; `aaa_jax.models` says how they are called."""
 
-    Attributes:
-        num_classes: K.
-        remat: recompute the activations of a block in the backward pass.
-    """
-
-    num_classes: int
-    remat: bool = False
+    num_classes: int  # K
+    remat: bool = False  # recompute a block's activations in the backward pass
 
     def block_maker(self, block: type[nn.Module]) -> Callable[..., nn.Module]:
         """Makes blocks of a kind, called with (x, train) or (x, train, noise)."""
