@@ -51,12 +51,7 @@ class GroupLayout(NamedTuple):
 def group_layout(
     num_images: int, num_policies: int, group_size: int, grouping: str = "mixed"
 ) -> GroupLayout:
-    """Lays out the M * N rows of a large batch, see `GroupLayout`.
-
-    Raises:
-        ValueError: on sizes below 1, an unknown grouping, or a group size that does
-            not divide the mini-batch.
-    """
+    """Lays out the M * N rows of a large batch, see `GroupLayout`, or refuses to."""
     if grouping not in GROUPINGS:
         raise ValueError(
             f"batch_norm.grouping is {grouping!r}; allowed: {', '.join(GROUPINGS)}"
@@ -78,11 +73,7 @@ def group_layout(
 
 
 def check_shares(layout: GroupLayout, num_devices: int, num_passes: int) -> None:
-    """Refuses a layout whose groups cannot be shared out evenly.
-
-    Raises:
-        ValueError: naming the numbers of devices x passes that would do.
-    """
+    """Refuses a layout whose groups cannot be shared out evenly, and says what can."""
     if num_passes < 1:
         raise ValueError(f"num_passes is {num_passes}; it must be at least 1")
     if layout.num_groups % (num_devices * num_passes) == 0:

@@ -17,28 +17,18 @@ _CROPS, _POLICY, _CUTOUT = range(3)
 
 
 class RowRecipe(NamedTuple):
-    """How rows are made; sizes and choices, hashable.
-
-    Attributes:
-        layout: how rows lie in groups.
-        padding, flip, shared_crops: the standard augmentation.
-        policy_first: the policy before the standard augmentation.
-        ranges, fill: name of the range table, colour of moved-in pixels.
-        alpha: such pixels are 0 after normalisation, as in AutoAugment's CIFAR code.
-        cutout_size: side of the fixed Cutout in pixels; 0: none.
-        mean, std: of the dataset's channels, 0..1.
-    """
+    """How rows are made; sizes and choices, hashable."""
 
     layout: batch_layout.GroupLayout
-    padding: int
+    padding: int  # this and the next two: the standard augmentation
     flip: bool
     shared_crops: bool
-    policy_first: bool
-    ranges: str
-    fill: tuple[int, int, int]
-    alpha: bool
-    cutout_size: int
-    mean: tuple[float, float, float]
+    policy_first: bool  # the policy before the standard augmentation
+    ranges: str  # name of the range table
+    fill: tuple[int, int, int]  # colour of moved-in pixels
+    alpha: bool  # they are 0 after normalisation, as in AutoAugment's CIFAR code
+    cutout_size: int  # side of the fixed Cutout in pixels; 0: none
+    mean: tuple[float, float, float]  # of the dataset's channels, 0..1
     std: tuple[float, float, float]
 
 

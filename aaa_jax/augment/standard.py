@@ -21,15 +21,10 @@ from aaa_jax.runtime import randomness
 
 
 class Crops(NamedTuple):
-    """Random numbers of the standard augmentation.
+    """Random numbers of the standard augmentation."""
 
-    Attributes:
-        offset: int32 [B, 2], first row and column of the crop in the padded image.
-        flip: bool [B].
-    """
-
-    offset: jax.Array
-    flip: jax.Array
+    offset: jax.Array  # int32 [B, 2], the crop's first row and column after padding
+    flip: jax.Array  # bool [B]
 
 
 @randomness.drawing
@@ -106,10 +101,7 @@ def normalize(
         images: uint8 [..., C]; or [..., C + 1] with the pixels' validity, where pixels
             that are not valid become 0, the dataset's mean.
         mean: of each channel, of values from 0 to 1.
-        std: of each channel, of values from 0 to 1; of a channel that is constant, 1.
-
-    Raises:
-        ValueError: a std is not above 0.
+        std: of each channel, above 0; of a channel that is constant, 1.
     """
     if np.shape(mean) != np.shape(std) or np.ndim(mean) != 1:
         raise ValueError(f"mean is {mean}, std {std}: one number a channel is needed")
@@ -147,10 +139,8 @@ def draw_centers(key: jax.Array, num_rows: int, height: int, width: int) -> jax.
 def fixed_cutout(images: jax.Array, centers: jax.Array, size: int = 16) -> jax.Array:
     """Sets a square of each normalised image to 0 (DeVries and Taylor, 2017).
 
-    Args:
-        images: float [B, H, W, C], as the result.
-        centers: int32 [B, 2], row and column; the square is cut at the borders.
-        size: side in pixels, even.
+    Images are float [B, H, W, C], centers int32 [B, 2], row and column; the square has
+    `size` pixels, an even number, on a side, and is cut at the borders.
     """
     chex.assert_rank(images, 4)
     num_rows, height, width, _ = images.shape

@@ -112,17 +112,17 @@ def test_centers_cover_all_pixels() -> None:
 def test_wrong_shapes_and_dtypes_are_refused() -> None:
     images = jnp.asarray(pictures(5, 9))
     crops = standard.draw_crops(KEY, len(images), padding=4, flip=True)
-    floats = r"images are float32: uint8 from 0 to 255 is needed; values from 0 to 1"
-    with pytest.raises(ValueError, match=floats):
-        standard.apply_crops(crops, images.astype(jnp.float32), padding=4)
-    with pytest.raises(ValueError, match=floats):
-        standard.standard_augment(KEY, images / 255)
-    thirds = (0.5,) * 3
+    floats = images.astype(jnp.float32)
+    for call in (
+        lambda: standard.apply_crops(crops, floats, padding=4),
+        lambda: standard.standard_augment(KEY, floats),
+        lambda: standard.normalize(floats, (0.5,) * 3, (0.5,) * 3),
+    ):
+        with pytest.raises(ValueError, match=r"images are float32.*: uint8 "):
+            call()
     for call in (
         lambda: standard.apply_crops(crops, images[:3], padding=4),
-        lambda: standard.normalize(images.astype(jnp.float32), thirds, thirds),
-        lambda: standard.normalize(images, (0.5,), (0.2,)),
-        lambda: standard.fixed_cutout(images.astype(jnp.float32), crops.offset[:3]),
+        lambda: standard.fixed_cutout(floats, crops.offset[:3]),
     ):
-        with pytest.raises((AssertionError, ValueError)):
+        with pytest.raises(AssertionError):
             call()

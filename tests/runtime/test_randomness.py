@@ -68,7 +68,8 @@ def test_an_environment_changes_no_draw(name) -> None:
     want = default_draws()
     with ENVIRONMENTS[name]():
         got = drawn(randomness.key_of_seed(7))
-    jax.tree.map(np.testing.assert_array_equal, want, got)
+    same = functools.partial(np.testing.assert_array_equal, strict=True)
+    jax.tree.map(same, want, got)
 
 
 def test_a_seed_gives_the_key_that_jax_makes_of_it() -> None:
