@@ -93,10 +93,9 @@ def is_plain(encoded: bytes) -> bool:
 
 
 def _check_whole(encoded: bytes) -> int:
-    """Where the image's data end; some OpenCV versions fill in grey what is missing.
+    """Where the image's data end; raises ValueError where the bytes stop early.
 
-    Raises:
-        ValueError: the bytes stop early.
+    Some OpenCV versions fill in grey what is missing.
     """
     if encoded.startswith(JPEG_START):
         return _end_of_jpeg(encoded)

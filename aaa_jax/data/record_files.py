@@ -32,12 +32,7 @@ WHAT_TO_DO = "Delete the dataset's folder and prepare it again, or copy it again
 
 
 class RecordFile(NamedTuple):
-    """An open file.
-
-    Attributes:
-        num_records: how many it holds.
-        read: places in the file, from 0 -> the serialized records there.
-    """
+    """An open file: how many records it has, and a function from places to records."""
 
     num_records: int
     read: Callable[[Sequence[int]], list[bytes]]

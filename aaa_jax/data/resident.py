@@ -12,12 +12,7 @@ from aaa_jax.runtime import randomness
 
 @randomness.drawing
 def epoch_permutation(key: jax.Array, num_images: int) -> jax.Array:
-    """The order of an epoch's images, int32 [num_images].
-
-    Args:
-        key: of this epoch, folded from the root key, the stream and the epoch.
-        num_images: size of the split.
-    """
+    """The order of an epoch's images, int32 [num_images], by a key of this epoch."""
     return jax.random.permutation(key, jnp.arange(num_images, dtype=jnp.int32))
 
 

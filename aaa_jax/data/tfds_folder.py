@@ -28,9 +28,8 @@ METADATA = ("dataset_info.json", "features.json")
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the datasets.
 
-    Args:
-        data_dir: this folder; if it is not given, that of the environment variable
-            TFDS_DATA_DIR, or ~/tensorflow_datasets, as TFDS does.
+    It is the one that is given, or that of the environment variable TFDS_DATA_DIR, or
+    ~/tensorflow_datasets, as in TFDS.
 
     Raises:
         DatasetError: it is not on this machine's disks.
@@ -42,9 +41,7 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
 def find_prepared(name: str, folder: Path) -> Path | None:
     """The folder of the newest prepared version of a dataset, or None.
 
-    Args:
-        name: `name` or `name/config`, either also with `:version`; or `folder:PATH`.
-        folder: what `data_folder` returned.
+    A name is `name` or `name/config`, either also with `:version`; or `folder:PATH`.
     """
     base, _, version = name.partition(":")
     if name.startswith(PREFIX):

@@ -102,7 +102,7 @@ def mend(encoded: bytes) -> bytes:
     """The image as an RGB or grey JPEG; unchanged if it is one.
 
     Raises:
-        ValueError: it is neither JPEG nor PNG, or it must be changed and is damaged.
+        ValueError: it is no JPEG or PNG, or must be changed and is damaged.
     """
     if encoded.startswith(JPEG_START):
         if jpeg_frame(encoded)[1] != 4:
