@@ -118,7 +118,20 @@ def _measure_error(run: trained.TrainedRun) -> Callable[..., float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates runs; exit code 2 and one line if it cannot."""
-    parser = _make_parser()
+    parser = trained.make_parser("corruptions", __doc__, nargs="+")
+    images = f"test images ({NUM_IMAGES}; of a published set, all)"
+    parser.add_argument("--images", type=int, help=images)
+    processes = "how many corrupt images; default: one per core"
+    cores = os.cpu_count() or 1
+    parser.add_argument("--processes", type=int, default=cores, help=processes)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--frost", help=f"folder of ImageNet-C's {FROST[0]}, …; default: no frost"
+    )
+    source.add_argument(
+        "--corrupted",
+        help="folder of CIFAR-10-C or CIFAR-100-C: NAME.npy and labels.npy are read",
+    )
     options = parser.parse_args(argv)
     try:
         groups: dict[Any, list[trained.TrainedRun]] = {}
@@ -161,24 +174,3 @@ def summary(result: dict[str, Any]) -> str:
         f"({result['num_images']} images{of_set}); the worst is {worst}, "
         f"{np.mean(result['errors'][worst]):.1f} %"
     )
-
-
-def _make_parser() -> argparse.ArgumentParser:
-    parser = trained.make_parser("corruptions", __doc__, nargs="+")
-    images = f"test images ({NUM_IMAGES}; of a published set, all)"
-    parser.add_argument("--images", type=int, help=images)
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        help="how many corrupt images; default: one per core",
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--frost", help=f"folder of ImageNet-C's {FROST[0]}, …; default: no frost"
-    )
-    source.add_argument(
-        "--corrupted",
-        help="folder of CIFAR-10-C or CIFAR-100-C: NAME.npy and labels.npy are read",
-    )
-    return parser

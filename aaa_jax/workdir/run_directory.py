@@ -238,18 +238,26 @@ def resolve(workdir: epath.PathLike) -> epath.Path:
 def read_config(workdir: epath.PathLike) -> dict[str, Any]:
     """The configuration of the run in a directory, with the keys that came later."""
     path = epath.Path(workdir) / "config.json"
-    with clear_errors("read", path):
-        try:
-            settings = dict(json.loads(path.read_bytes()).items())
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise RunDirectoryError(
-                f"{path} is not a JSON object ({error}): restore it, or choose another"
-                " run directory"
-            ) from error
+    settings = read_object(path, "restore it, or choose another run directory")
     for section, name, value in ADDED:
         if isinstance(settings.get(section), dict):
             settings[section].setdefault(name, value)
     return settings
+
+
+def read_object(path: epath.Path, advice: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        RunDirectoryError: with the advice, where there is none.
+    """
+    with clear_errors("read", path):
+        try:
+            return dict(json.loads(path.read_bytes()).items())
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise RunDirectoryError(
+                f"{path} is not a JSON object ({error}): {advice}"
+            ) from error
 
 
 def read_lines(workdir: epath.PathLike, name: str) -> list[dict[str, Any]]:

@@ -38,13 +38,9 @@ def load_facts(workdir: epath.PathLike) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        facts = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise RunFactsError(f"{path} is not JSON ({error}): remove it") from error
-    except OSError as error:
-        raise RunFactsError(f"cannot read {path}: {error.strerror}") from error
-    if not isinstance(facts, dict):
-        raise RunFactsError(f"{path} holds no JSON object: remove it")
+        facts = run_directory.read_object(path, "remove it")
+    except run_directory.RunDirectoryError as error:
+        raise RunFactsError(str(error)) from error
     for name in LENGTHS:
         if name in facts and not (type(facts[name]) is int and facts[name] > 0):
             raise RunFactsError(

@@ -78,7 +78,7 @@ def test_other_data_are_refused_where_a_checkpoint_is_of_the_first(tmp_path):
     run_facts.save_facts(tmp_path, {"device": "cpu"})  # by an older version
     resume._compare_data(tmp_path, here)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(RunDirectoryError, match=r"run\.json is not JSON"):
+    with pytest.raises(RunDirectoryError, match=r"run\.json is not a JSON object"):
         resume._compare_data(tmp_path, here)
 
 
