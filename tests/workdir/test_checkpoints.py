@@ -25,7 +25,7 @@ from aaa_jax.workdir.checkpoints import (
     StateMismatchError,
     read,
 )
-from tests.support.small_disk import files_at_most
+from tests.support.damage import files_at_most, flip_a_bit
 
 
 @flax.struct.dataclass
@@ -186,17 +186,11 @@ def test_what_cannot_be_saved_is_named(tmp_path, state, message):
     assert os.listdir(tmp_path) == []
 
 
-def _flip(path: pathlib.Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.write_bytes(bytes(content))
-
-
 def _truncate(path: pathlib.Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-DAMAGES = {"flip": _flip, "truncate": _truncate, "delete": pathlib.Path.unlink}
+DAMAGES = {"flip": flip_a_bit, "truncate": _truncate, "delete": pathlib.Path.unlink}
 # Files that a step cannot do without; the others are copies and time stamps.
 VITAL = ("_CHECKPOINT_METADATA", "state/_METADATA", "state/manifest.ocdbt")
 

@@ -22,8 +22,8 @@ from aaa_jax.workdir.run_directory import (
     resolve,
     steps_in,
 )
+from tests.support.damage import files_at_most
 from tests.support.events import read_events
-from tests.support.small_disk import files_at_most
 
 CONFIG = {"seed": 0, "train": {"lr": 0.1, "epochs": 200}, "betas": (0.9, 0.999)}
 

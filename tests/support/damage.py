@@ -1,6 +1,7 @@
-"""A disk that is full, without filling one."""
+"""What disks do to files: they are full, and bits of them flip."""
 
 import contextlib
+import pathlib
 import resource
 from collections.abc import Iterator
 
@@ -14,3 +15,10 @@ def files_at_most(num_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def flip_a_bit(path: pathlib.Path) -> None:
+    """In the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
