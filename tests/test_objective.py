@@ -118,39 +118,20 @@ def run_average(steps, decay=None):
     return average
 
 
-def test_the_running_mean_is_the_mean_over_all_images(rng):
-    steps = steps_of_losses(rng, [8, 8, 3, 8])
-    images = np.concatenate(steps, axis=1).astype(np.float64)
-    average = run_average(steps)
-    np.testing.assert_allclose(
-        objective.average_losses(average), images.mean(1), rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        objective.standard_errors(average),
-        images.std(1) / np.sqrt(images.shape[1]),
-        rtol=1e-5,  # a difference of two numbers of its size
-    )
-
-
-def test_the_exponential_average_has_the_geometric_weights_summing_to_one(rng):
-    decay, steps = 0.8, steps_of_losses(rng, [8, 8, 4, 8])
-    weights = decay ** np.arange(len(steps))[::-1]
+@pytest.mark.parametrize("decay", [None, 0.8])
+def test_the_average_is_over_all_images_or_has_geometric_weights(decay, rng):
+    counts = np.array([8, 8, 3, 8])
+    steps = steps_of_losses(rng, counts)
+    weights = counts if decay is None else decay ** np.arange(len(counts))[::-1]
     weights = weights / weights.sum()
-    mean = sum(
-        w * s.mean(1, dtype=np.float64) for w, s in zip(weights, steps, strict=True)
-    )
-    square = sum(
-        w * (s.astype(np.float64) ** 2).mean(1)
-        for w, s in zip(weights, steps, strict=True)
-    )
-    images = 1 / sum(w**2 / s.shape[1] for w, s in zip(weights, steps, strict=True))
+    mean = weights @ [step.mean(1, dtype=np.float64) for step in steps]
+    square = weights @ [(step.astype(np.float64) ** 2).mean(1) for step in steps]
+    images = 1 / np.sum(weights**2 / counts)
     average = run_average(steps, decay)
     np.testing.assert_allclose(objective.average_losses(average), mean, rtol=1e-6)
-    np.testing.assert_allclose(
-        objective.standard_errors(average),
-        np.sqrt((square - mean**2) / images),
-        rtol=1e-5,
-    )
+    errors = np.sqrt((square - mean**2) / images)
+    # A difference of two numbers of its size.
+    np.testing.assert_allclose(objective.standard_errors(average), errors, rtol=1e-5)
 
 
 @pytest.mark.parametrize("decay", [None, 0.8])
@@ -224,20 +205,14 @@ def test_a_decay_outside_zero_to_one_is_refused():
         )
 
 
-def test_standardized_rewards_have_mean_zero_and_population_deviation_one(rng):
+def test_rewards_have_mean_zero_and_population_deviation_one_if_standardized(rng):
     losses = rng.gamma(2.0, size=8)
-    rewards = objective.normalize_losses(jnp.asarray(losses, jnp.float32))
-    expected = (losses - losses.mean()) / (losses.std(ddof=0) + 1e-5)
+    given, centred = jnp.asarray(losses, jnp.float32), losses - losses.mean()
+    rewards = objective.normalize_losses(given)
+    expected = centred / (losses.std(ddof=0) + 1e-5)
     np.testing.assert_allclose(rewards, expected, atol=1e-6)
-    np.testing.assert_array_equal(np.argsort(rewards), np.argsort(losses))
-
-
-def test_centred_rewards_only_lose_their_mean(rng):
-    losses = rng.gamma(2.0, size=8)
-    rewards = objective.normalize_losses(
-        jnp.asarray(losses, jnp.float32), mode="center"
-    )
-    np.testing.assert_allclose(rewards, losses - losses.mean(), atol=1e-6)
+    rewards = objective.normalize_losses(given, mode="center")
+    np.testing.assert_allclose(rewards, centred, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", objective.NORMALIZATIONS)
@@ -306,22 +281,16 @@ def test_reinforce_gradient_is_the_exact_gradient_by_enumeration(rng):
     np.testing.assert_allclose(p @ np.asarray(gradients), expected, atol=1e-6)
 
 
-def test_policy_gradient_loss_is_the_mean_and_lets_no_gradient_into_rewards(rng):
-    log_probs = rng.normal(size=M).astype(np.float32)
-    rewards = rng.normal(size=M).astype(np.float32)
-    loss, gradients = jax.value_and_grad(
-        objective.policy_gradient_loss, argnums=(0, 1)
-    )(log_probs, rewards)
-    np.testing.assert_allclose(loss, -np.mean(rewards * log_probs), rtol=1e-6)
+@pytest.mark.parametrize("shape", [(M,), (M, 3)])
+def test_the_policy_gradient_loss_sums_over_sub_policies_and_moves_no_reward(
+    shape, rng
+):
+    log_probs, rewards = rng.normal(size=(2, *shape)).astype(np.float32)
+    both = jax.value_and_grad(objective.policy_gradient_loss, argnums=(0, 1))
+    loss, gradients = both(log_probs, rewards)
+    np.testing.assert_allclose(loss, -np.sum(rewards * log_probs) / M, rtol=1e-5)
     np.testing.assert_allclose(gradients[0], -rewards / M, rtol=1e-6)
-    np.testing.assert_array_equal(gradients[1], np.zeros(M))
-
-
-def test_the_loss_of_sub_policies_sums_over_them(rng):
-    log_probs, rewards = rng.normal(size=(2, M, 3)).astype(np.float32)
-    loss = objective.policy_gradient_loss(log_probs, rewards)
-    expected = -np.sum(rewards * log_probs) / M
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_array_equal(gradients[1], np.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(M,), (M, 3)])

@@ -12,6 +12,7 @@ pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install -r requirements-oracles.txt"
 )
 
+from benchmarks.train_step import torch_networks
 from tests.oracles import models_torch
 
 BATCH, NUM_CLASSES = 4, 10
@@ -25,31 +26,31 @@ CASES = {
     "Wide-ResNet-28-2": (
         "wide_resnet",
         {"depth": 28, "width": 2},
-        lambda: models_torch.WideResNet(NUM_CLASSES, 28, 2),
+        lambda: torch_networks.WideResNet(NUM_CLASSES, 28, 2),
         32,
     ),
     "Shake-Shake 26 2x32d": (
         "shake_shake",
         {"depth": 26, "width": 32},
-        lambda: models_torch.ShakeShake(NUM_CLASSES, 26, 32),
+        lambda: torch_networks.ShakeShake(NUM_CLASSES, 26, 32),
         32,
     ),
     "PyramidNet-56": (
         "pyramidnet",
         {"depth": 56, "widening": 40},
-        lambda: models_torch.PyramidNet(NUM_CLASSES, 56, 40),
+        lambda: torch_networks.PyramidNet(NUM_CLASSES, 56, 40),
         32,
     ),
     "ResNet-50": (
         "resnet",
         {"depth": 50},
-        lambda: models_torch.ResNet(NUM_CLASSES, (3, 4, 6, 3), "v1.5"),
+        lambda: torch_networks.ResNet(NUM_CLASSES, (3, 4, 6, 3), "v1.5"),
         96,
     ),
     "ResNet-50-D": (
         "resnet",
         {"depth": 50, "variant": "d"},
-        lambda: models_torch.ResNet(NUM_CLASSES, (3, 4, 6, 3), "d"),
+        lambda: torch_networks.ResNet(NUM_CLASSES, (3, 4, 6, 3), "d"),
         96,
     ),
 }

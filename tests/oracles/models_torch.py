@@ -7,22 +7,6 @@ import jax
 import numpy as np
 import torch
 
-from benchmarks.train_step.torch_networks import (
-    PyramidNet,
-    ResNet,
-    ShakeShake,
-    WideResNet,
-)
-
-__all__ = [
-    "PyramidNet",
-    "ResNet",
-    "ShakeShake",
-    "WideResNet",
-    "load",
-    "logits_and_gradient",
-]
-
 NAMES = {
     "kernel": "weight",
     "scale": "weight",
