@@ -47,12 +47,7 @@ class ProbeData(NamedTuple):
 
 
 def probe(run: trained.TrainedRun, split: data.Dataset) -> dict[str, Any]:
-    """The content of ``probe.json``.
-
-    Args:
-        run: the network, its range table and fill.
-        split: the images.
-    """
+    """The content of ``probe.json``: a run's network and ranges on images."""
     batches = make_probe_data(split.images, split.labels)
     count = len(split.labels)
     count_pair = make_pair_counter(run)

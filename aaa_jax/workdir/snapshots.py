@@ -27,13 +27,7 @@ class SnapshotError(ValueError):
 def save_snapshot(
     workdir: epath.PathLike, step: int, arrays: Mapping[str, Any]
 ) -> epath.Path:
-    """Writes `controller/STEP.npz`, whole or not at all.
-
-    Args:
-        workdir: the run's directory.
-        step: steps done.
-        arrays: nested mappings of names to arrays.
-    """
+    """Writes nested dictionaries as `controller/STEP.npz`, whole or not at all."""
     path = epath.Path(workdir) / FOLDER / f"{int(step)}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
