@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from tests.support.small_disk import files_at_most
 
 import launch
 from aaa_jax import data
@@ -23,7 +24,6 @@ from aaa_jax.train import errors, loop
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
 from aaa_jax.workdir.snapshots import snapshot_steps
 from tests.support import small_runs
-from tests.support.small_disk import files_at_most
 from tests.support.small_runs import (
     ROOT,
     assert_equal_runs,
