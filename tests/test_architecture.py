@@ -44,27 +44,20 @@ def _room(path: pathlib.Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def _imported_rooms(tree: ast.Module) -> set[str]:
-    rooms = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "aaa_jax":
-                rooms |= {alias.name for alias in node.names}
-            elif node.module.startswith("aaa_jax."):
-                rooms.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-            rooms |= {n.split(".")[1] for n in names if n.startswith("aaa_jax.")}
-    return rooms
+def _imports(path: pathlib.Path) -> list[list[str]]:
+    """What a module imports of the package: `["data", "stream", "counted"]`."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name.split(".")[1:] for name in names if name.startswith("aaa_jax.")]
 
 
-def _imported_names(tree: ast.Module) -> set[str]:
-    return {
-        alias.name.rpartition(".")[2]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
+def _attributes(path: pathlib.Path) -> list[ast.Attribute]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Attribute)]
 
 
 def _code_lines(function: ast.FunctionDef) -> int:
@@ -98,26 +91,20 @@ def test_imports_between_rooms_point_one_way(path: pathlib.Path) -> None:
     room = _room(path)
     if room in ("__init__", "__main__"):
         return
-    imported = _imported_rooms(ast.parse(path.read_text())) - {room} - PRESETS
+    imported = {name[0] for name in _imports(path)} - {room} - PRESETS
     assert imported <= ROOMS[room], f"{room} imports {imported - ROOMS[room]}"
 
 
 @pytest.mark.parametrize("room", sorted(KNOW_NO_DEVICE))
 def test_only_paths_and_randomness_of_the_runtime_are_for_all(room: str) -> None:
     for path in (PACKAGE / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                module = node.module
-                names = {alias.name for alias in node.names}
-                if module == "aaa_jax.runtime":
-                    assert names <= FROM_RUNTIME, path
-                elif module.startswith("aaa_jax.runtime."):
-                    assert module.rpartition(".")[2] in FROM_RUNTIME, path
+        used = {name[1] for name in _imports(path) if name[0] == "runtime"}
+        assert used <= FROM_RUNTIME, path
 
 
 def test_a_report_reads_no_checkpoint() -> None:
     for path in (PACKAGE / "report").rglob("*.py"):
-        assert "checkpoints" not in _imported_names(ast.parse(path.read_text())), path
+        assert not any("checkpoints" in name for name in _imports(path)), path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -133,11 +120,7 @@ def test_files_and_functions_stay_short(path: pathlib.Path) -> None:
 def test_nothing_below_experiments_sees_a_config() -> None:
     seeing = {"experiments", "train", "trained", "commands"}
     for path in MODULES:
-        names = {
-            node.value.id
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-        }
+        names = {ast.unparse(node.value) for node in _attributes(path)}
         if _room(path) not in seeing:
             assert not names & {"config", "ml_collections"}, path
 
@@ -145,12 +128,8 @@ def test_nothing_below_experiments_sees_a_config() -> None:
 def test_devices_are_mapped_over_in_one_place() -> None:
     mapping = {"pmap", "shard_map"}
     for path in MODULES:
-        attributes = {
-            node.attr
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute)
-        }
-        assert path.stem == "devices" or not attributes & mapping, path
+        used = {node.attr for node in _attributes(path)}
+        assert path.stem == "devices" or not used & mapping, path
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:
