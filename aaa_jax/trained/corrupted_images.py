@@ -46,9 +46,7 @@ class CorruptedSets(NamedTuple):
     """The same test images under several corruptions."""
 
     labels: np.ndarray  # int [n], the same for every set
-    sides: dict[
-        str, int
-    ]  # corruption -> longer side, in pixels, that it was applied at
+    sides: dict[str, int]  # corruption -> longer side, in pixels, of what it met
     left_out: dict[str, str]  # corruption -> why there is no set of it
     published: str  # the name of the published sets; empty: they are made here
     # Of each name given it yields the name and images uint8 [n, H, W, 3] five times,
