@@ -55,16 +55,10 @@ def initialize(
 ) -> bool:
     """Joins the processes of a run; before JAX touches any device.
 
-    Args:
-        distributed: ``off``; ``on``; ``auto``: on where the other arguments,
-            JAX_COORDINATOR_ADDRESS, Slurm, Open MPI or a TPU machine show several
-            processes.
-        coordinator: ``host:port`` of process 0; "": what the environment says.
-        num_processes: of the run; 0: what the environment says.
-        process_id: of this one, from 0; -1: what the environment says.
-        connect_seconds: to wait for the others; then the process ends with exit code 2,
-            since JAX would abort it.
-        heartbeat_seconds: after which a process that is not heard of counts as dead.
+    What is not given is what the environment says: JAX's variables, Slurm, Open MPI or
+    a TPU machine. Where nothing shows several processes, ``auto`` joins none. After
+    `connect_seconds` without the others the process ends with exit code 2, since JAX
+    would abort it; one that is not heard of for `heartbeat_seconds` counts as dead.
 
     Returns:
         Whether this process is one of a distributed run.
@@ -117,32 +111,21 @@ def is_first() -> bool:
 
 
 def gather(value: Any) -> list[Any]:
-    """What every process gives, in the order of the processes; also a barrier.
-
-    Args:
-        value: goes through JSON.
-    """
+    """What every process gives, through JSON, in their order; also a barrier."""
     if count() == 1:
         return [value]
-    message = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.int32(len(message)))
+    message = json.dumps(value).encode()
+    longest = multihost_utils.process_allgather(np.int32(len(message))).max()
     size = _LEAST_BYTES
-    while size < lengths.max():
+    while size < longest:
         size *= 2
-    padded = np.zeros(size, np.uint8)
-    padded[: len(message)] = message
+    padded = np.frombuffer(message.ljust(size), np.uint8)  # JSON may end in spaces
     rows = multihost_utils.process_allgather(padded)
-    return [
-        json.loads(row[:length].tobytes())
-        for row, length in zip(rows, lengths, strict=True)
-    ]
+    return [json.loads(row.tobytes()) for row in rows]
 
 
 def from_first(make: Callable[[], Any]) -> Any:
-    """What ``make`` returns in process 0, in every process; also a barrier.
-
-    Args:
-        make: called in process 0 only; its result goes through JSON.
+    """What ``make`` returns in process 0, through JSON, in all; also a barrier.
 
     Raises:
         ProcessError: in the others, when ``make`` raised; process 0 raises that error.
@@ -181,14 +164,10 @@ def anywhere(flag: bool) -> bool:
 
 
 def require_equal(values: Mapping[str, Any], complaint: str = NOT_ALIKE) -> None:
-    """Refuses to go on when a process has other values than process 0.
-
-    Args:
-        values: by name; compared as JSON.
-        complaint: what it means when they differ.
+    """Refuses to go on when a process has other values than process 0, as JSON.
 
     Raises:
-        ProcessError: in every process, with what differs and where.
+        ProcessError: in every process, with the complaint, what differs and where.
     """
     first, *others = gather({name: json.dumps(v) for name, v in values.items()})
     differing = []
@@ -208,13 +187,10 @@ class Stop:
     Alone, a signal counts at once. In several processes JAX takes SIGTERM before Python
     sees it, tells the others, and lets all of them stop at the same question; a SIGINT
     is passed on to JAX as SIGTERM.
-
-    Args:
-        signals: the numbers of those that this process got; it may grow.
     """
 
     def __init__(self, signals: list[int]) -> None:
-        self._signals = signals
+        self._signals = signals  # that this process got; it grows
         self._asked = 0
         self._agreed = 0
 
@@ -272,11 +248,8 @@ def _given(coordinator: str, num_processes: int, process_id: int) -> dict[str, A
             "such as 10.0.0.1:8476"
         )
     given: dict[str, Any] = {"coordinator_address": coordinator} if coordinator else {}
-    if total:
-        given["num_processes"] = total
-    if own >= 0:
-        given["process_id"] = own
-    return given
+    given |= {"num_processes": total} if total else {}
+    return given | ({"process_id": own} if own >= 0 else {})
 
 
 def _has_tasks() -> bool:
