@@ -143,9 +143,7 @@ def place_shares(tree: Any, devices: Sequence[jax.Device], mapping: str) -> Any:
 def copy_from_first_device(tree: Any, axis_name: str | None) -> Any:
     """The first device's values, on every device, so that hosts cannot drift apart.
 
-    Args:
-        tree: of numbers that should be equal on all devices already.
-        axis_name: of the devices; None: there is one.
+    They should be equal already. Without an axis there is one device.
     """
     if axis_name is None:
         return tree

@@ -33,8 +33,8 @@ class Progress:
         images_per_step: rows of the large batch: N·M.
         steps_per_test: steps from one evaluation to the next; 0: there are none.
         interval: seconds between plain lines.
-        bar: where the bar goes, or the plain lines instead of it.
-        lines: where messages go.
+        bar: where the bar goes, or the plain lines instead of it; None: stderr.
+        lines: where messages go; None: stdout.
         quiet: show nothing, as every process except the first.
     """
 

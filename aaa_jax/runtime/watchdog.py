@@ -45,11 +45,7 @@ class Watchdog:
         self._closed = threading.Event()
 
     def beat(self, what: str) -> None:
-        """Notes that something has moved: costs next to nothing.
-
-        Args:
-            what: for the message, such as "step 12".
-        """
+        """Notes that something, such as "step 12", has moved: costs next to nothing."""
         self._last = what
         self._last_beat = time.monotonic()
         if self._last_beat - self._armed_at >= self._slack:

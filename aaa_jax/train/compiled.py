@@ -150,11 +150,7 @@ def choose_passes(
 ) -> int:
     """Passes of accumulation for these devices, see `memory.fewest_passes`.
 
-    Args:
-        experiment: what the config stands for.
-        run_devices: that share the groups.
-        image_shape: (H, W, 3) of a row.
-        resident_images: of the splits that live on each device.
+    `image_shape` is (H, W, 3) of a row; `resident_images` live on each device.
     """
     num_devices = len(run_devices)
 

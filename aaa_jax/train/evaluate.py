@@ -121,11 +121,9 @@ def batch_sums(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
 
 
 def ranks(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The place of each label's logit, int32 [B]: 1 is the highest; NaN: 0.
+    """The place of each label's logit of float [B, K], int32 [B]: 1 is the highest.
 
-    Args:
-        logits: float [B, K].
-        labels: int32 [B], 0 to K - 1.
+    Labels are int32 [B], 0 to K - 1. Where a logit is NaN the place is 0.
     """
     own = jnp.take_along_axis(logits, labels[:, None], axis=1)
     return jnp.sum(logits >= own, axis=1)
