@@ -19,11 +19,9 @@ from aaa_jax.workdir import run_facts
     ("flags", "told"),
     [
         ("", False),
-        ("--xla_gpu_deterministic_ops=true", True),
         ("--xla_gpu_deterministic_ops=TRUE", True),
         ("--xla_gpu_deterministic_ops=1", True),
         ("--xla_gpu_deterministic_ops", True),
-        ("--xla_gpu_deterministic_ops=false", False),
         ("--xla_gpu_deterministic_ops=0", False),
         ("--xla_dump_to=deterministic", False),
         ("--xla_gpu_deterministic_ops=true --xla_gpu_deterministic_ops=false", False),

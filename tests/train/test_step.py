@@ -421,11 +421,9 @@ def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
 
 
 def test_the_average_starts_anew_with_every_round():
-    recipe = _recipe(round_steps=2)
-    model, tx = Linear(), _optimizer()
-    run = _alone(model, tx, recipe)
+    model, tx, recipe = Linear(), _optimizer(), _recipe(round_steps=2)
+    run, state = _alone(model, tx, recipe), _init(model, tx, recipe)
     inputs = _data(), _policies(), jax.random.key(0)
-    state = _init(model, tx, recipe)
     seen = []
     for _ in range(4):
         state, result = run(state, *inputs)
@@ -436,14 +434,10 @@ def test_the_average_starts_anew_with_every_round():
     assert float(state.loss_average.weight) == 2 * N
 
 
-def test_crops_are_independent_or_shared_by_the_instances_of_an_image():
-    policies = identity_policies(M)
-    for shared in (False, True):
-        recipe = _recipe(shared_crops=shared)
-        draws = pipeline.draw_rows(jax.random.key(0), policies, recipe.rows, SIDE, SIDE)
-        image = batch_layout.image_of_row(recipe.layout)
-        per_image = [
-            {tuple(offset) for offset in np.asarray(draws.crops.offset)[image == n]}
-            for n in range(N)
-        ]
-        assert all(len(offsets) == 1 for offsets in per_image) is shared
+@pytest.mark.parametrize("shared", [False, True])
+def test_crops_are_independent_or_shared_by_the_instances_of_an_image(shared):
+    recipe, key = _recipe(shared_crops=shared), jax.random.key(0)
+    draws = pipeline.draw_rows(key, identity_policies(M), recipe.rows, SIDE, SIDE)
+    image = batch_layout.image_of_row(recipe.layout)
+    offsets = [np.asarray(draws.crops.offset)[image == n] for n in range(N)]
+    assert all(len(np.unique(each, axis=0)) == 1 for each in offsets) is shared

@@ -4,7 +4,9 @@ Derandomized: every run of the suite tries the same examples.
 """
 
 import ast
+import functools
 import json
+import operator
 import pathlib
 import pickle
 import sys
@@ -78,9 +80,8 @@ def test_any_value_of_any_key_is_accepted_or_refused_by_name(values):
         for key, value in values.items():
             parent, _, name = key.rpartition(".")
             part = config[parent] if parent else config
-            if name == "options" and not isinstance(value, dict):
-                continue
-            part[name] = value
+            if name != "options" or isinstance(value, dict):
+                part[name] = value
     _, refusal = _refusal(config_rules.ConfigError, check_config, config)
     assert refusal is None or (refusal and "\n" not in refusal)
 
@@ -218,14 +219,9 @@ def test_any_value_at_any_place_of_a_recorded_run_is_replayed_or_refused(
         assert read[0].steps.shape == (1,)
     for message in (read[1], refusal):
         assert message is None or (str(directory) in message and "\n" not in message)
-    if json.dumps(value) == json.dumps(_at(RECORDED[file], place)):
+    recorded = functools.reduce(operator.getitem, place, RECORDED[file])
+    if json.dumps(value) == json.dumps(recorded):
         assert refusal is None
-
-
-def _at(value, place):
-    for key in place:
-        value = value[key]
-    return value
 
 
 def test_the_recorded_run_is_replayed_where_nothing_has_changed(tmp_path_factory):
@@ -279,14 +275,15 @@ def test_nothing_is_unpickled_and_no_text_is_run():
                     assert given["allow_pickle"].value is False, (path, node.lineno)
 
 
+NUMBERED = st.integers(0, 9).map(lambda number: {"step": number})
 LINES = st.lists(
     st.one_of(
         st.binary(max_size=12),
-        JSON.map(lambda value: json.dumps(value).encode()),
-        st.builds(lambda n: json.dumps({"step": n}).encode(), st.integers(0, 9)),
+        st.one_of(JSON, NUMBERED).map(lambda value: json.dumps(value).encode()),
     ),
     max_size=4,
 )
+WRITTEN = [*(f"{name}.jsonl" for name in run_directory.FILES), "config.json", "lock"]
 
 
 def _spoil(directory: pathlib.Path, name: str, content: bytes | None) -> None:
@@ -300,9 +297,7 @@ def _spoil(directory: pathlib.Path, name: str, content: bytes | None) -> None:
 @settings(QUICK, max_examples=50)
 @given(
     files=st.dictionaries(
-        st.sampled_from(
-            ["metrics.jsonl", "timing.jsonl", "policies.jsonl", "config.json", "lock"]
-        ),
+        st.sampled_from(WRITTEN),
         st.one_of(
             st.none(),
             LINES.map(b"\n".join),
@@ -316,22 +311,17 @@ def test_any_run_directory_is_used_or_refused_by_name(files, step, tmp_path_fact
     directory = tmp_path_factory.mktemp("run")
     for name, content in files.items():
         _spoil(directory, name, content)
-    for read, *more in [
-        *((run_directory.read_lines, name) for name in run_directory.FILES),
-        (run_directory.read_config,),
-    ]:
-        _, refusal = _refusal(run_directory.RunDirectoryError, read, directory, *more)
+    read_lines = run_directory.read_lines
+    readers = [functools.partial(read_lines, name=n) for n in run_directory.FILES]
+    for read in (*readers, run_directory.read_config):
+        _, refusal = _refusal(run_directory.RunDirectoryError, read, directory)
         assert refusal is None or str(directory) in refusal
-    before = {
-        name: (directory / name).read_bytes()
-        for name, content in files.items()
-        if content is not None and name.endswith(".jsonl")
-    }
     _, refusal = _refusal(run_directory.RunDirectoryError, _use, directory, step)
     if refusal is not None:
         assert str(directory) in refusal
-        for name, content in before.items():
-            assert set((directory / name).read_bytes()) <= set(content)
+        for name, content in files.items():
+            if content is not None and name.endswith(".jsonl"):
+                assert set((directory / name).read_bytes()) <= set(content)
         return
     lines = run_directory.read_lines(directory, "metrics")
     assert lines[-1] == {"step": 10, "loss": 1.0}
@@ -380,21 +370,21 @@ SHAPES = st.one_of(
 )
 
 
+MEAN = (0.5, 0.5, 0.5)
+
+
 def _is_batch(shape, dtype) -> bool:
     return len(shape) == 4 and shape[3] == 3 and dtype == jnp.uint8
 
 
-def _check(result, refusal, is_good, shape, dtype=jnp.uint8) -> None:
+def _check(function, images, is_good, shape, dtype=jnp.uint8) -> None:
     """Good input gives that shape and type; an empty one may also be refused."""
+    result, refusal = _refusal(REFUSALS, jax.eval_shape, function, images)
     if is_good and (result is not None or min(shape) > 0):
         assert refusal is None
         assert (result.shape, result.dtype) == (shape, dtype)
     else:
         assert refusal is not None
-
-
-def _traced(function, *args):
-    return _refusal(REFUSALS, jax.eval_shape, function, *args)
 
 
 @settings(QUICK, max_examples=30)
@@ -416,10 +406,10 @@ def test_images_of_any_shape_and_type_are_augmented_or_refused(shape, dtype):
 
     is_batch = _is_batch(shape, dtype)
     for function in (standard_rows, one_op_each):
-        _check(*_traced(function, images), is_batch, shape)
+        _check(function, images, is_batch, shape)
     per_policy = len(shape) == 5 and shape[0] == 2 and _is_batch(shape[1:], dtype)
     expected = shape if per_policy else (2, *shape)
-    _check(*_traced(large, images), is_batch or per_policy, expected)
+    _check(large, images, is_batch or per_policy, expected)
 
 
 @settings(QUICK, max_examples=25)
@@ -436,19 +426,18 @@ def test_an_op_takes_one_image_or_refuses_it(shape, dtype, op):
         return ops.apply_op(image, jnp.int32(op), row, inputs)
 
     is_image = len(shape) == 3 and _is_batch((1, *shape), dtype)
-    _check(*_traced(apply, image), is_image, shape)
+    _check(apply, image, is_image, shape)
 
 
 @QUICK
 @given(SHAPES, DTYPES, st.integers(-1, 9))
 def test_normalising_and_cutting_out_keep_the_shape_or_refuse(shape, dtype, size):
     images = jax.ShapeDtypeStruct(shape, dtype)
-    mean = (0.5, 0.5, 0.5)
-    traced = _traced(lambda i: standard.normalize(i, mean, mean), images)
+    normalize = functools.partial(standard.normalize, mean=MEAN, std=MEAN)
     is_normal = bool(shape) and shape[-1] == 3 and dtype == jnp.uint8
-    _check(*traced, is_normal, shape, jnp.float32)
+    _check(normalize, images, is_normal, shape, jnp.float32)
     floats = jax.ShapeDtypeStruct(shape, jnp.float32)
     centers = jnp.zeros((*shape[:1], 2), jnp.int32)
-    traced = _traced(lambda i: standard.fixed_cutout(i, centers, size), floats)
+    cut_out = functools.partial(standard.fixed_cutout, centers=centers, size=size)
     can_be = len(shape) == 4 and size >= 0 and size % 2 == 0
-    _check(*traced, can_be, shape, jnp.float32)
+    _check(cut_out, floats, can_be, shape, jnp.float32)

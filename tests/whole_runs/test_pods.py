@@ -4,7 +4,6 @@ Two processes of four virtual devices stand for two hosts, one of eight for a ma
 """
 
 import re
-import shutil
 import signal
 import time
 
@@ -13,6 +12,7 @@ import pytest
 
 from aaa_jax.workdir import checkpoints, run_directory
 from tests.support import pods
+from tests.support.small_runs import copy_until
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -29,15 +29,14 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_and_one(tmp_path_factory, shared):
-    """The same ten steps in 2 processes of 4 devices, and in 1 of 8."""
+    """The same ten steps in 2 processes of 4 devices, and in 1 of 8; what 2 said."""
     root = tmp_path_factory.mktemp("equal")
+    said = {}
     for name, (processes, devices) in {"two": (2, 4), "one": (1, 8)}.items():
         with pods.Pod(root / name, processes, devices, **shared) as pod:
-            codes, printed = pod.wait(400)
-        assert codes == [0] * processes, "\n".join(printed)
-        if name == "two":
-            said = printed
-    return root / "two", root / "one", said
+            codes, said[name] = pod.wait(400)
+        assert codes == [0] * processes, "\n".join(said[name])
+    return root / "two", root / "one", said["two"]
 
 
 def saved(workdir, step):
@@ -47,9 +46,8 @@ def saved(workdir, step):
 
 def seen(workdir, step):
     """The fingerprints of the rows of the step before a checkpoint, int [64, 2]."""
-    leaf = saved(workdir, step)["train.batch_stats.seen"]
-    shares = 8  # the statistics are the mean over the devices
-    return leaf * shares
+    # The statistics are the mean over the devices.
+    return 8 * saved(workdir, step)["train.batch_stats.seen"]
 
 
 def assert_close(ours, theirs, *, controller, shares=8):
@@ -90,10 +88,7 @@ def test_two_processes_write_the_policies_of_one(two_and_one):
     two, one, _ = two_and_one
     lines = [run_directory.read_lines(workdir, "policies") for workdir in (two, one)]
     assert [line["step"] for line in lines[0]] == [3, 6, 9]
-    names = {"policies"} & lines[0][0].keys()
-    assert names, "policies.jsonl has no policies"
-    for name in names:
-        assert lines[0][0][name] == lines[1][0][name]
+    assert lines[0][0]["policies"] == lines[1][0]["policies"]
     for ours, theirs in zip(*lines, strict=True):
         np.testing.assert_allclose(ours["losses"], theirs["losses"], atol=1e-4)
 
@@ -165,30 +160,32 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
     assert f"going on from the checkpoint at step {found}" in printed[0]
 
 
-def test_a_run_of_two_processes_goes_on_in_one_of_eight_devices(
-    tmp_path, shared, two_and_one
+@pytest.mark.parametrize(
+    ("processes", "devices"),
+    [
+        (1, 8),
+        pytest.param(2, 4, marks=pytest.mark.slow),
+        pytest.param(1, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
+    processes, devices, tmp_path, shared, two_and_one
 ):
-    """As if it had died after step 4; the programs are compiled already."""
+    """From the middle of an epoch and of a round, as if it had died after step 4."""
     two, one, _ = two_and_one
-    shutil.copytree(two, tmp_path / "run")
-    for step in (6, 8, 10):
-        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
-    with pods.Pod(tmp_path / "run", 1, 8, **shared) as pod:
+    copy_until(4, two, tmp_path)
+    with pods.Pod(tmp_path, processes, devices, **shared) as pod:
         codes, printed = pod.wait(400)
-    assert codes == [0], "\n".join(printed)
+    assert codes == [0] * processes, "\n".join(printed)
     assert "going on from the checkpoint at step 4" in printed[0]
-    assert_close(saved(tmp_path / "run", 10), saved(one, 10), controller=3)
+    shares = processes * devices
+    assert_close(saved(tmp_path, 10), saved(one, 10), controller=3, shares=shares)
 
 
 def test_processes_that_were_started_otherwise_are_named(tmp_path, shared):
-    other = {
-        1: [
-            "--config.seed=7",
-            "--config.optimizer.momentum=0.8",
-            f"--workdir={tmp_path}",
-        ]
-    }
-    with pods.Pod(tmp_path / "run", 2, 4, each=other, **shared) as pod:
+    other = ["--config.seed=7", "--config.optimizer.momentum=0.8"]
+    other += [f"--workdir={tmp_path}"]
+    with pods.Pod(tmp_path / "run", 2, 4, each={1: other}, **shared) as pod:
         codes, printed = pod.wait(400)
     assert codes == [2, 2], "\n".join(printed)
     for text in printed:
@@ -205,27 +202,6 @@ def test_a_process_that_waits_in_vain_says_for_whom(tmp_path, shared):
     assert codes == [2]
     assert "process 1 of 2" in printed[0]
     assert "has waited 1 s for the others (coordinator 127.0.0.1:" in printed[0]
-
-
-@pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
-    tmp_path, shared, two_and_one
-):
-    """Stopped in the middle of an epoch and of a round, at step 4 of 10."""
-    _, one, _ = two_and_one
-    half = tmp_path / "half"
-    with pods.Pod(half, 2, 4, "--config.max_steps=4", **shared) as pod:
-        codes, printed = pod.wait(400)
-    assert codes == [0, 0], "\n".join(printed)
-    for processes, devices in ((2, 4), (1, 8), (1, 1)):
-        workdir = tmp_path / f"{processes}x{devices}"
-        shutil.copytree(half, workdir)
-        with pods.Pod(workdir, processes, devices, **shared) as pod:
-            codes, printed = pod.wait(400)
-        assert codes == [0] * processes, "\n".join(printed)
-        assert "going on from the checkpoint at step 4" in printed[0]
-        shares = processes * devices
-        assert_close(saved(workdir, 10), saved(one, 10), controller=3, shares=shares)
 
 
 @pytest.mark.slow
@@ -247,33 +223,25 @@ def test_streamed_rows_are_those_of_one_process(processes, devices, tmp_path, sh
     many, one = (tmp_path / name for name in runs)
     np.testing.assert_array_equal(seen(many, 2), seen(one, 2))
     assert_close(saved(many, 4), saved(one, 4), controller=1)
-    tested = [
-        run_directory.read_lines(workdir, "metrics")[-1] for workdir in (many, one)
-    ]
-    assert tested[0]["test_images"] == tested[1]["test_images"] == 599
-    assert abs(tested[0]["test_loss"] - tested[1]["test_loss"]) < 1e-4
+    ours, theirs = (run_directory.read_lines(d, "metrics")[-1] for d in (many, one))
+    assert ours["test_images"] == theirs["test_images"] == 599
+    assert abs(ours["test_loss"] - theirs["test_loss"]) < 1e-4
 
 
 @pytest.mark.slow
-def test_a_killed_coordinator_ends_the_other(tmp_path, shared):
+@pytest.mark.parametrize(("number", "lost"), [(signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
+def test_a_killed_coordinator_and_a_peer_that_stands_still_end_the_other(
+    number, lost, tmp_path, shared
+):
     with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
         pod.wait_for(tmp_path / "checkpoints" / "4")
-        pod.processes[0].send_signal(signal.SIGKILL)
-        codes, printed = pod.wait(90)
-    assert_told_that_a_peer_died(codes[1], printed[1])
-
-
-@pytest.mark.slow
-def test_a_peer_that_stands_still_ends_the_other(tmp_path, shared):
-    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
-        pod.wait_for(tmp_path / "checkpoints" / "4")
-        pod.processes[1].send_signal(signal.SIGSTOP)
+        pod.processes[lost].send_signal(number)
         stopped = time.monotonic()
-        pod.processes[0].wait(60)
+        pod.processes[1 - lost].wait(60)
         assert time.monotonic() - stopped < 45
         pod.kill()
         codes, printed = pod.wait(10)
-    assert_told_that_a_peer_died(codes[0], printed[0])
+    assert_told_that_a_peer_died(codes[1 - lost], printed[1 - lost])
 
 
 @pytest.mark.slow
