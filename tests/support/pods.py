@@ -1,19 +1,15 @@
 """Starts the processes of one run on this machine, and makes sure that they end."""
 
-import os
-import pathlib
-import signal
 import socket
 import subprocess
-import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.support import small_runs
+
 # N = 16, M = 4 in groups of 8: eight groups, one for each of eight devices. Ten steps
 # an epoch, a round of 3 steps, so that rounds cross epochs and checkpoints.
 TINY = {
     "model.name": "tests.support.recorder:factory",
-    "model.options": "{}",
     "data.num_train_images": 160,
     "batch_size": 16,
     "batch_norm.group_size": 8,
@@ -39,6 +35,7 @@ class Pod:
         variables: further environment variables of one process, by its index.
         data_dir: of the prepared digits.
         cache: of compiled programs.
+        only: the one process that is started; None: all.
     """
 
     def __init__(
@@ -51,46 +48,31 @@ class Pod:
         variables=None,
         data_dir,
         cache,
-        port=None,
         only=None,
     ):
-        values = [f"--config.{key}={value}" for key, value in TINY.items()]
-        command = [sys.executable, "launch.py", "--config=configs/digits.py"]
-        command += [f"--workdir={workdir}", *values, *more]
         flags = (
             f"--xla_force_host_platform_device_count={num_devices}"
             # Compiled in a third of the time, to code of which nothing here depends.
             " --xla_backend_optimization_level=0"
             " --xla_llvm_disable_expensive_passes=true"
         )
-        environment = os.environ | {
+        environment = {
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": flags,
-            "PYTHONPATH": str(ROOT),
             "TFDS_DATA_DIR": str(data_dir),
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        port = port or free_port()
+        joining = [f"--coordinator=127.0.0.1:{free_port()}"]
+        joining += [f"--num_processes={num_processes}"]
         self.processes = []
         for index in range(num_processes) if only is None else [only]:
-            joining = [
-                f"--coordinator=127.0.0.1:{port}",
-                f"--num_processes={num_processes}",
-                f"--process_id={index}",
-            ]
-            self.processes.append(
-                subprocess.Popen(
-                    command
-                    + (joining if num_processes > 1 else [])
-                    + list((each or {}).get(index, [])),
-                    cwd=ROOT,
-                    env=environment | (variables or {}).get(index, {}),
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
-            )
+            given = [*more, *(each or {}).get(index, [])]
+            if num_processes > 1:
+                given += [*joining, f"--process_id={index}"]
+            own = environment | (variables or {}).get(index, {})
+            started = small_runs.start(workdir, TINY, *given, environment=own)
+            self.processes.append(started)
 
     def wait(self, seconds):
         """Exit codes and what was printed; kills all when time is over."""
@@ -116,8 +98,7 @@ class Pod:
 
     def kill(self):
         for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
+            process.kill()
 
     def __enter__(self):
         return self
