@@ -6,7 +6,6 @@ The archives have CIFAR's layout and random images; no test goes beyond 127.0.0.
 import hashlib
 import http.server
 import io
-import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from tensorflow_datasets.core import hashing
 from aaa_jax import data
 from aaa_jax.data.prepare import cifar, download
 from aaa_jax.data.prepare.preparers import PREPARERS, main, prepare_dataset
+from tests.support import damage
 from tests.support.small_runs import ROOT
 
 COUNTS = {"train": 25, "test": 10}
@@ -95,14 +95,8 @@ def served():
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path, capsys):
     """A limit of a file's size fails as a full disk does, within array_record's C++."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    with damage.files_at_most(100_000):
         assert main(["digits", f"--data-dir={tmp_path}"]) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
     said = capsys.readouterr().err.splitlines()[-1]
     assert f"digits cannot be written to {tmp_path} (" in said
     assert "File too large" in said
