@@ -15,7 +15,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from tests.support.small_disk import files_at_most
 
 import launch
 from aaa_jax import data
@@ -24,6 +23,7 @@ from aaa_jax.train import errors, loop
 from aaa_jax.workdir import atomic_files, checkpoints, run_directory, run_facts
 from aaa_jax.workdir.snapshots import snapshot_steps
 from tests.support import small_runs
+from tests.support.damage import files_at_most
 from tests.support.small_runs import (
     ROOT,
     assert_equal_runs,
@@ -68,9 +68,6 @@ def _at_step(monkeypatch, step, act) -> None:
     monkeypatch.setattr(progress.Progress, "update", update)
 
 
-# --- Equal commands, equal bytes.
-
-
 def test_two_equal_runs_write_equal_bytes(alone, tmp_path):
     loop.train_and_evaluate(_config(), tmp_path)
     assert_equal_runs(alone, tmp_path)
@@ -94,9 +91,6 @@ def test_all_that_is_saved_of_a_bfloat16_network_is_float32(tmp_path):
     for part in ("params", "batch_stats", "opt_state", "epoch_loss", "source"):
         of_part = [dtype for name, dtype in dtypes.items() if part in name.split(".")]
         assert "float32" in of_part, (part, sorted(dtypes))
-
-
-# --- Signals.
 
 
 def test_a_signal_during_an_evaluation_ends_it_and_the_same_command_makes_it_again(
@@ -192,9 +186,6 @@ def test_a_signal_before_the_loop_ends_the_command_in_one_line(number, given, tm
     assert printed.endswith(f"launch.py: ended by {name}; nothing was lost\n")
     assert "Traceback" not in printed
     assert not (tmp_path / "run").exists()
-
-
-# --- Disks.
 
 
 def _no_room(faults, workdir):
@@ -334,9 +325,6 @@ def test_a_disk_that_is_really_full_and_then_read_only(alone, tmp_path):
     assert_equal_runs(tmp_path / "undisturbed", tmp_path / "result")
 
 
-# --- What was lost, or is not the same, between two starts.
-
-
 def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     alone, tmp_path, capsys
 ):
@@ -371,9 +359,6 @@ def test_lost_lines_lost_checkpoints_and_other_data_are_noticed(
     assert run_facts.load_facts(workdir) == facts
 
 
-# --- Another number of devices.
-
-
 def test_on_other_devices_a_run_goes_on_with_the_same_data_and_policies(
     alone, tmp_path
 ):
@@ -389,9 +374,6 @@ def test_on_other_devices_a_run_goes_on_with_the_same_data_and_policies(
         key = "train_loss" if name == "metrics" else "losses"
         np.testing.assert_allclose(one[key], other[key], rtol=1e-5)
         assert one.get("policies") == other.get("policies")
-
-
-# --- Real processes.
 
 
 def _environment(num_devices=1, **more):
@@ -469,9 +451,6 @@ def test_killed_at_random_moments_equals_never_killed(num_devices, loader, tmp_p
     assert steps == list(range(5, 5 * EPOCHS + 1, 5))
     rounds = [line["step"] for line in run_directory.read_lines(killed, "policies")]
     assert rounds == list(range(3, 5 * EPOCHS + 1, 3))
-
-
-# --- The page itself.
 
 
 def test_every_test_that_the_page_names_exists():
