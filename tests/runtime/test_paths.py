@@ -75,14 +75,6 @@ def test_a_command_finds_a_home_directory_or_says_in_one_line_that_it_is_not_the
     assert not any((tmp_path / "here").iterdir())
 
 
-def test_a_tables_list_sees_the_runs_in_the_home_directory(home, capsys):
-    run_folders.write_cell(home / "t", "table4_digits", "digits", "ours")
-    words = ["train", "--config=table4_digits:digits/ours", "--workdir=~/t", "--list"]
-    code, printed = _answer(words, "~", capsys)
-    assert code == 0
-    assert "4 not run" in printed
-
-
 def test_a_report_reads_runs_in_the_home_directory(home, capsys):
     run_folders.write_run(home / "run")
     assert [run.path for run in runs.read_runs(["~/run"])] == [home / "run"]

@@ -105,21 +105,6 @@ def test_a_directory_that_some_processes_do_not_see_is_refused(monkeypatch, tmp_
         resume.require_shared_directory(tmp_path, seconds=0)
 
 
-def test_alone_everything_is_answered_at_once():
-    assert (processes.count(), processes.is_first()) == (1, True)
-    assert processes.from_first(lambda: {"any": 1}) == {"any": 1}
-    assert processes.first_then_others(lambda: "made") == "made"
-    assert processes.anywhere(True)
-    assert not processes.anywhere(False)
-    processes.require_equal({"seed": 1})
-    signals = []
-    stop = processes.Stop(signals)
-    assert not stop.is_due()
-    signals.append(signal.SIGTERM)
-    assert stop.is_due()
-    assert stop.signal() == signal.SIGTERM
-
-
 def test_in_several_processes_jax_says_when_to_stop_and_is_told_of_ctrl_c(monkeypatch):
     asked, sent = [], []
     monkeypatch.setattr(processes, "count", lambda: 2)

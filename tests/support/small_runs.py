@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from aaa_jax.experiments.build import Experiment
 from aaa_jax.workdir import checkpoints, run_directory
 from configs import digits
 
@@ -43,6 +45,18 @@ def small_config(argument: str = "ours", **changes: Any) -> ConfigDict:
             values.pop("policies.num_policies", None)
         config.update_from_flattened_dict(values)
     return config
+
+
+def bare_experiment(total_steps: int = 20) -> Experiment:
+    """Of numbers only: epochs of 5 steps, rounds of 3, each second epoch tested."""
+    bare = Experiment(**dict.fromkeys(Experiment._fields))
+    return bare._replace(
+        source=types.SimpleNamespace(is_learned=True, snapshot=None),
+        recipe=types.SimpleNamespace(steps_per_epoch=5, round_steps=3, num_passes=2),
+        total_steps=total_steps,
+        test_every_steps=10,
+        scale=1.0,
+    )
 
 
 def command(workdir: pathlib.Path, values: Mapping[str, Any], *more: str) -> list[str]:

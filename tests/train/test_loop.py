@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import signal
-import types
+from unittest import mock
 
 import jax
 import numpy as np
@@ -191,11 +191,6 @@ def test_a_run_of_explicit_sizes_goes_on_with_what_stands_for_them(tmp_path):
         )
 
 
-def test_what_changes_no_number_may_change(never_stopped):
-    moved = _config(**{"checkpoint.every_steps": 0, "log.every_seconds": 1.0})
-    loop.train_and_evaluate(moved, never_stopped[0])
-
-
 @pytest.mark.parametrize(
     "argument",
     sorted(set(arguments.ARGUMENTS) - {"ours", "transfer"}),  # which test_replay runs
@@ -259,15 +254,8 @@ def test_of_the_initial_state_only_its_compilation_is_not_watched(monkeypatch):
         assert not paused  # here it is waited for
         raise InterruptedError(state)
 
-    watchdog = types.SimpleNamespace(pause=pause)
-    program = types.SimpleNamespace(place=place)
-    run = types.SimpleNamespace(
-        watchdog=watchdog,
-        program=program,
-        splits=types.SimpleNamespace(image_shape=(32, 32, 3)),
-        experiment=None,
-        root=None,
-    )
+    run = mock.Mock()
+    run.watchdog.pause, run.program.place = pause, place
     monkeypatch.setattr(loop, "init_run_state", lambda *_: f"paused {len(paused)}")
     with pytest.raises(InterruptedError, match="paused 1"):
         loop._initial_state(run, None)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax.experiments.build import Experiment
 from aaa_jax.search import collapse
 from aaa_jax.train import records
 from aaa_jax.train.compiled import Round
 from aaa_jax.workdir import run_facts
+from tests.support.small_runs import bare_experiment
 
 
 @pytest.mark.parametrize(
@@ -59,35 +59,13 @@ def test_the_entropy_shown_is_that_of_ops_and_magnitudes_together():
     assert shown == collapse.joint_entropy(0.5, 0.25)
 
 
-def test_a_finished_run_says_how_many_steps_it_left_out():
-    line = {"test_error": 12.5, "epoch": 3, "test_images": 599, "state": "ok"}
-    said = records.ending(line, "runs/x", was_finished=False)
-    assert "(599 images), controller ok\n" in said
-    said = records.ending(line | {"skipped_steps": 4}, "runs/x", was_finished=False)
-    assert "(599 images), controller ok, skipped 4 steps\n" in said
-
-
-def _experiment() -> types.SimpleNamespace:
-    """Rounds of 3 steps, epochs of 5, 20 steps, and a source that learns."""
-    experiment = types.SimpleNamespace(
-        recipe=types.SimpleNamespace(round_steps=3, steps_per_epoch=5, num_passes=2),
-        source=types.SimpleNamespace(is_learned=True),
-        total_steps=20,
-    )
-    experiment.ends_epoch = lambda step: Experiment.ends_epoch(experiment, step)
-    return experiment
-
-
-def test_an_epochs_message_has_loss_error_entropies_and_what_was_left_out():
+def test_an_epochs_message_has_loss_error_and_entropies():
     line = {"epoch": 3, "train_loss": 1.23456, "test_error": 2.65, "state": "narrowing"}
     line |= {"op_entropy": 0.7726, "magnitude_entropy": 0.3026, "test_loss": 0.07151}
-    assert records.epoch_message(line, _experiment()) == (
+    assert records.epoch_message(line, bare_experiment()) == (
         "epoch 3/4  train loss 1.2346  test error 2.65 %  test loss 0.0715  "
         "op entropy 0.773  magnitude entropy 0.303  controller narrowing"
     )
-    line = {"epoch": 4, "train_loss": None, "skipped_steps": 12}
-    said = records.epoch_message(line, _experiment())
-    assert said == "epoch 4/4  train loss n/a  skipped 12"
 
 
 def test_the_search_is_timed_without_what_the_first_call_compiles():
@@ -108,7 +86,7 @@ def test_the_search_is_timed_without_what_the_first_call_compiles():
     state = types.SimpleNamespace(source=jnp.float32(0), train=train)
 
     def seconds(first):
-        return records.search_seconds(program, _experiment(), None, state, first)
+        return records.search_seconds(program, bare_experiment(), None, state, first)
 
     assert seconds(9) == 0
     assert calls == []
@@ -122,7 +100,7 @@ def test_a_run_keeps_the_origin_it_began_with(tmp_path):
     )
     for origin in ({}, {"argument": "ours"}, {"argument": "random"}):
         records.write_facts(
-            tmp_path, _experiment(), jax.devices(), splits, {"x": 1}, origin
+            tmp_path, bare_experiment(), jax.devices(), splits, {"x": 1}, origin
         )
     facts = run_facts.load_facts(tmp_path)
     assert facts["dataset"]["class_names"] == ["ant", "bee"]

@@ -6,25 +6,10 @@ import types
 import jax
 import pytest
 
-from aaa_jax.experiments.build import Experiment
 from aaa_jax.train import records, resume
 from aaa_jax.workdir import run_directory, run_facts, snapshots
 from aaa_jax.workdir.run_directory import RunDirectoryError
-
-
-def _experiment(total_steps: int = 20) -> types.SimpleNamespace:
-    """Epochs of 5 steps and rounds of 3; every second epoch is tested."""
-    experiment = types.SimpleNamespace(
-        total_steps=total_steps,
-        test_every_steps=10,
-        recipe=types.SimpleNamespace(steps_per_epoch=5, round_steps=3),
-        source=types.SimpleNamespace(snapshot=None),
-    )
-    for name in ("ends_epoch", "is_tested"):
-        method = types.MethodType(getattr(Experiment, name), experiment)
-        setattr(experiment, name, method)
-    return experiment
-
+from tests.support.small_runs import bare_experiment
 
 # Five steps an epoch and three a round, up to the checkpoint of step 10.
 EPOCHS, ROUNDS = [5, 10], [3, 6, 9]
@@ -51,14 +36,14 @@ def test_every_line_before_the_checkpoint_is_needed_but_the_last_epochs(
     else:
         name, what, over = "policies", "round", [s for s in ROUNDS if s <= step]
     if without not in over:
-        resume.require_lines(tmp_path, step, _experiment())
+        resume.require_lines(tmp_path, step, bare_experiment())
         return
     message = (
         rf"{name}\.jsonl has lines of {len(over) - 1} of the {len(over)} {what}s .* at "
         rf"the checkpoint of step {step}; .* missing one ended with step {without}\."
     )
     with pytest.raises(RunDirectoryError, match=message):
-        resume.require_lines(tmp_path, step, _experiment())
+        resume.require_lines(tmp_path, step, bare_experiment())
 
 
 def test_other_data_are_refused_where_a_checkpoint_is_of_the_first(tmp_path):
@@ -84,7 +69,7 @@ def test_other_data_are_refused_where_a_checkpoint_is_of_the_first(tmp_path):
 
 def _kept(path, lines, step, total=20) -> list[tuple[int, bool]]:
     """Which (step, tested) of a run are left when it goes on from a step."""
-    experiment = _experiment(total)
+    experiment = bare_experiment(total)
     with run_directory.RunDirectory(path, {}) as run:
         for number, is_tested in lines:
             error = {"test_error": 9.0} if is_tested else {}
@@ -121,7 +106,7 @@ def _restore(path, step, total=20):
     found = None if step is None else (step, "the state")
     checkpoints = types.SimpleNamespace(restore_latest=lambda state: found)
     with run_directory.RunDirectory(path, {}) as run:
-        return resume.restore("fresh", checkpoints, run, _experiment(total))
+        return resume.restore("fresh", checkpoints, run, bare_experiment(total))
 
 
 def test_going_on_drops_later_lines_and_snapshots_and_says_so(tmp_path):
@@ -158,17 +143,6 @@ def test_other_versions_and_settings_than_at_the_last_start_are_named(tmp_path):
         assert "last start" not in _restore(tmp_path, 2)[1]
 
 
-def test_without_a_checkpoint_the_old_files_are_set_aside(tmp_path):
-    assert _restore(tmp_path, None) == ("fresh", "")
-    with run_directory.RunDirectory(tmp_path, {}) as run:
-        run.write_metrics(5, {"epoch": 1})
-    state, said = _restore(tmp_path, None)
-    assert state == "fresh"
-    assert "no checkpoint (1 of metrics.jsonl)" in said
-    assert "kept as NAME.before-N" in said
-    assert not run_directory.read_lines(tmp_path, "metrics")
-
-
 @pytest.mark.parametrize(
     ("step", "written", "epochs"),
     [
@@ -186,5 +160,5 @@ def test_epochs_left_begin_with_one_whose_line_is_missing(
     with run_directory.RunDirectory(tmp_path, {}) as run:
         for number in written:
             run.write_metrics(number, {"epoch": number // 5})
-    left = resume.epochs_left(tmp_path, _experiment(), step)
+    left = resume.epochs_left(tmp_path, bare_experiment(), step)
     assert list(left) == list(epochs)
