@@ -386,15 +386,18 @@ def test_a_nonfinite_loss_freezes_the_state_before_its_step():
 
 
 def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
-    """Steps 2, 4 and 5 are bad: the second round's first, and the third round whole."""
+    """Steps 4, 6 and 7 are bad: the third round's first, and the fourth round whole."""
     recipe = _recipe(skip_nonfinite=True)
     model, tx = Linear(), _optimizer()
     run = _alone(model, tx, recipe)
     rest = _policies(), jax.random.key(0)
-    state = _init(model, tx, recipe)
-    for _ in range(2):
-        state, _ = run(state, _data(), *rest)
+    state, seen = _init(model, tx, recipe), []
+    for _ in range(4):
+        state, result = run(state, _data(), *rest)
+        seen.append(np.asarray(result["losses"]))
     assert float(state.loss_average.weight) == 2 * N
+    average = objective.average_losses(state.loss_average)
+    np.testing.assert_allclose(average, np.mean(seen[2:], axis=0), rtol=1e-6)
     before = state
     state, result = run(state, _with_bad_label(of_step=0), *rest)
     assert not np.isfinite(result["loss"])
@@ -407,7 +410,7 @@ def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
     np.testing.assert_allclose(state.epoch_loss, [result["loss"], 1], rtol=1e-6)
     for bad in range(2):
         state, _ = run(state, _with_bad_label(of_step=bad), *rest)
-    assert (int(state.step), int(state.skipped_steps)) == (6, 3)
+    assert (int(state.step), int(state.skipped_steps)) == (8, 3)
     assert int(state.first_bad_step) == -1
     np.testing.assert_array_equal(state.epoch_loss, [0, 0])
     controller, close_round = _controller()
@@ -418,20 +421,6 @@ def test_a_round_and_an_epoch_that_begin_with_a_step_left_out_begin_anew():
     for name in ("rewards", "kl", "gradient_norm"):
         np.testing.assert_array_equal(info[name], 0)
     assert np.isfinite(info["op_shares"]).all()
-
-
-def test_the_average_starts_anew_with_every_round():
-    model, tx, recipe = Linear(), _optimizer(), _recipe(round_steps=2)
-    run, state = _alone(model, tx, recipe), _init(model, tx, recipe)
-    inputs = _data(), _policies(), jax.random.key(0)
-    seen = []
-    for _ in range(4):
-        state, result = run(state, *inputs)
-        seen.append(np.asarray(result["losses"]))
-    np.testing.assert_allclose(
-        objective.average_losses(state.loss_average), np.mean(seen[2:], 0), rtol=1e-6
-    )
-    assert float(state.loss_average.weight) == 2 * N
 
 
 @pytest.mark.parametrize("shared", [False, True])
