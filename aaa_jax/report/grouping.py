@@ -178,10 +178,7 @@ def _sets_apart(key: str) -> bool:
 
 
 def _what_sets_apart(run: Run, alike: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Values in which a group is unlike others of its method, or unlike its preset.
-
-    Of the group's first run, and the configs of the groups of its method.
-    """
+    """Values of a group's first run that are not those of its method or its preset."""
     keys = {key for key in run.origin["overrides"] if key.startswith(OF_A_METHOD)}
     keys |= {key for other in alike for key in config_differences(run.settings, other)}
     own = flatten_dict(run.settings, sep=".")

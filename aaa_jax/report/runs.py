@@ -5,7 +5,6 @@ Read are config.json, run.json, metrics.jsonl, policies.jsonl and timing.jsonl (
 written, and a run that is still going on can be read.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -136,11 +135,10 @@ class Run(NamedTuple):
 
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
-    """The runs in run directories and in folders of them, each once, in path order.
+    """The runs in folders, each once, in path order.
 
-    Args:
-        paths: run directories, or folders that hold some up to three levels below, such
-            as a table's directory (ROW/COLUMN/seedS).
+    A folder is a run's directory, or holds some up to three levels below, as a table's
+    does (ROW/COLUMN/seedS).
 
     Raises:
         ReportError: a path holds no run, or a file of a run cannot be used.
@@ -212,10 +210,7 @@ def _read_extra(path: pathlib.Path) -> dict[str, Any] | None:
     """A JSON object of version 1 beside the run's own files, if there is one."""
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ReportError(f"{path} is not JSON ({error}): write it again") from error
+    record = run_directory.read_object(path, "write it again")
     if record["version"] != 1:
         raise ReportError(
             f"{path} has version {record['version']!r}, and this program reads version "

@@ -1,7 +1,6 @@
 """A table in words, and the same as Markdown and as HTML."""
 
 import html
-from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -24,7 +23,8 @@ class TextTable(NamedTuple):
 def to_markdown(table: TextTable) -> str:
     """A heading, the table, its notes."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
-    rows = "\n".join(_markdown_row(line) for line in lines)
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in escaped)
     return "\n\n".join([f"### {table.title}", rows, *table.notes])
 
 
@@ -53,7 +53,3 @@ def _unbroken(cell: str) -> str:
     for text in (" ± ", "n = ", "1 run", "1 pair", ", +", ", -"):
         cell = cell.replace(text, text.replace(" ", "\N{NO-BREAK SPACE}"))
     return cell
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -170,9 +170,6 @@ def map_over_devices(
         donate: give up the buffers of ``first``.
         split: ``second`` holds each device's share, placed by `place_shares`;
             otherwise every device sees all of it.
-
-    Returns:
-        A function of the same positional arguments.
     """
     donated = (0,) if donate else ()
     if mapping == "jit":

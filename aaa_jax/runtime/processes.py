@@ -148,11 +148,7 @@ def from_first(make: Callable[[], Any]) -> Any:
 
 
 def first_then_others(make: Callable[[], T]) -> T:
-    """``make()`` in process 0; once that has worked, in the others.
-
-    Raises:
-        ProcessError: in the others, when ``make`` raised; process 0 raises that error.
-    """
+    """``make()`` in process 0, by `from_first`; once that has worked, in the others."""
     made: list[T] = []
     from_first(lambda: made.append(make()))
     return made[0] if made else make()
@@ -230,13 +226,12 @@ def disconnect(code: int) -> None:
 
 def _given(coordinator: str, num_processes: int, process_id: int) -> dict[str, Any]:
     """What the arguments and JAX's variables say, as JAX's arguments."""
-    environment = os.environ
-    coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS", "")
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
     try:
-        total = num_processes or int(environment.get("JAX_NUM_PROCESSES", 0))
+        total = num_processes or int(os.environ.get("JAX_NUM_PROCESSES", 0))
         own = process_id
         if own < 0:
-            own = int(environment.get("JAX_PROCESS_ID", -1))
+            own = int(os.environ.get("JAX_PROCESS_ID", -1))
     except ValueError as error:
         raise ProcessError(
             f"JAX_NUM_PROCESSES and JAX_PROCESS_ID must be numbers: {error}"

@@ -62,10 +62,9 @@ def _tag(name: str, key: str) -> str:
 
 
 class Events:
-    """The events that one start of a run writes. A class: it keeps a file open.
+    """The events that one start of a run writes, below the directory of all starts.
 
-    Args:
-        directory: of all starts; made with the first event.
+    A class: it keeps a file open, which is made with the first event.
     """
 
     def __init__(self, directory: epath.Path) -> None:
@@ -104,11 +103,7 @@ class Events:
             self._write(0, written)
 
     def keep(self, steps: Collection[int] | None) -> None:
-        """Takes the events of all other steps out of the files of earlier starts.
-
-        Args:
-            steps: that have a line still; None: a fresh start, nothing is kept.
-        """
+        """Keeps, of earlier starts, the events of these steps; None: of none."""
         self.close()
         files = list(self._directory.iterdir()) if self._directory.is_dir() else []
         for path in files:

@@ -48,11 +48,11 @@ def test_states_are_dated_by_the_update_that_brought_them(tmp_path):
 def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):
     samples = pictures._samples(family.group("ours").runs[0], [2])
     line = policy_lines(folder / "ours-0")[3]  # the last of epoch 2
-    for sample, choose in zip(samples, (max, min), strict=True):
+    for (name, saved), choose in zip(samples.items(), (max, min), strict=True):
         place = line["losses"].index(choose(line["losses"]))
-        found = policy_json.to_json(sample.saved.policies, ranges="monotone")
+        found = policy_json.to_json(saved.policies, ranges="monotone")
         assert found["policies"] == [line["policies"][place]]
-        assert f"{line['losses'][place]:.2f} nats" in sample.name
+        assert f"{line['losses'][place]:.2f} nats" in name
 
 
 def test_epochs_to_show_are_four_over_the_run_or_those_asked_for():
@@ -89,7 +89,7 @@ def test_an_argument_is_told_by_the_values_of_the_config():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("probe.json", "{", "is not JSON"),
+        ("probe.json", "{", "is not a JSON object"),
         ("corruption.json", '{"version": 2}', "has version 2"),
         ("config.json", "[]", "config"),
         ("metrics.jsonl", "no\n", "damaged"),

@@ -1,7 +1,7 @@
 """Figure 2: policies that were drawn at chosen epochs, and what they do to images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import jax
@@ -25,13 +25,6 @@ SIDE = 96  # pixels of a picture on the sheet
 PHOTOGRAPH_SIZE = 224  # where a dataset does not fix a size
 
 
-class Sample(NamedTuple):
-    """One policy of a round."""
-
-    name: str  # when it was drawn, and its rank by loss
-    saved: SavedPolicies  # one policy, with its range table and fill
-
-
 def sampled_policies(
     family: Family, group: Group, epochs: Sequence[int] = ()
 ) -> Picture | None:
@@ -46,8 +39,8 @@ def sampled_policies(
     if not samples:
         return None
     images, origin = example_images(run.settings)
-    first = samples[0].saved
-    parts = [sample.saved.policies for sample in samples]
+    first, *_ = samples.values()
+    parts = [saved.policies for saved in samples.values()]
     light, dark = (
         draw_contact_sheet(
             randomness.key_of_seed(0),
@@ -55,7 +48,7 @@ def sampled_policies(
             jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts),
             ranges=first.ranges,
             fill=first.fill,
-            names=[sample.name for sample in samples],
+            names=list(samples),
             side=SIDE,
             dark=dark,
         )
@@ -73,7 +66,7 @@ def sampled_policies(
             f"Images: {origin}, without crop, flip and the fixed Cutout."
         ),
         alternative="Pictures under sampled policies. "
-        + " ".join(f"{sample.name}: {_in_words(sample.saved)}." for sample in samples),
+        + " ".join(f"{name}: {_in_words(saved)}." for name, saved in samples.items()),
         png=style.encode(light, exact=True),
         svg=None,
         dark_png=style.encode(dark, exact=True),
@@ -107,13 +100,13 @@ def example_images(settings: Mapping[str, Any]) -> tuple[np.ndarray, str]:
     return _photographs(size or PHOTOGRAPH_SIZE), origin
 
 
-def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
-    """The policies of highest and lowest loss in the last round of each epoch."""
+def _samples(run: Run, epochs: Sequence[int]) -> dict[str, SavedPolicies]:
+    """The policies of highest and lowest loss in an epoch's last round, by words."""
     found: dict[int, dict[str, Any]] = {}
     for line in run_directory.read_lines(run.path, "policies"):
         if "policies" in line and "losses" in line:
             found[-(-line["step"] // run.facts["steps_per_epoch"])] = line
-    samples = []
+    samples = {}
     for epoch in (epoch for epoch in epochs if epoch in found):
         saved = policy_json.from_json(found[epoch])
         losses = np.array(found[epoch]["losses"], np.float64)
@@ -123,7 +116,7 @@ def _samples(run: Run, epochs: Sequence[int]) -> list[Sample]:
         for rank, place in ranks.items():
             one = jax.tree.map(lambda leaf, m=place: leaf[m : m + 1], saved.policies)
             name = f"Epoch {epoch}: {rank} loss, {losses[place]:.2f} nats"
-            samples.append(Sample(name, saved._replace(policies=one)))
+            samples[name] = saved._replace(policies=one)
     return samples
 
 
