@@ -7,18 +7,13 @@ import pytest
 from aaa_jax.augment.policies import Policies
 from benchmarks.collapse import __main__ as collapse
 from benchmarks.collapse import digits, signal
+from tests.oracles.pillow_ops import some_policies
 from tests.support.benchmark_records import PLACE
 from tests.support.run_folders import write_cell
 
 
 def make_policies(seed: int) -> Policies:
-    rng = np.random.default_rng(seed)
-    shape = (8, 5, 2)
-    return Policies(
-        ops=jnp.asarray(rng.integers(0, 16, shape), jnp.int32),
-        magnitudes=jnp.asarray(rng.integers(0, 10, shape), jnp.int32),
-        probs=jnp.ones(shape),
-    )
+    return some_policies((8, 5, 2), without=("Identity",), seed=seed)
 
 
 def drawn_pairs(policies: Policies, some=slice(None)) -> list[tuple[int, int]]:
@@ -125,24 +120,6 @@ def test_the_table_of_compare_digits_is_of_paired_seeds(tmp_path, capsys):
     assert row.startswith("| ours | 2 | 3.50 ± 2.12 (n = 2) | +0.00 [-12.71, +12.71]")
     assert "| 1.00 | 3 (2/2) | 0.80 | 2 ok | " in row
     assert (tmp_path / "docs/images/compare_digits.png").exists()
-
-
-# An independent simulation, mean of five seeds: entropy after 30, 90, ... updates.
-REFERENCE = {
-    "paper": (1.00, 0.86, 0.57, 0.36, 0.24),
-    "reset per sub-policy": (1.00, 1.00, 0.99, 0.93, 0.76),
-    "tanh constant 1.5": (1.00, 0.90, 0.82, 0.78, 0.75),
-    "entropy weight 0.2": (1.00, 0.94, 0.86, 0.82, 0.81),
-}
-
-
-@pytest.mark.slow  # the controller's numbers are in test_controller.py
-@pytest.mark.parametrize("name", REFERENCE)
-def test_the_table_game_agrees_with_an_independent_simulation(name):
-    entropy = collapse.play_games(collapse.RESTRAINTS[name], 5, 200)["table"]
-    for update, expected in zip(collapse.SHOWN[:-1], REFERENCE[name], strict=True):
-        found = collapse.at(entropy["entropy"], update)
-        assert abs(found - expected) <= 0.1, update
 
 
 def test_signal_and_noise_are_told_apart_and_the_image_is_taken_off():
