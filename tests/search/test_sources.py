@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import tempfile
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,10 +92,7 @@ def test_a_source_is_called_as_its_row_and_samples_m_policies_of_its_tables(name
     assert played.policies.num_policies == played.source.num_policies == 3
     # A compiled function must not see other shapes or dtypes later.
     again = played.sample(jax.random.key(9), played.new_state, jnp.float32(0.1))
-    for x, y in zip(
-        jax.tree.leaves(again), jax.tree.leaves(played.policies), strict=True
-    ):
-        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+    chex.assert_trees_all_equal_shapes_and_dtypes(again, played.policies)
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -151,12 +149,11 @@ def test_a_sources_round_has_a_summary_of_finite_floats(name):
 @pytest.mark.parametrize("name", sources.SOURCES)
 def test_only_a_learned_sources_state_changes_and_keeps_its_structure(name):
     played = play(name)
-    assert jax.tree.structure(played.new_state) == jax.tree.structure(played.state)
     assert leaves_equal(played.new_state, played.state) != played.source.is_learned
-    for x, y in zip(
-        jax.tree.leaves(played.new_state), jax.tree.leaves(played.state), strict=True
-    ):
-        assert (x.shape, x.dtype, x.weak_type) == (y.shape, y.dtype, y.weak_type)
+    before, after = (
+        jax.tree.map(jax.typeof, state) for state in (played.state, played.new_state)
+    )
+    assert before == after
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -169,7 +166,7 @@ def test_losses_that_are_not_finite_leave_state_and_info_finite(name):
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
-def test_a_source_works_at_any_number_of_policies(name):
+def test_a_source_works_at_any_number_of_policies_from_one(name):
     smallest = 2 if name == "adversarial" else 1
     for num_policies in (smallest, 5):
         source = sources.SOURCES[name](num_policies=num_policies, **needed(name))
@@ -178,13 +175,8 @@ def test_a_source_works_at_any_number_of_policies(name):
         assert policies.num_policies == num_policies
         outcome = RoundOutcome(jnp.ones(num_policies))
         jax.eval_shape(source.update, state, policies, outcome)
-
-
-@pytest.mark.parametrize("name", sources.SOURCES)
-@pytest.mark.parametrize("num_policies", [0, -1])
-def test_a_number_of_policies_below_one_is_refused(name, num_policies):
-    with pytest.raises(ValueError, match=f"num_policies is {num_policies}"):
-        sources.SOURCES[name](num_policies=num_policies, **needed(name))
+    with pytest.raises(ValueError, match="num_policies is 0"):
+        sources.SOURCES[name](num_policies=0, **needed(name))
 
 
 # Adversarial and random.
@@ -207,32 +199,11 @@ def test_a_controller_with_zero_heads_samples_what_random_samples(options):
         assert leaves_equal(ours, theirs)
 
 
-def test_random_policies_are_uniform_over_ops_and_magnitudes():
-    source = sources.random_source(500, 5)
-    policies = source.sample(jax.random.key(0), (), 0.0)
-    pairs = np.asarray(policies.ops * 10 + policies.magnitudes).reshape(-1, 10)
-    number = pairs.shape[0]
-    for place in range(10):  # 160 pairs in each place of a policy
-        counts = np.bincount(pairs[:, place], minlength=160)
-        expected = number / 160
-        # Chi-squared with 159 degrees of freedom: five deviations of √(2 · 159).
-        assert np.sum((counts - expected) ** 2) / expected < 159 + 5 * np.sqrt(318)
-    assert np.unique(pairs, axis=0).shape[0] == number  # policies differ
-
-
 def test_randoms_log_probability_is_that_of_the_search_space():
     info = play("random").info
     np.testing.assert_allclose(info["log_probs"], np.full(3, -10 * np.log(160)))
     assert info["op_entropy"] == info["magnitude_entropy"] == 1
     np.testing.assert_allclose(info["op_shares"], [1 / 16] * 16 + [0])
-
-
-def test_a_fresh_controller_is_nearly_uniform_and_learns():
-    played = play("adversarial")
-    assert played.info["op_entropy"] > 0.99
-    assert played.info["kl"] > 0
-    assert played.info["gradient_norm"] > 0
-    assert played.info["op_shares"][IDENTITY] == 0
 
 
 @pytest.mark.parametrize(
