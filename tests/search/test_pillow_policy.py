@@ -1,9 +1,10 @@
 """The written Python file applies policies as the program does, without JAX."""
 
-import importlib.util
 import random
+import runpy
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,7 @@ def module_of(text, folder):
     """A written file as a module."""
     path = folder / "policy.py"
     path.write_text(text, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("policy", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return types.SimpleNamespace(**runpy.run_path(path))
 
 
 def value_at(values, sign):

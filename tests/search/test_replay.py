@@ -14,6 +14,7 @@ from aaa_jax.augment import policy_json
 from aaa_jax.augment.policies import Policies
 from aaa_jax.search import controller, replay
 from aaa_jax.workdir import run_directory, run_facts, snapshots
+from tests.oracles.pillow_ops import some_policies
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -41,23 +42,16 @@ def _config(**policies):
     }
 
 
-def _recorded(rng):
+def _recorded(seed):
     """Policies by name as a run writes them, and their losses."""
-    names = ("Rotate", "Invert", "Cutout", "SamplePairing")
-    entries = [
-        [
-            [[str(rng.choice(names)), int(rng.integers(10)), 1.0] for _ in range(S)]
-            for _ in range(Q)
-        ]
-        for _ in range(M)
-    ]
-    return entries, [float(loss) for loss in rng.permutation(M)]
+    drawn = some_policies((M, Q, S), without=("Identity",), seed=seed)
+    losses = np.random.default_rng(seed).permutation(M).astype(float)
+    return policy_json.to_json(drawn)["policies"], losses.tolist()
 
 
 def _write_run(path, *, rounds=ROUNDS, config=None, facts=None, **line):
     """A run directory as a run writes it, and the policies and losses in it."""
-    rng = np.random.default_rng(0)
-    written = [_recorded(rng) for _ in range(rounds)]
+    written = [_recorded(number) for number in range(rounds)]
     with run_directory.RunDirectory(path, config or _config()) as directory:
         for number, (entries, losses) in enumerate(written):
             recorded = {"policies": entries, "losses": losses}
@@ -118,7 +112,7 @@ def test_all_replays_every_policy_of_the_round_as_one_and_as_it_was_applied(run)
 
 
 def test_all_policies_are_taken_where_there_are_fewer_than_five(tmp_path):
-    entries, _ = _recorded(np.random.default_rng(1))
+    entries, _ = _recorded(1)
     _write_run(tmp_path, rounds=1, policies=entries[:2], losses=[1.0, None])
     source = replay.replay_source(str(tmp_path))
     sampled = source.sample(KEY, source.init(KEY), 0.0)
@@ -296,7 +290,7 @@ def test_a_controller_of_another_config_is_not_resampled(tmp_path):
 
 
 def _write_file(path, count=1, **changes):
-    entries = _recorded(np.random.default_rng(4))[0][:count]
+    entries = _recorded(4)[0][:count]
     record = {"version": 1} | APPLIED | {"policies": entries}
     path.write_text(json.dumps(record | changes))
     return entries
