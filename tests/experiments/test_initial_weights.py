@@ -2,17 +2,15 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aaa_jax import models
 from aaa_jax.experiments import initial_weights
-from aaa_jax.experiments.build import build_model
 from aaa_jax.experiments.config_rules import ConfigError
 from aaa_jax.models import timm_layout, weight_files
-from aaa_jax.runtime import randomness
+from benchmarks.train_step import presets
 from tests.support.small_runs import small_config
 
 CLASSES = ("ant", "bee", "cat")
@@ -22,14 +20,9 @@ HEAD = {"params.Dense_0.kernel", "params.Dense_0.bias"}
 
 def leaves_of(config, num_classes=3, seed=0) -> dict[str, np.ndarray]:
     """Random values for every leaf of a config's network."""
-    network = build_model(config, num_classes)
-    images = jax.numpy.zeros((1, *SHAPE))
-    shapes = jax.eval_shape(
-        lambda: network.init(randomness.key_of_seed(0), images, train=False)
-    )
+    shapes = initial_weights._shapes(config, num_classes, SHAPE)
     random = np.random.default_rng(seed)
-    flat = flatten_dict(shapes, sep=".")
-    return {k: random.normal(size=v.shape).astype(np.float32) for k, v in flat.items()}
+    return {k: random.normal(size=v).astype(np.float32) for k, v in shapes.items()}
 
 
 def save(path, leaves, class_names=()):
@@ -164,20 +157,12 @@ def test_only_what_came_replaces_fresh_values(config):
 
 def test_every_listed_network_has_a_head():
     """Whatever changes with the number of classes is what a fine-tuning makes anew."""
-    smallest = {
-        "wide_resnet": {"depth": 10, "width": 2},
-        "shake_shake": {"depth": 8, "width": 2},
-        "pyramidnet": {"depth": 20, "widening": 8},
-        "resnet": {"depth": 14, "width": 4},
-    }
-    assert smallest.keys() == models.MODELS.keys()
-    for name, options in smallest.items():
+    assert presets.TINY.keys() == models.MODELS.keys()
+    for name, options in presets.TINY.items():
         config = small_config()
         with config.unlocked():
             config.model.name, config.model.options = name, options
         shapes = [initial_weights._shapes(config, count, SHAPE) for count in (3, 4)]
         head = {key for key in shapes[0] if shapes[0][key] != shapes[1][key]}
-        assert head == {
-            "params.classifier.dense.kernel",
-            "params.classifier.dense.bias",
-        }
+        layer = "params.classifier.dense"
+        assert head == {f"{layer}.kernel", f"{layer}.bias"}

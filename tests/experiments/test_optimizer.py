@@ -1,5 +1,6 @@
 """Schedules against their formulas; the optimiser against NumPy."""
 
+import functools
 import math
 
 import jax
@@ -55,20 +56,28 @@ def test_a_schedule_is_float32_and_the_same_under_jit_and_vmap(name):
     np.testing.assert_allclose(jax.jit(jax.vmap(schedule))(steps), rates, rtol=1e-6)
 
 
+make_schedule = functools.partial(
+    optimizer.learning_rate_schedule, name="step", base=0.1, total_steps=100
+)
+make_sgd = functools.partial(optimizer.sgd, lambda step: 0.1)
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("make", "options", "message"),
     [
-        ({"base": 0.0}, "above 0"),
-        ({"warmup_steps": 100}, "shorter"),
-        ({"warmup_steps": -1}, "shorter"),
-        ({"factor": 2.0}, r"\(0, 1\]"),
-        ({"milestones": (60, 30)}, "increasing"),
+        (make_schedule, {"base": 0.0}, "above 0"),
+        (make_schedule, {"warmup_steps": 100}, "shorter"),
+        (make_schedule, {"warmup_steps": -1}, "shorter"),
+        (make_schedule, {"factor": 2.0}, r"\(0, 1\]"),
+        (make_schedule, {"milestones": (60, 30)}, "increasing"),
+        (make_sgd, {"momentum": 1.0}, "momentum"),
+        (make_sgd, {"weight_decay": -1e-4}, "weight decay"),
+        (make_sgd, {"clip_norm": 0.0}, "clip_norm"),
     ],
 )
-def test_a_wrong_schedule_is_refused_with_what_is_allowed(changes, message):
-    arguments = {"name": "step", "base": 0.1, "total_steps": 100, **changes}
+def test_a_wrong_option_is_refused_with_what_is_allowed(make, options, message):
     with pytest.raises(ValueError, match=message):
-        optimizer.learning_rate_schedule(**arguments)
+        make(**options)
 
 
 PARAMS = {
@@ -77,30 +86,39 @@ PARAMS = {
 }
 
 
+STEPS = 4
+
+
+def falling(step):
+    return 0.1 / (1 + step)
+
+
 def gradients(step):
     generator = np.random.default_rng(step)
     return jax.tree.map(lambda leaf: 3 * generator.normal(size=leaf.shape), PARAMS)
 
 
-def numpy_sgd(params, rates, *, momentum, nesterov, decay, decay_all, clip):
+def numpy_sgd(
+    params, *, momentum, nesterov, weight_decay, decay_norm_and_bias, clip_norm
+):
     """SGD written out, in double: decay, clip, momentum, step."""
     leaves, structure = jax.tree.flatten(params)
     velocity = [np.zeros_like(leaf) for leaf in leaves]
-    for step, rate in enumerate(rates):
+    for step in range(STEPS):
         grads = jax.tree.leaves(gradients(step))
         grads = [
-            g + (decay * w if decay_all or w.ndim > 1 else 0)
+            g + (weight_decay * w if decay_norm_and_bias or w.ndim > 1 else 0)
             for g, w in zip(grads, leaves, strict=True)
         ]
-        if clip is not None:
+        if clip_norm is not None:
             length = math.sqrt(sum((g**2).sum() for g in grads))
-            grads = [g * min(1, clip / length) for g in grads]
+            grads = [g * min(1, clip_norm / length) for g in grads]
         velocity = [momentum * v + g for v, g in zip(velocity, grads, strict=True)]
         moves = [
             g + momentum * v if nesterov else v
             for v, g in zip(velocity, grads, strict=True)
         ]
-        leaves = [w - rate * m for w, m in zip(leaves, moves, strict=True)]
+        leaves = [w - falling(step) * m for w, m in zip(leaves, moves, strict=True)]
     return jax.tree.unflatten(structure, leaves)
 
 
@@ -109,50 +127,20 @@ def numpy_sgd(params, rates, *, momentum, nesterov, decay, decay_all, clip):
 @pytest.mark.parametrize("clip", [None, 5.0, 1e3])
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_sgd_is_the_same_as_written_in_numpy(momentum, clip, decay_all, nesterov):
-    def schedule(step):
-        return 0.1 / (1 + step)
-
-    tx = optimizer.sgd(
-        schedule,
-        momentum=momentum,
-        nesterov=nesterov,
-        weight_decay=0.05,
-        decay_norm_and_bias=decay_all,
-        clip_norm=clip,
-    )
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), PARAMS)
+    options = {
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "weight_decay": 0.05,
+        "decay_norm_and_bias": decay_all,
+        "clip_norm": clip,
+    }
+    tx = optimizer.sgd(falling, **options)
+    to_float32 = functools.partial(jax.tree.map, jnp.float32)
+    params = to_float32(PARAMS)
     state = tx.init(params)
-    for step in range(4):
-        grads = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, jnp.float32), gradients(step)
-        )
-        updates, state = tx.update(grads, state, params)
+    for step in range(STEPS):
+        updates, state = tx.update(to_float32(gradients(step)), state, params)
         params = optax.apply_updates(params, updates)
-    expected = numpy_sgd(
-        PARAMS,
-        [schedule(step) for step in range(4)],
-        momentum=momentum,
-        nesterov=nesterov,
-        decay=0.05,
-        decay_all=decay_all,
-        clip=clip,
-    )
     # float32 against double over four steps of moves below 3
-    jax.tree.map(
-        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=2e-6),
-        params,
-        expected,
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"momentum": 1.0}, "momentum"),
-        ({"weight_decay": -1e-4}, "weight decay"),
-        ({"clip_norm": 0.0}, "clip_norm"),
-    ],
-)
-def test_a_wrong_optimiser_option_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        optimizer.sgd(lambda step: 0.1, **options)
+    close = functools.partial(np.testing.assert_allclose, atol=2e-6)
+    jax.tree.map(close, params, numpy_sgd(PARAMS, **options))
