@@ -82,18 +82,13 @@ def test_the_page_is_whole_and_needs_nothing_outside_it(page):
     assert not tags & {"script", "link", "iframe", "object"}
     for attributes in page.attributes("img"):
         assert attributes["src"].startswith("data:image/")
-    names = {attributes.get("id") for _, attributes in page.seen}
-    for attributes in page.attributes("a"):
-        assert attributes["href"].removeprefix("#") in names
-    assert "url(" not in CSS
-    assert "@import" not in CSS
-
-
-def test_no_two_parts_of_the_page_share_an_id(page):
     ids = [attributes["id"] for _, attributes in page.seen if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for attributes in page.attributes("use"):
-        assert attributes["xlink:href"].removeprefix("#") in ids
+    for tag, link in (("a", "href"), ("use", "xlink:href")):
+        for attributes in page.attributes(tag):
+            assert attributes[link].removeprefix("#") in ids
+    assert "url(" not in CSS
+    assert "@import" not in CSS
 
 
 def test_drawings_take_the_colours_of_the_page(page, output):
@@ -115,9 +110,6 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(page):
     assert len(alternatives) == 8
     assert all(len(words) > 40 for words in alternatives)
     assert "ours: 7.25 ± 0.35 (n = 2)" in " ".join(alternatives)
-
-
-def test_figure_2_comes_before_figure_6(page):
     text = "".join(page.text)
     assert 0 < text.index("Figure 2: ") < text.index("Figure 6: ")
 

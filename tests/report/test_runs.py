@@ -1,7 +1,6 @@
 """What a report reads of run directories, of today and of earlier versions."""
 
 import collections
-import json
 
 import pytest
 
@@ -9,18 +8,14 @@ from aaa_jax.augment import ops, policy_json
 from aaa_jax.report import ReportError, earlier_runs, runs
 from aaa_jax.report.__main__ import main
 from aaa_jax.report.figures import pictures
+from aaa_jax.workdir.run_directory import read_lines
 from configs import arguments, digits
 from tests.support.run_folders import unpack_earlier_run, write_run
 
 
-def policy_lines(path):
-    text = (path / "policies.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def test_sampled_shares_count_the_ops_of_the_file(folder, family):
     run = family.group("ours").runs[1]
-    for number, line in enumerate(policy_lines(folder / "ours-1")):
+    for number, line in enumerate(read_lines(folder / "ours-1", "policies")):
         entries = [e for policy in line["policies"] for chain in policy for e in chain]
         names = collections.Counter(name for name, _, _ in entries)
         levels = collections.Counter(level for _, level, _ in entries)
@@ -36,18 +31,9 @@ def test_rounds_belong_to_the_epoch_in_which_they_end(family):
     assert run.rounds.epochs.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_states_are_dated_by_the_update_that_brought_them(tmp_path):
-    write_run(tmp_path / "run", errors=(50.0, 40.0, 30.0, 20.0, 10.0))
-    (run,) = runs.read_runs([tmp_path / "run"])
-    # Entropy 1, 0.8, 0.6, 0.4, 0.2 in the five epochs of two updates each.
-    assert run.first_update("narrowing", "collapsed") == 7
-    assert run.first_update("collapsed") == 9
-    assert run.state == "collapsed"
-
-
 def test_figure_2_shows_the_hardest_and_the_easiest_policy(folder, family):
     samples = pictures._samples(family.group("ours").runs[0], [2])
-    line = policy_lines(folder / "ours-0")[3]  # the last of epoch 2
+    line = read_lines(folder / "ours-0", "policies")[3]  # the last of epoch 2
     for (name, saved), choose in zip(samples.items(), (max, min), strict=True):
         place = line["losses"].index(choose(line["losses"]))
         found = policy_json.to_json(saved.policies, ranges="monotone")

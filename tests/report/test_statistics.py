@@ -17,9 +17,6 @@ def test_the_mean_and_its_spread_are_those_of_the_statistics_module():
     assert found.mean == pytest.approx(statistics.mean(values), rel=1e-12)
     assert found.std == pytest.approx(statistics.stdev(values), rel=1e-12)
     assert estimates.show_estimate(found) == "3.94 ± 3.42 (n = 4)"
-
-
-def test_one_run_has_no_spread_and_none_has_no_mean():
     assert estimates.show_estimate(estimates.estimate([2.0])) == "2.00 (1 run)"
     assert estimates.show_estimate(estimates.estimate([])) == ""
 
