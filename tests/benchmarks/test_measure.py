@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from benchmarks import gpu_setup, measure
-from tests.support.benchmark_records import PLACE
+
+PLAN = "train_step.memory_plan"
 
 
 def test_a_process_of_its_own_keeps_the_environment_and_the_import_path(
@@ -26,22 +27,6 @@ def test_a_process_of_its_own_keeps_the_environment_and_the_import_path(
         measure.in_own_process(there.answer, {})
 
 
-def test_a_row_that_is_too_short_ends_in_dashes():
-    assert measure.table(["name", "a", "b"], [["x", 1, 2], ["y", "gone"]]) == [
-        "| name | a | b |",
-        "| --- | ---: | ---: |",
-        "| x | 1 | 2 |",
-        "| y | gone | – |",
-    ]
-
-
-def test_a_page_says_how_it_was_made_and_on_what():
-    page = "\n".join(measure.head("Title", PLACE, "a fact"))
-    assert "# Title\n\nMade by `python -m benchmarks.some --quick`;" in page
-    assert "- device: d; host: c, 1 cores, o; commit abc\n- versions: jax 9\n" in page
-    assert page.endswith("- a fact")
-
-
 @pytest.mark.parametrize(
     ("module", "word", "message"),
     [
@@ -52,15 +37,10 @@ def test_a_page_says_how_it_was_made_and_on_what():
         ("epoch", "--networks=r50", "r50: use wrn16x4"),
         ("epoch", "--candidates=jit", "such as jit:2"),
         ("epoch", "--candidates=vmap:2", "such as jit:2"),
-        *(
-            ("train_step.memory_plan", word, message)
-            for word, message in (
-                ("imagenet_r51", "'imagenet_r51' is no preset: cifar100_"),
-                ("imagenet_r50:many", "PRESET:PASSES or PRESET:PASSES:remat"),
-                ("imagenet_r50:2:remats", "PRESET:PASSES or PRESET:PASSES:remat"),
-                ("imagenet_r200:128", "64 groups of rows do not divide into 128"),
-            )
-        ),
+        (PLAN, "imagenet_r51", "'imagenet_r51' is no preset: cifar100_"),
+        (PLAN, "imagenet_r50:many", "PRESET:PASSES or PRESET:PASSES:remat"),
+        (PLAN, "imagenet_r50:2:remats", "PRESET:PASSES or PRESET:PASSES:remat"),
+        (PLAN, "imagenet_r200:128", "64 groups of rows do not divide into 128"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_with_what_can(module, word, message, capsys):

@@ -57,10 +57,8 @@ def test_work_is_counted_from_the_networks_parameters():
     stats = jax.tree.leaves(made.shapes()[0].batch_stats)
     channels = sum(leaf.size for leaf in stats)
     assert task.reduced_bytes == 4 * (36_479_194 + channels + 2 * 8)
-    assert (
-        task.row_flops
-        == floors.work(made.experiment.model, 32, "bfloat16").train_operations
-    )
+    work = floors.work(made.experiment.model, 32, "bfloat16")
+    assert task.row_flops == work.train_operations
     assert (task.num_rows, task.row_bytes) == (1024, 0)
 
 
