@@ -11,6 +11,7 @@ from aaa_jax.trained import run as trained
 from tests.oracles import pillow_ops
 
 SIDE, NUM_CLASSES, COUNT = 32, 5, 23
+PUBLISHED_LABELS = np.arange(15) * 7 % NUM_CLASSES
 SPEC = DatasetSpec(
     name="by hand",
     num_classes=NUM_CLASSES,

@@ -3,9 +3,12 @@
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 from aaa_jax.train import loop
+from aaa_jax.trained.corruption_functions import NAMES
+from tests.oracles.by_hand import PUBLISHED_LABELS, SIDE
 from tests.support.small_runs import small_config
 
 # Two steps an epoch.
@@ -31,3 +34,16 @@ def run(tmp_path_factory):
 def copied(run, tmp_path) -> pathlib.Path:
     """A copy of its directory."""
     return shutil.copytree(run[0], tmp_path / "copy")
+
+
+@pytest.fixture
+def published(tmp_path) -> pathlib.Path:
+    """Files like CIFAR-10-C's, of 15 images in 5 classes, and one that is not read."""
+    folder = tmp_path / "TINY-C"
+    folder.mkdir()
+    random = np.random.default_rng(3)
+    shape = (5 * len(PUBLISHED_LABELS), SIDE, SIDE, 3)
+    for name in (*NAMES, "spatter"):
+        np.save(folder / f"{name}.npy", random.integers(0, 256, shape, np.uint8))
+    np.save(folder / "labels.npy", np.tile(PUBLISHED_LABELS, 5))
+    return folder

@@ -9,7 +9,7 @@ from PIL import Image
 from aaa_jax import data
 from aaa_jax.trained import corrupted_images
 from aaa_jax.trained.corruption_functions import CORRUPTIONS, NAMES, SEVERITIES
-from tests.oracles.by_hand import NUM_CLASSES, make_split
+from tests.oracles.by_hand import PUBLISHED_LABELS, make_split
 
 IMAGES = make_split().images
 
@@ -111,36 +111,19 @@ def test_chunks_are_put_together_in_order(processes, monkeypatch):
     assert not list(found)
 
 
-COUNT = 15
-LABELS = np.arange(COUNT) * 7 % NUM_CLASSES
-
-
-@pytest.fixture
-def published(tmp_path):
-    """Files like CIFAR-10-C's, of 15 images in 5 classes, and one that is not read."""
-    folder = tmp_path / "TINY-C"
-    folder.mkdir()
-    random = np.random.default_rng(3)
-    for name in (*NAMES, "spatter"):
-        shape = (5 * COUNT, *IMAGES.shape[1:])
-        np.save(folder / f"{name}.npy", random.integers(0, 256, shape, np.uint8))
-    np.save(folder / "labels.npy", np.tile(LABELS, 5))
-    return folder
-
-
 def test_published_sets_are_read_in_blocks_of_a_severity(published):
     sets = corrupted_images.read_sets(make_split(), str(published), None)
     assert (tuple(sets.sides), set(sets.sides.values())) == (NAMES, {32})
     assert (sets.published, sets.left_out) == ("TINY-C", {})
-    rows = data.stratified_subset(LABELS, 10, seed=0)
+    rows = data.stratified_subset(PUBLISHED_LABELS, 10, seed=0)
     part = corrupted_images.read_sets(make_split(), str(published), 10)
     for some, chosen in ((sets, slice(None)), (part, rows)):
-        np.testing.assert_array_equal(some.labels, LABELS[chosen])
+        np.testing.assert_array_equal(some.labels, PUBLISHED_LABELS[chosen])
         found = list(some.images(("fog", "snow")))
         assert [name for name, _ in found] == ["fog"] * 5 + ["snow"] * 5
         for place, (name, images) in enumerate(found):
             whole = np.load(published / f"{name}.npy")
-            blocks = whole.reshape(5, COUNT, *IMAGES.shape[1:])
+            blocks = whole.reshape(5, -1, *IMAGES.shape[1:])
             np.testing.assert_array_equal(images, blocks[place % 5][chosen])
 
 
@@ -160,12 +143,16 @@ def zeros(dtype, *shape):
         ("labels", zeros(np.float32, 75), r"npy has shape \(75,\) and dtype flo"),
         (
             "labels",
-            np.repeat(LABELS, 5),
+            np.repeat(PUBLISHED_LABELS, 5),
             "that label n images are needed, 5 times over",
         ),
         ("labels", zeros(np.int64), r"labels.npy has shape \(\)"),
         ("labels", zeros(np.int64, 75), "labels 0 to 0: each of the network's 5 class"),
-        ("labels", np.tile(LABELS + 1, 5), "labels 1 to 5: each of the network's 5"),
+        (
+            "labels",
+            np.tile(PUBLISHED_LABELS + 1, 5),
+            "labels 1 to 5: each of",
+        ),
     ],
 )
 def test_published_files_that_do_not_fit_are_named(name, content, message, published):

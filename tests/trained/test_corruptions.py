@@ -126,30 +126,25 @@ def test_the_command_says_what_the_mean_is_over(tmp_path, monkeypatch, capsys):
     assert f"the mean is over {', '.join(QUICK)}\nleft out: frost (" in printed
 
 
-def test_a_published_set_is_tested_on_and_named(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "TINY-C"
-    folder.mkdir()
-    labels = np.arange(10) % NUM_CLASSES
-    np.save(folder / "labels.npy", np.tile(labels, 5))
-    random = np.random.default_rng(3)
-    files = {name: random.integers(0, 256, (50, 32, 32, 3), np.uint8) for name in NAMES}
-    for name, images in files.items():
-        np.save(folder / f"{name}.npy", images)
+def test_a_published_set_is_tested_on_and_named(
+    published, tmp_path, monkeypatch, capsys
+):
     run = with_one_run(monkeypatch, tmp_path)
-    assert corruptions.main(["run", f"--corrupted={folder}"]) == 0
+    assert corruptions.main(["run", f"--corrupted={published}"]) == 0
     result = json.loads((tmp_path / corruptions.FILE).read_text())
+    labels = np.load(published / "labels.npy")
     for name in NAMES:
-        wrong = numpy_answers(run, files[name]) != np.tile(labels, 5)
-        expected = 100 * wrong.reshape(5, 10).mean(axis=1)
+        wrong = numpy_answers(run, np.load(published / f"{name}.npy")) != labels
+        expected = 100 * wrong.reshape(5, -1).mean(axis=1)
         assert result["errors"][name] == pytest.approx(expected)
     errors = list(result["errors"].values())
     assert np.shape(errors) == (15, len(SEVERITIES))
     assert result["mean_error"] == pytest.approx(np.mean(errors))
-    assert (result["published"], result["num_images"]) == ("TINY-C", 10)
+    assert (result["published"], result["num_images"]) == ("TINY-C", 15)
     clean = np.mean(numpy_answers(run, make_split().images) != make_split().labels)
     assert result["clean_error"] == pytest.approx(100 * clean)
     printed = capsys.readouterr().out
-    assert "15 corruptions x 5 severities (10 images of TINY-C)" in printed
+    assert "15 corruptions x 5 severities (15 images of TINY-C)" in printed
     assert f"the mean is over {', '.join(NAMES)}\n" in printed
 
 
