@@ -5,8 +5,10 @@ import sys
 import pytest
 
 import launch
-from aaa_jax.commands import config_flag, train
+from aaa_jax.commands import train
 from tests.support.small_runs import ROOT
+
+OWN = "tests.support.tiny:factory"
 
 
 @pytest.fixture(autouse=True)
@@ -92,45 +94,29 @@ def test_a_config_is_a_presets_name_or_a_path(path, monkeypatch, tmp_path):
     assert command.origin["preset"] == ("mine" if "mine" in path else "digits")
 
 
-def test_every_preset_has_a_name():
-    names = config_flag.preset_names()
-    assert {"digits", "table1", "imagenet_r50"} <= set(names)
-    for name in names:
-        assert (ROOT / "configs" / f"{name}.py").is_file()
-
-
 def test_presets_import_each_other_by_the_name_that_a_wheel_has():
     for path in (ROOT / "configs").glob("*.py"):
         assert "from configs" not in path.read_text(), path
 
 
 @pytest.mark.parametrize(
-    ("words", "options"),
+    ("name", "words", "options"),
     [
-        ([], {}),
-        (["--config.model.options={'width': 3}"], {"width": 3}),
-        (["--config.model.options.width=4"], {"depth": 10, "width": 4}),
+        (OWN, [], {}),
+        (OWN, ["--config.model.options={'width': 3}"], {"width": 3}),
+        (OWN, ["--config.model.options.width=4"], {"depth": 10, "width": 4}),
+        ("wide_resnet", [], {"depth": 10, "width": 1}),  # the preset's
     ],
 )
-def test_a_network_of_ones_own_does_not_get_the_presets_options(words, options):
-    name = "--config.model.name=tests.support.tiny:factory"
-    config = train.parse(["--config=digits", name, *words]).config
+def test_a_network_of_ones_own_does_not_get_the_presets_options(name, words, options):
+    given = ["--config=digits", f"--config.model.name={name}", *words]
+    config = train.parse(given).config
     assert config.model.options.to_dict() == options
 
 
-def test_the_preset_of_a_row_keeps_its_options_under_its_own_name():
-    named = ["--config=digits", "--config.model.name=wide_resnet"]
-    assert train.parse(named).config.model.options.to_dict()["depth"] == 10
-
-
 def test_a_cells_command_is_the_tables_with_its_name():
-    given = [
-        "--config",
-        "table1:*/ours",
-        "--workdir=x",
-        "--list=commands",
-        "--config.a=1",
-    ]
+    given = ["--config", "table1:*/ours", "--workdir=x", "--list=commands"]
+    given.append("--config.a=1")
     assert train.cell_words(given, "wrn28x10/ours/seed3", "runs/t") == [
         "--config=table1:wrn28x10/ours/seed3",
         "--workdir=runs/t",

@@ -13,16 +13,14 @@ from aaa_jax.augment import standard
 from aaa_jax.train import errors, loop
 from aaa_jax.trained import run as trained
 from aaa_jax.workdir import run_directory
-from configs import digits
 from configs import folder as folder_preset
-from tests.support.small_runs import assert_equal_runs, copy_until
+from tests.support.small_runs import assert_equal_runs, copy_until, small_config
 from tests.support.tfds_folders import PICTURES, write_pictures
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
 # 11 images, N = 2, M = 2: 5 steps an epoch, 2 epochs, a round of 3 steps.
 STREAMED = {
-    "model.name": "tests.support.tiny:factory",
     "data.name": "tiny",
     "data.num_train_images": 0,
     "data.image_size": 16,
@@ -30,16 +28,12 @@ STREAMED = {
     "batch_size": 2,
     "batch_norm.group_size": 2,
     "augment.padding": 0,
-    "policies.num_policies": 2,
-    "policies.round_steps": 3,
     "epochs": 2,
     "checkpoint.every_steps": 1,
     "checkpoint.keep": 20,
     "evaluation.batch_size": 4,
     "evaluation.resize": 20,
     "evaluation.every_epochs": 1,
-    "devices.num_devices": 1,
-    "compilation_cache": False,
 }
 
 
@@ -51,12 +45,7 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, **changes):
-    config = digits.get_config()
-    with config.unlocked():
-        config.model.options = {}
-        values = STREAMED | {"data.dir": str(folder)} | changes
-        config.update_from_flattened_dict(values)
-    return config
+    return small_config(**STREAMED | {"data.dir": str(folder)} | changes)
 
 
 @pytest.fixture(scope="module")

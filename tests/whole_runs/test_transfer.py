@@ -4,7 +4,6 @@ import itertools
 import json
 
 import jax
-import numpy as np
 import pytest
 
 from aaa_jax.experiments import build
@@ -99,18 +98,6 @@ def test_a_transfer_run_applies_what_the_source_run_recorded(source_run, tmp_pat
             assert replayed_line[key] == expected[key]
     assert recorded[0]["ranges"] == "monotone10"
     assert snapshots.snapshot_steps(tmp_path) == []
-
-
-@pytest.mark.slow  # test_replay.py has the draws, the test above the run
-def test_a_resampling_run_resumes_bit_for_bit(source_run, tmp_path):
-    changes = {"policies.replay_selection": "resample"}
-    config = _config("transfer", **changes | {"policies.replay_run": str(source_run)})
-    loop.train_and_evaluate(config, tmp_path / "alone")
-    lines = run_directory.read_lines(tmp_path / "alone", "policies")
-    assert [np.shape(line["policies"])[:3] for line in lines] == [(1, 25, 2)] * 4
-    stopped = copy_until(5, tmp_path / "alone", tmp_path / "stopped")
-    loop.train_and_evaluate(config, stopped)
-    assert_equal_runs(tmp_path / "alone", stopped)
 
 
 @pytest.mark.slow  # test_replay.py has the source alone

@@ -210,11 +210,6 @@ def test_killed_and_resumed_gives_the_bytes_of_one_never_stopped(tmp_path, saved
     assert [step for step, _ in shown["speed/seconds"]] == [*range(5, 41, 5)]
 
 
-def test_a_reader_skips_the_line_being_written(tmp_path):
-    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"step": 2, "lo')
-    assert read_lines(tmp_path, "metrics") == [{"step": 1}]
-
-
 def test_steps_are_the_names_that_are_whole_numbers(tmp_path):
     assert steps_in(tmp_path / "missing") == steps_in(tmp_path) == []
     for name in ("10", "9", "0", "007", "٣", "-1", "9.damaged-1", "8.npz", "8.npz.new"):
