@@ -15,6 +15,7 @@ from aaa_jax.augment import batch_layout
 from aaa_jax.data import crops
 from aaa_jax.data.stream import epoch_order
 from tests.support.tfds_folders import (
+    FORMATS,
     PICTURES,
     example,
     png,
@@ -28,11 +29,15 @@ IMAGE_OF_ROW = batch_layout.image_of_row(LAYOUT)
 OPTIONS = data.StreamOptions(image_size=SIDE, num_threads=2)
 
 
+def stream_of(folder, split="train", **how):
+    """A new dataset of PICTURES, streamed."""
+    write_pictures(folder, **how)
+    return data.open_stream("tiny", split, data_dir=folder)
+
+
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stream")
-    write_pictures(folder)
-    return data.open_stream("tiny", "train", data_dir=folder)
+    return stream_of(tmp_path_factory.mktemp("stream"))
 
 
 def opened(stream, options=OPTIONS, **changes):
@@ -66,39 +71,21 @@ def box_of(numbers, height, width):
     raise AssertionError("these pictures are not so long")
 
 
-def averaged(pixels, size, axis):
-    """The exact average over each new pixel's area along an axis, float."""
-    old = pixels.shape[axis]
-    edges = np.arange(size + 1) * old / size
-    weights = np.clip(
-        np.minimum(edges[1:, None], np.arange(1, old + 1))
-        - np.maximum(edges[:-1, None], np.arange(old)),
-        0,
-        None,
-    )
-    weights /= weights.sum(1, keepdims=True)
-    return np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis)
-
-
-def interpolated(pixels, size, axis):
-    """Linear interpolation at pixel centres, edges repeated, float."""
-    old = pixels.shape[axis]
-    at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
-    low = np.minimum(at.astype(int), old - 1)
-    high = np.minimum(low + 1, old - 1)
-    shape = [1] * pixels.ndim
-    shape[axis] = size
-    part = (at - low).reshape(shape)
-    return pixels.take(low, axis) * (1 - part) + pixels.take(high, axis) * part
+def shares(old, new):
+    """How much of each old pixel is in each new one along an axis, [new, old]."""
+    if new < old:  # the average over the new pixel's area
+        edges = np.arange(new + 1)[:, None] * old / new
+        covered = np.clip(edges - np.arange(old), 0, 1)  # up to each edge
+        return np.diff(covered, axis=0) * new / old
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    columns = [np.interp(centres, np.arange(old), pixel) for pixel in np.eye(old)]
+    return np.stack(columns, axis=1)
 
 
 def resized(pixels, height, width):
     """Area along axes that shrink, linear along those that grow, in float."""
-    pixels = pixels.astype(np.float64)
-    for axis, size in enumerate((height, width)):
-        shrinks = pixels.shape[axis] > size
-        pixels = (averaged if shrinks else interpolated)(pixels, size, axis)
-    return pixels
+    rows, columns = shares(pixels.shape[0], height), shares(pixels.shape[1], width)
+    return np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True)
 
 
 # OpenCV rounds after each of two passes where one axis shrinks and the other grows, and
@@ -218,8 +205,7 @@ def test_area_averages_whole_boxes_and_linear_interpolates_as_pillow_does():
 
 def test_supersampling_averages_four_linear_samples():
     pixels = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
-    samples = interpolated(interpolated(pixels.astype(np.float64), 24, 0), 40, 1)
-    expected = samples.reshape(12, 2, 20, 2, 3).mean((1, 3))
+    expected = resized(pixels, 24, 40).reshape(12, 2, 20, 2, 3).mean((1, 3))
     found = crops.resize(pixels, 12, 20, resample="supersample")
     assert np.abs(found - expected).max() <= ROUNDING
     # Where it would not do, or is not needed, it is "area".
@@ -231,9 +217,8 @@ def test_supersampling_averages_four_linear_samples():
 
 
 def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
-    write_pictures(tmp_path)
-    stream = data.open_stream("tiny", "test", data_dir=tmp_path)
-    found = evaluated(stream, OPTIONS, batch_size=3, resize=20)
+    stream = stream_of(tmp_path, "test")
+    found = evaluated(stream, batch_size=3)
     assert [batch.images.shape[0] for batch in found] == [3, 3, 3]
     weights = np.concatenate([batch.weights for batch in found])
     np.testing.assert_array_equal(weights, [1] * 7 + [0] * 2)
@@ -243,8 +228,7 @@ def test_every_test_image_is_seen_once_and_padding_weighs_nothing(tmp_path):
     labels = np.concatenate([batch.labels for batch in found])
     np.testing.assert_array_equal(labels[:7], np.arange(7) % 3)
     halves = [
-        evaluated(stream, OPTIONS, batch_size=3, resize=20, start=a, stop=b)
-        for a, b in ((0, 1), (1, 3))
+        evaluated(stream, batch_size=3, start=a, stop=b) for a, b in ((0, 1), (1, 3))
     ]
     for whole, left, right in zip(found, *halves, strict=True):
         for part in range(3):
@@ -288,23 +272,22 @@ def test_the_middle_of_a_long_picture_is_that_of_the_whole(size):
     assert np.abs(viewed(pixels) - view_of(pixels, along=20)).mean() > 9
 
 
-def evaluated(stream, options, **arguments):
-    with data.evaluation_batches(stream, options, **arguments) as made:
+def evaluated(stream, options=OPTIONS, batch_size=4, **part):
+    given = {"batch_size": batch_size, "resize": 20} | part
+    with data.evaluation_batches(stream, options, **given) as made:
         return list(made)
 
 
 def test_a_bad_image_stops_the_run_with_its_name(tmp_path):
-    write_pictures(tmp_path, bad=[6])
-    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    stream = stream_of(tmp_path, bad=[6])
     with pytest.raises(data.BadRecord, match=r"record 1 of .*00001.* \(id 'n06'\)"):
         batches(stream, epoch=1)  # which shows n06
     with pytest.raises(data.BadRecord, match="on_bad_image=skip"):
-        evaluated(stream, OPTIONS, batch_size=4, resize=20)
+        evaluated(stream)
 
 
 def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, caplog):
-    write_pictures(tmp_path, bad=[2, 6])
-    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    stream = stream_of(tmp_path, bad=[2, 6])
     options = OPTIONS._replace(on_bad_image="skip", flip=False)
     epoch = next(
         epoch for epoch in range(100) if set(epoch_order(0, epoch, 11)[:2]) == {2, 6}
@@ -322,31 +305,26 @@ def test_skipped_images_are_counted_and_replaced_alike_on_all_hosts(tmp_path, ca
         again = data.open_stream("tiny", "train", data_dir=tmp_path)
         rows = batches(again, options, rows=host, epoch=epoch)[0]
         np.testing.assert_array_equal(rows.images, first.images[host])
-    found = evaluated(stream, options, batch_size=4, resize=20)
+    found = evaluated(stream, options)
     weights = np.concatenate([batch.weights for batch in found])
     np.testing.assert_array_equal(np.flatnonzero(weights == 0), [2, 6, 11])
 
 
 def test_a_dataset_of_bad_images_only_is_given_up(tmp_path):
-    write_pictures(tmp_path, bad=range(11))
-    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    stream = stream_of(tmp_path, bad=range(11))
     with pytest.raises(data.DatasetError, match="100 images in a row are bad"):
         batches(stream, OPTIONS._replace(on_bad_image="skip"))
 
 
 def test_a_label_out_of_range_is_a_bad_record(tmp_path):
-    write_pictures(tmp_path, labels=[0] * 10 + [3])
-    stream = data.open_stream("tiny", "train", data_dir=tmp_path)
+    stream = stream_of(tmp_path, labels=[0] * 10 + [3])
     with pytest.raises(data.BadRecord, match="the label 3: labels are 0 to 2"):
-        evaluated(stream, OPTIONS, batch_size=4, resize=20)
+        evaluated(stream)
 
 
 def test_tfrecords_stream_as_array_record_does(tmp_path):
-    write_pictures(tmp_path / "a", file_format="tfrecord")
-    write_pictures(tmp_path / "b")
     streams = [
-        data.open_stream("tiny", "train[3:]", data_dir=tmp_path / name)
-        for name in ("a", "b")
+        stream_of(tmp_path / name, "train[3:]", file_format=name) for name in FORMATS
     ]
     for one, other in zip(*map(batches, streams), strict=True):
         np.testing.assert_array_equal(one.images, other.images)
@@ -360,7 +338,7 @@ def test_more_files_than_may_be_open_are_allowed(tmp_path):
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
     try:
         stream = data.open_stream("tiny", "train", data_dir=tmp_path)
-        (batch,) = evaluated(stream, OPTIONS, batch_size=11, resize=20)
+        (batch,) = evaluated(stream, batch_size=11)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > few
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -368,10 +346,9 @@ def test_more_files_than_may_be_open_are_allowed(tmp_path):
 
 
 def test_a_hard_limit_of_open_files_is_said(tmp_path, monkeypatch):
-    write_pictures(tmp_path)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (20, 100))
     with pytest.raises(data.DatasetError, match=r"2 files, .* may open 100 at once"):
-        data.open_stream("tiny", "train", data_dir=tmp_path)
+        stream_of(tmp_path)
 
 
 def test_a_subset_is_of_that_size_and_of_its_seed(stream, tmp_path):
