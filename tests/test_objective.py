@@ -23,14 +23,6 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def test_cross_entropy_is_minus_log_softmax(rng):
-    logits = rng.normal(size=(N, K), scale=5).astype(np.float32)
-    labels = rng.integers(K, size=N)
-    losses = jax.jit(objective.cross_entropy)(logits, labels)
-    # float32 logsumexp of numbers of size 10.
-    np.testing.assert_allclose(losses, numpy_cross_entropy(logits, labels), atol=3e-6)
-
-
 def test_cross_entropy_is_float32_for_bfloat16_logits_and_large_ones():
     logits = jnp.array([[1000.0, -1000.0]], jnp.bfloat16)
     losses = objective.cross_entropy(logits, jnp.array([1]))
@@ -190,12 +182,6 @@ def test_losses_less_the_mean_of_their_image_sum_to_zero_for_each_image(rng):
         losses[row] - losses[image == image[row]].mean() for row in range(N * M)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_an_empty_average_is_zero():
-    average = objective.init_average(M)
-    np.testing.assert_array_equal(objective.average_losses(average), np.zeros(M))
-    np.testing.assert_array_equal(objective.standard_errors(average), np.zeros(M))
 
 
 def test_a_decay_outside_zero_to_one_is_refused():
