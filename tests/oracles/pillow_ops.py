@@ -115,31 +115,6 @@ def _crop(photograph: str, height: int, width: int) -> np.ndarray:
     return load_sample_image(photograph)[150 : 150 + height, 250 : 250 + width]
 
 
-def center_of(image: int, magnitude: int, height: int, width: int) -> tuple[int, int]:
-    """A place for Cutout that differs from case to case."""
-    return (5 * image + 3 * magnitude) % height, (11 * image + 7 * magnitude) % width
-
-
-@functools.cache
-def expected(
-    height: int, width: int, name: str, value: float, magnitude: int
-) -> np.ndarray:
-    """The op on each of `pictures`, paired with the next: uint8 [9, H, W, 3]."""
-    images = pictures(height, width)
-    return np.stack(
-        [
-            pillow_op(
-                image,
-                name,
-                value,
-                center_of(i, magnitude, height, width),
-                images[(i + 1) % len(images)],
-            )
-            for i, image in enumerate(images)
-        ]
-    )
-
-
 def some_policies(
     shape: tuple[int, int, int],
     *,
