@@ -60,22 +60,31 @@ def test_every_table_and_size_gives_each_op_its_own_coefficients(ranges, size) -
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "group_size", "ranges", "driver"),
+    ("shape", "size", "group_size", "ranges", "driver", "has_validity"),
     [
-        ((4, 5, 2), (37, 53), 16, "autoaugment", "map"),
-        ((4, 5, 2), (37, 53), 16, "autoaugment", "vmap"),
-        ((2, 10, 2), (224, 224), 12, "monotone", None),  # ImageNet's
+        ((4, 5, 2), (37, 53), 16, "autoaugment", "map", False),
+        ((4, 5, 2), (37, 53), 16, "autoaugment", "vmap", False),
+        ((2, 10, 2), (224, 224), 12, "monotone", None, False),  # ImageNet's
+        ((2, 150, 3), (32, 32), 300, "release", "map", True),
+        ((2, 150, 3), (32, 32), 300, "release", "vmap", True),
     ],
 )
 def test_chains_through_apply_policies_replay_with_pillow(
-    shape, size, group_size, ranges, driver
+    shape, size, group_size, ranges, driver, has_validity
 ) -> None:
-    batch = a_batch(some_policies(shape), size, group_size)
+    """Validity is the alpha channel of the release, which has no SamplePairing."""
+    without = ("SamplePairing",) if has_validity else ()
+    batch = a_batch(some_policies(shape, without=without), size, group_size)
+    options = {"fill": (125, 122, 113), "with_validity": has_validity}
     run = functools.partial(
         large_batch.apply_policies, group_size=group_size, ranges=ranges, driver=driver
     )
-    want = replay(*batch, group_size, ranges)
-    np.testing.assert_array_equal(jax.jit(run)(*batch), want)
+    want = replay(*batch, group_size, ranges, **options)
+    got = jax.jit(functools.partial(run, **options))(*batch)
+    np.testing.assert_array_equal(got, want)
+    if has_validity:
+        assert set(np.unique(want[..., 3])) == {0, 255}
+        assert 0.02 < np.mean(want[..., 3] == 0) < 0.5
 
 
 @pytest.mark.parametrize(
@@ -103,21 +112,6 @@ def test_large_batch_replays_with_pillow(shape, size, per_policy) -> None:
     oracle = functools.partial(replay, draws, rows, some, policy_of_row, num_images)
     want = oracle("release", fill=(1, 2, 3))
     np.testing.assert_array_equal(got.reshape(want.shape), want)
-
-
-@pytest.mark.parametrize("driver", ["map", "vmap"])
-def test_validity_is_the_alpha_channel_of_the_release(driver) -> None:
-    """Without SamplePairing, which the release does not have."""
-    some = some_policies((2, 150, 3), without=("SamplePairing",))
-    batch = a_batch(some, (32, 32), 300)
-    options = {"ranges": "release", "fill": (125, 122, 113), "with_validity": True}
-    run = functools.partial(
-        large_batch.apply_policies, group_size=300, driver=driver, **options
-    )
-    want = replay(*batch, 300, **options)
-    np.testing.assert_array_equal(jax.jit(run)(*batch), want)
-    assert set(np.unique(want[..., 3])) == {0, 255}
-    assert 0.02 < np.mean(want[..., 3] == 0) < 0.5
 
 
 def test_the_identity_policy_changes_nothing() -> None:
