@@ -109,10 +109,8 @@ def test_a_second_eager_call_compiles_nothing(compiled) -> None:
 
 
 def images_and_draws():
-    some, images = (
-        some_policies((2, 17, 2), probs=(0.7, 1)),
-        np.resize(pictures(6, 7), (18, 6, 7, 3)),
-    )
+    some = some_policies((2, 17, 2), probs=(0.7, 1))
+    images = np.resize(pictures(6, 7), (18, 6, 7, 3))
     of_row = np.arange(36) // 18
     draws = large_batch.draw(KEY, some, of_row, height=6, width=7, group_size=18)
     return some, images, draws, of_row

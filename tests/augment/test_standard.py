@@ -59,29 +59,18 @@ def test_whole_numbers_stay_below_the_limit() -> None:
         assert standard.integers_below(limit, jnp.float32(0)) == 0
 
 
-def test_normalize_has_mean_zero_and_unit_variance() -> None:
-    images = pictures(32, 32)
-    pixels = images.reshape(-1, 3) / 255
-    mean, std = pixels.mean(0), pixels.std(0)
+def test_normalize_takes_away_the_mean_and_divides_by_the_deviation() -> None:
+    images, mean, std = pictures(32, 32), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     got = jax.jit(lambda x: standard.normalize(x, mean, std))(images)
     assert got.dtype == jnp.float32
     want = (images / 255 - mean) / std
     np.testing.assert_allclose(got, want, atol=1e-6)  # float32 against double
-    np.testing.assert_allclose(got.reshape(-1, 3).mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(got.reshape(-1, 3).std(0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -0.2, float("nan")])
 def test_a_deviation_that_is_not_above_zero_is_refused(wrong) -> None:
     with pytest.raises(ValueError, match="each must be above 0; give 1 for"):
         standard.normalize(jnp.asarray(pictures(5, 9)), (0.5,) * 3, (0.2, wrong, 0.2))
-
-
-def test_invalid_pixels_become_the_mean() -> None:
-    images = with_validity(pictures(5, 9))
-    got = standard.normalize(images, (0.5,) * 3, (0.2,) * 3)
-    want = standard.normalize(images[..., :3], (0.5,) * 3, (0.2,) * 3)
-    np.testing.assert_array_equal(got, np.where(images[..., 3:] > 0, want, 0))
 
 
 def test_fixed_cutout_zeroes_a_square_cut_at_the_borders() -> None:
