@@ -12,7 +12,7 @@ pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install -r requirements-oracles.txt"
 )
 
-from benchmarks.train_step import torch_networks
+from benchmarks.train_step import torch_networks as nets
 from tests.oracles import models_torch
 
 BATCH, NUM_CLASSES = 4, 10
@@ -22,49 +22,27 @@ VALUES = 2e-4
 # Measured 1e-6 until a ReLU or a maximum whose inputs differ by rounding alone sends
 # a gradient elsewhere; then up to 0.03. A wrong coefficient or stride is of order 1.
 GRADIENTS = 0.06
-CASES = {
-    "Wide-ResNet-28-2": (
-        "wide_resnet",
-        {"depth": 28, "width": 2},
-        lambda: torch_networks.WideResNet(NUM_CLASSES, 28, 2),
-        32,
-    ),
-    "Shake-Shake 26 2x32d": (
-        "shake_shake",
-        {"depth": 26, "width": 32},
-        lambda: torch_networks.ShakeShake(NUM_CLASSES, 26, 32),
-        32,
-    ),
-    "PyramidNet-56": (
-        "pyramidnet",
-        {"depth": 56, "widening": 40},
-        lambda: torch_networks.PyramidNet(NUM_CLASSES, 56, 40),
-        32,
-    ),
-    "ResNet-50": (
-        "resnet",
-        {"depth": 50},
-        lambda: torch_networks.ResNet(NUM_CLASSES, (3, 4, 6, 3), "v1.5"),
-        96,
-    ),
-    "ResNet-50-D": (
-        "resnet",
-        {"depth": 50, "variant": "d"},
-        lambda: torch_networks.ResNet(NUM_CLASSES, (3, 4, 6, 3), "d"),
-        96,
-    ),
-}
+# Our name and options; PyTorch's class and what it takes after the number of classes.
+CASES = [
+    ("wide_resnet", {"depth": 28, "width": 2}, nets.WideResNet, (28, 2)),
+    ("shake_shake", {"depth": 26, "width": 32}, nets.ShakeShake, (26, 32)),
+    ("pyramidnet", {"depth": 56, "widening": 40}, nets.PyramidNet, (56, 40)),
+    ("resnet", {"depth": 50}, nets.ResNet, ((3, 4, 6, 3), "v1.5")),
+    ("resnet", {"depth": 50, "variant": "d"}, nets.ResNet, ((3, 4, 6, 3), "d")),
+]
 
 
 def test_every_family_has_a_case():
-    assert {name for name, *_ in CASES.values()} == set(models.MODELS)
+    assert {name for name, *_ in CASES} == set(models.MODELS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("case", CASES)
-def test_values_and_gradients_are_those_of_pytorch(case, train, monkeypatch):
-    name, options, torch_network, size = CASES[case]
+@pytest.mark.parametrize(("name", "options", "torch_class", "sizes"), CASES)
+def test_values_and_gradients_are_those_of_pytorch(
+    name, options, torch_class, sizes, train, monkeypatch
+):
+    size = 96 if name == "resnet" else 32
     network = models.create(name, num_classes=NUM_CLASSES, **options)
     variables = random_variables(network)
     images = jax.random.normal(jax.random.key(1), (BATCH, size, size, 3))
@@ -85,7 +63,7 @@ def test_values_and_gradients_are_those_of_pytorch(case, train, monkeypatch):
         return jax.grad(loss, has_aux=True)(images)
 
     gradient, logits = pull(variables, images)
-    oracle = models_torch.load(torch_network(), variables)
+    oracle = models_torch.load(torch_class(NUM_CLASSES, *sizes), variables)
     expected = models_torch.logits_and_gradient(oracle, images, noise, weights, train)
     assert relative_error(logits, expected[0]) < VALUES
     assert relative_error(gradient, expected[1]) < GRADIENTS
