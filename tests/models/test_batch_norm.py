@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aaa_jax.models.batch_norm import GroupBatchNorm
+from tests.oracles.models_numpy import double
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
 
@@ -26,21 +27,17 @@ def example(rows=12, seed=0):
 
 def numpy_batch_norm(x, variables, group_size):
     """Training mode: the output, and the running statistics after it."""
-    x = np.asarray(x, np.float64)
-    scale, bias = (np.asarray(variables["params"][k]) for k in ("scale", "bias"))
-    outputs, means, variances = [], [], []
-    for start in range(0, len(x), group_size):
-        group = x[start : start + group_size]
-        mean, var = group.mean((0, 1, 2)), group.var((0, 1, 2))
-        outputs.append((group - mean) / np.sqrt(var + EPS) * scale + bias)
-        means.append(mean)
-        variances.append(var)
-    stats = variables["batch_stats"]
+    x, variables = double((x, variables))
+    params, stats = variables["params"], variables["batch_stats"]
+    groups = x.reshape(-1, group_size, *x.shape[1:])
+    means, variances = (f(groups, (1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+    outputs = (groups - means) / np.sqrt(variances + EPS)
+    outputs = outputs * params["scale"] + params["bias"]
     running = {
-        "mean": 0.9 * np.asarray(stats["mean"]) + 0.1 * np.mean(means, axis=0),
-        "var": 0.9 * np.asarray(stats["var"]) + 0.1 * np.mean(variances, axis=0),
+        "mean": 0.9 * stats["mean"] + 0.1 * means.mean((0, 1, 2, 3)),
+        "var": 0.9 * stats["var"] + 0.1 * variances.mean((0, 1, 2, 3)),
     }
-    return np.concatenate(outputs), running
+    return outputs.reshape(x.shape), running
 
 
 def train(x, variables, group_size, dtype=jnp.float32):
@@ -62,7 +59,7 @@ def test_training_normalises_each_group_by_its_own_statistics(group_size):
 def test_evaluation_uses_the_running_statistics_and_any_number_of_rows():
     x, variables = example(rows=7)
     y = GroupBatchNorm(4).apply(variables, x, False)
-    x, variables = jax.tree.map(lambda leaf: np.asarray(leaf, float), (x, variables))
+    x, variables = double((x, variables))
     params, stats = variables["params"], variables["batch_stats"]
     expected = (x - stats["mean"]) / np.sqrt(stats["var"] + EPS)
     expected = expected * params["scale"] + params["bias"]
