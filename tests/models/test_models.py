@@ -80,6 +80,9 @@ def training_pass(name, **options):
         ("resnet", {"depth": 101}, 1000, 44_549_160),
         ("resnet", {"depth": 152}, 1000, 60_192_808),
         ("resnet", {"depth": 200}, 1000, 64_673_832),
+        # timm says 25.55 M: v1.5 without the norms of the shortcuts.
+        ("resnet", {"depth": 50, "variant": "pre_activation"}, 1000, 25_549_352),
+        ("resnet", {"depth": 200, "variant": "pre_activation"}, 1000, 64_666_152),
     ],
 )
 def test_the_number_of_parameters_is_the_published_one(
@@ -201,6 +204,11 @@ def test_an_unknown_option_is_refused_with_those_there_are(name):
         ("pyramidnet", {"last_gate": 1.5}, "last_gate.*: 1.5"),
         ("resnet", {"depth": 19}, "depth is one of.*18.*50.*: 19"),
         ("resnet", {"variant": "D"}, "variant is one of.*: 'D'"),
+        (
+            "resnet",
+            {"depth": 18, "variant": "pre_activation"},
+            "pre_activation.* depth is one of",
+        ),
         ("resnet", {"width": 0}, "width.*: 0"),
     ],
 )

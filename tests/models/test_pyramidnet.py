@@ -71,14 +71,6 @@ def numpy_pyramidnet(layers, x, depth, factors):
 @pytest.mark.parametrize("train", [False, True])
 def test_the_forward_pass_is_the_one_written_in_numpy(train, monkeypatch):
     depth, batch, gate = 20, 4, 0.4
-    network = models.create(
-        "pyramidnet",
-        num_classes=5,
-        bn_group_size=2,
-        depth=depth,
-        widening=11,
-        last_gate=gate,
-    )
     noise = np.random.default_rng(2).uniform(size=(batch, 6, 3)).astype(np.float32)
     monkeypatch.setattr(module, "network_noise", lambda *_: jnp.asarray(noise))
     gates = 1 - np.arange(1, 7)[:, None] / 6 * (1 - gate)
@@ -89,4 +81,5 @@ def test_the_forward_pass_is_the_one_written_in_numpy(train, monkeypatch):
     def numpy_forward(layers, x):
         return numpy_pyramidnet(layers, x, depth, factors)
 
-    check_forward_pass(network, (11, 8), numpy_forward, train)
+    options = {"depth": depth, "widening": 11, "last_gate": gate}
+    check_forward_pass("pyramidnet", options, (11, 8), numpy_forward, train)

@@ -5,28 +5,11 @@ import itertools
 import jax
 import pytest
 
-from aaa_jax import models
 from aaa_jax.models import resnet
 from aaa_jax.models.resnet import Bottleneck
-from tests.oracles.models_numpy import (
-    average_pool,
-    check_forward_pass,
-    count,
-    max_pool,
-    relu,
-)
+from tests.oracles.models_numpy import average_pool, check_forward_pass, max_pool, relu
 
 pytestmark = pytest.mark.usefixtures("light_compiler")
-
-
-@pytest.mark.parametrize("depth", [50, 200])
-def test_pre_activation_only_lacks_the_norms_of_the_shortcuts(depth):
-    """Its other norms have as many channels in all; timm says 25.55 M of depth 50."""
-    counts = [
-        count(models.create("resnet", num_classes=1000, depth=depth, variant=variant))
-        for variant in ("v1.5", "pre_activation")
-    ]
-    assert counts[0] - counts[1] == 2 * (256 + 512 + 1024 + 2048)
 
 
 def numpy_pre_activation(layers, x):
@@ -69,27 +52,17 @@ def numpy_resnet(layers, x, variant, blocks=1):
     return layers.classifier(x)
 
 
-def test_a_resnet_18_is_the_one_written_in_numpy():
-    network = models.create("resnet", num_classes=5, bn_group_size=2, depth=18, width=4)
-    check_forward_pass(
-        network, (75, 64), lambda layers, x: numpy_resnet(layers, x, "v1.5", 2), True
-    )
+@pytest.mark.parametrize(
+    ("depth", "variant", "train"),
+    [*itertools.product([14], resnet.VARIANTS, [False, True]), (18, "v1.5", True)],
+)
+def test_the_forward_pass_is_the_one_written_in_numpy(depth, variant, train):
+    options = {"depth": depth, "variant": variant, "width": 4}
 
+    def expected(layers, x):
+        return numpy_resnet(layers, x, variant, blocks=2 if depth == 18 else 1)
 
-def test_pre_activation_of_basic_blocks_is_refused():
-    with pytest.raises(ValueError, match=r"pre_activation.* depth is one of"):
-        models.create("resnet", num_classes=5, depth=18, variant="pre_activation")
-
-
-@pytest.mark.parametrize("variant", resnet.VARIANTS)
-@pytest.mark.parametrize("train", [False, True])
-def test_the_forward_pass_is_the_one_written_in_numpy(variant, train):
-    network = models.create(
-        "resnet", num_classes=5, bn_group_size=2, depth=14, variant=variant, width=4
-    )
-    check_forward_pass(
-        network, (75, 64), lambda layers, x: numpy_resnet(layers, x, variant), train
-    )
+    check_forward_pass("resnet", options, (75, 64), expected, train)
 
 
 @pytest.mark.parametrize("zero", [True, False])

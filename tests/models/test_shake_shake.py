@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aaa_jax import models
 from aaa_jax.models import shake_shake as module
 from tests.oracles.models_numpy import check_forward_pass, relu
 
@@ -47,9 +46,6 @@ def numpy_shake_shake(layers, x, depth, forward):
 @pytest.mark.parametrize("train", [False, True])
 def test_the_forward_pass_is_the_one_written_in_numpy(train, monkeypatch):
     depth, batch = 14, 4
-    network = models.create(
-        "shake_shake", num_classes=5, bn_group_size=2, depth=depth, width=4
-    )
     noise = np.random.default_rng(2).uniform(size=(batch, 6, 2)).astype(np.float32)
     monkeypatch.setattr(module, "network_noise", lambda *_: jnp.asarray(noise))
     forward = noise[:, :, 0].T if train else np.full((6, batch), 0.5)
@@ -57,4 +53,5 @@ def test_the_forward_pass_is_the_one_written_in_numpy(train, monkeypatch):
     def numpy_forward(layers, x):
         return numpy_shake_shake(layers, x, depth, forward)
 
-    check_forward_pass(network, (11, 8), numpy_forward, train)
+    options = {"depth": depth, "width": 4}
+    check_forward_pass("shake_shake", options, (11, 8), numpy_forward, train)

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from aaa_jax import models
 from aaa_jax.models.layers import conv_init, dense_init
 from tests.oracles.models_numpy import check_forward_pass
 
@@ -29,12 +28,11 @@ def numpy_wide_resnet(layers, x, depth, stem_stride):
 @pytest.mark.parametrize("train", [False, True])
 def test_the_forward_pass_is_the_one_written_in_numpy(depth, width, stem, train):
     options = {"depth": depth, "width": width, "stem_stride": stem}
-    network = models.create("wide_resnet", num_classes=7, bn_group_size=3, **options)
 
     def expected(layers, x):
         return numpy_wide_resnet(layers, x, depth, stem)
 
-    check_forward_pass(network, (11, 8), expected, train)
+    check_forward_pass("wide_resnet", options, (11, 8), expected, train)
 
 
 def test_the_initial_weights_are_he_normal_over_fan_out_and_uniform_over_fan_in():

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aaa_jax import models
+
 # float32 against double over at most 17 normalised layers; logits are of size ~1:
 ROUNDING = 1e-4
 
@@ -48,14 +50,14 @@ def double(tree):
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
-def check_forward_pass(network, size, numpy_forward, train):
-    """Compares logits of random images and variables with `numpy_forward(layers, x)`.
+def check_forward_pass(name, options, size, numpy_forward, train):
+    """Compares a network's logits with those of `numpy_forward(layers, x)`.
 
-    The images are of this size; there are as many as two groups of the network have.
+    Variables and images are random; there are four images of this size, in two groups.
     """
+    network = models.create(name, num_classes=5, bn_group_size=2, **options)
     variables = random_variables(network)
-    shape = (2 * network.bn_group_size, *size, 3)
-    images = jax.random.normal(jax.random.key(1), shape)
+    images = jax.random.normal(jax.random.key(1), (4, *size, 3))
     logits, _ = jax.jit(
         lambda v, x: network.apply(v, x, train=train, mutable=["batch_stats"])
     )(variables, images)
