@@ -26,16 +26,9 @@ TINY = {
 class Pod:
     """Processes of one run; leaving it kills what is left of them.
 
-    Args:
-        workdir: of the run.
-        num_processes: how many; one is started without the flags of a pod.
-        num_devices: virtual ones, of each process.
-        more: arguments of `launch.py` for all.
-        each: further arguments of one process, by its index.
-        variables: further environment variables of one process, by its index.
-        data_dir: of the prepared digits.
-        cache: of compiled programs.
-        only: the one process that is started; None: all.
+    All get the arguments `more` of `launch.py`; `each` and `variables` are further ones
+    and environment variables by the index of a process. `only` is the one that is
+    started, None for all. A single process gets no flags of a pod.
     """
 
     def __init__(
