@@ -1,5 +1,7 @@
 """TFDS folders of small images, written record by record."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,17 @@ def png(rgb):
 
 def jpeg(rgb):
     return cv2.imencode(".jpg", rgb[..., ::-1])[1].tobytes()
+
+
+def packed(files, mode="w"):
+    """The bytes of a tar file with these contents by name."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def example(encoded, label, name):
