@@ -37,8 +37,7 @@ def save(path, mode="RGB", **options):
     if path.suffix == ".webp":
         options["lossless"] = True
     elif path.suffix.lower() in (".jpg", ".jpeg"):
-        options["quality"] = 100
-        options["subsampling"] = 0  # of colours, in JPEG
+        options |= {"quality": 100, "subsampling": 0}  # of colours
     image.save(path, **options)
     if mode == "RGBA":
         return PICTURE

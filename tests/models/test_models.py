@@ -204,11 +204,7 @@ def test_an_unknown_option_is_refused_with_those_there_are(name):
         ("pyramidnet", {"last_gate": 1.5}, "last_gate.*: 1.5"),
         ("resnet", {"depth": 19}, "depth is one of.*18.*50.*: 19"),
         ("resnet", {"variant": "D"}, "variant is one of.*: 'D'"),
-        (
-            "resnet",
-            {"depth": 18, "variant": "pre_activation"},
-            "pre_activation.* depth is one of",
-        ),
+        ("resnet", {"depth": 18, "variant": "pre_activation"}, "activation.* depth is"),
         ("resnet", {"width": 0}, "width.*: 0"),
     ],
 )
