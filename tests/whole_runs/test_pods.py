@@ -32,11 +32,28 @@ def two_and_one(tmp_path_factory, shared):
     """The same ten steps in 2 processes of 4 devices, and in 1 of 8; what 2 said."""
     root = tmp_path_factory.mktemp("equal")
     said = {}
-    for name, (processes, devices) in {"two": (2, 4), "one": (1, 8)}.items():
-        with pods.Pod(root / name, processes, devices, **shared) as pod:
-            codes, said[name] = pod.wait(400)
-        assert codes == [0] * processes, "\n".join(said[name])
+    for name, shape in {"two": (2, 4), "one": (1, 8)}.items():
+        said[name] = run_to_the_end(root / name, *shape, **shared)
     return root / "two", root / "one", said["two"]
+
+
+def run_to_the_end(workdir, num_processes, num_devices, *more, **shared):
+    """What each process printed."""
+    with pods.Pod(workdir, num_processes, num_devices, *more, **shared) as pod:
+        codes, printed = pod.wait(400)
+    assert codes == [0] * num_processes, "\n".join(printed)
+    return printed
+
+
+def go_on_and_stop(workdir, *command, **shared):
+    """Goes on from the newest checkpoint, and stops both by a signal to the first."""
+    found = steps(workdir)[-1]
+    with pods.Pod(workdir, 2, 4, *command, **shared) as pod:
+        pod.wait_for(workdir / "checkpoints" / str(found + 2))
+        pod.processes[0].send_signal(signal.SIGTERM)
+        codes, printed = pod.wait(90)
+    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
+    assert f"going on from the checkpoint at step {found}" in printed[0]
 
 
 def saved(workdir, step):
@@ -105,9 +122,7 @@ def test_pmap_in_two_processes_gives_the_bytes_of_shard_map(
     two_and_one, tmp_path, shared
 ):
     short = ("--config.devices.mapping=pmap", "--config.max_steps=4")
-    with pods.Pod(tmp_path, 2, 4, *short, **shared) as pod:
-        codes, printed = pod.wait(400)
-    assert codes == [0, 0], "\n".join(printed)
+    printed = run_to_the_end(tmp_path, 2, 4, *short, **shared)
     assert "8 x cpu (pmap, 2 processes)" in printed[0]
     ours, theirs = saved(tmp_path, 4), saved(two_and_one[0], 4)
     assert ours.keys() == theirs.keys()
@@ -150,14 +165,8 @@ def test_a_signal_to_one_stops_both_at_one_step_and_a_killed_peer_ends_the_other
     assert_told_that_a_peer_died(codes[0], printed[0])
     assert f"going on from the checkpoint at step {newest}" in printed[0]
     # The same command, after the kill; what the killed one wrote last is gone.
-    found = steps(tmp_path)[-1]
-    assert found >= later
-    with pods.Pod(tmp_path, 2, 4, *LONG, QUICK, **shared) as pod:
-        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
-        pod.processes[0].send_signal(signal.SIGTERM)
-        codes, printed = pod.wait(90)
-    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
-    assert f"going on from the checkpoint at step {found}" in printed[0]
+    assert steps(tmp_path)[-1] >= later
+    go_on_and_stop(tmp_path, *LONG, QUICK, **shared)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +183,7 @@ def test_a_run_of_two_processes_goes_on_in_one_of_eight_and_one_of_one(
     """From the middle of an epoch and of a round, as if it had died after step 4."""
     two, one, _ = two_and_one
     copy_until(4, two, tmp_path)
-    with pods.Pod(tmp_path, processes, devices, **shared) as pod:
-        codes, printed = pod.wait(400)
-    assert codes == [0] * processes, "\n".join(printed)
+    printed = run_to_the_end(tmp_path, processes, devices, **shared)
     assert "going on from the checkpoint at step 4" in printed[0]
     shares = processes * devices
     assert_close(saved(tmp_path, 10), saved(one, 10), controller=3, shares=shares)
@@ -217,9 +224,7 @@ def test_streamed_rows_are_those_of_one_process(processes, devices, tmp_path, sh
     )
     runs = {"many": (processes, devices), "one": (1, 8)}
     for name, shape in runs.items():
-        with pods.Pod(tmp_path / name, *shape, *streamed, **shared) as pod:
-            codes, printed = pod.wait(400)
-        assert codes == [0] * shape[0], "\n".join(printed)
+        run_to_the_end(tmp_path / name, *shape, *streamed, **shared)
     many, one = (tmp_path / name for name in runs)
     np.testing.assert_array_equal(seen(many, 2), seen(one, 2))
     assert_close(saved(many, 4), saved(one, 4), controller=1)
@@ -258,13 +263,7 @@ def test_a_peer_that_hangs_while_its_heart_beats_ends_the_other(tmp_path, shared
     assert "tests/support/hanging.py" in printed[1]  # the stacks
     if "hang: nothing has moved" not in printed[0]:
         assert_told_that_a_peer_died(codes[0], printed[0])
-    found = steps(tmp_path)[-1]
-    with pods.Pod(tmp_path, 2, 4, *command, **shared) as pod:
-        pod.wait_for(tmp_path / "checkpoints" / str(found + 2))
-        pod.processes[0].send_signal(signal.SIGTERM)
-        codes, printed = pod.wait(90)
-    assert codes == [128 + signal.SIGTERM] * 2, "\n".join(printed)
-    assert f"going on from the checkpoint at step {found}" in printed[0]
+    go_on_and_stop(tmp_path, *command, **shared)
 
 
 @pytest.mark.slow
