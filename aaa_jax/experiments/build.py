@@ -36,8 +36,6 @@ _READ_BY = {
     "replay": ("replay_run", "the directory of a finished run"),
     "file": ("file", "a JSON file of policies"),
 }
-# What runs of earlier versions have, where it changes nothing.
-UNREAD = {"policies.randaugment_scale": 30}
 # An epoch of so many steps tells every warm-up from the training's end.
 STEPS_TO_CHECK = 2**20
 
@@ -136,7 +134,7 @@ class Experiment(NamedTuple):
             "batch_norm.group_size": self.recipe.layout.group_size,
             "policies.round_steps": self.recipe.round_steps,
             "evaluation.resize": self.evaluation_view.resize,
-        } | ({} if self.source.name == "randaugment" else UNREAD)
+        }
 
     def is_tested(self, step: int) -> bool:
         """Whether the epoch that is over after so many steps is evaluated."""

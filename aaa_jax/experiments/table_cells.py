@@ -15,7 +15,7 @@ from etils import epath
 
 from aaa_jax.augment import batch_layout
 from aaa_jax.experiments import shrink, sizes
-from aaa_jax.experiments.build import UNREAD, changeable_keys, check_config
+from aaa_jax.experiments.build import changeable_keys, check_config
 from aaa_jax.experiments.paper_tables import TABLES, Table
 from aaa_jax.workdir import run_directory, run_facts
 
@@ -261,8 +261,6 @@ def _read_state(path: epath.Path, config: ml_collections.ConfigDict | None) -> S
     if config is not None:
         may_change = changeable_keys(config)
         known = sizes.automatic_values(config)
-        if config.policies.source != "randaugment":
-            known |= UNREAD
         differences = run_directory.config_differences(recorded, config.to_dict())
         for key, (old, new) in differences.items():
             if key not in may_change and (key, old) not in known.items():

@@ -45,7 +45,6 @@ ADDED = (
     ("controller", "credit", "policy"),
     ("controller", "steps_per_round", 1),
     ("model", "init_from", ""),
-    ("policies", "randaugment_scale", 30),
     ("data", "validation_fraction", 0.0),
     ("evaluation", "max_images", 0),
 )
@@ -242,6 +241,10 @@ def read_config(workdir: epath.PathLike) -> dict[str, Any]:
     for section, name, value in ADDED:
         if isinstance(settings.get(section), dict):
             settings[section].setdefault(name, value)
+    if isinstance(policies := settings.get("policies"), dict):
+        # It was 30; a source that does not read it has today's default.
+        scale = 30 if policies.get("source") == "randaugment" else 10
+        policies.setdefault("randaugment_scale", scale)
     return settings
 
 

@@ -1,11 +1,12 @@
 """Every preset's training step has the right shapes at full size.
 
 The step is traced, forward and backward, on all N·M rows: what does not fit together
-shows here, without the memory and the hours.
+shows here, without the memory and the hours. The smallest run too, in the slow suite.
 """
 
 import chex
 import jax
+import numpy as np
 import pytest
 
 from benchmarks.train_step import presets
@@ -22,6 +23,22 @@ MARKED = [
 @pytest.mark.parametrize("name", MARKED)
 def test_a_step_of_the_preset_has_its_shapes_at_full_size(name):
     check_shapes(presets.get_config(name))
+
+
+@pytest.mark.slow  # minutes and 10 GiB each
+@pytest.mark.parametrize("name", ["cifar10_wrn40x2", "cifar10_shake26_2x32d"])
+def test_a_step_of_the_small_presets_really_runs_at_full_size(name):
+    made = presets.full_step(presets.get_config(name))
+    state, *rest = made.make_arguments()
+    before = jax.device_get(state.params)
+    after, info = jax.jit(made.call)(state, *rest)
+    assert made.experiment.recipe.layout.num_rows == 1024
+    assert int(after.step) == 1
+    losses = np.asarray(info["losses"])
+    assert losses.shape == (8,)
+    assert (np.abs(losses - np.log(10)) < 1).all()  # before the first update
+    moved = jax.tree.map(lambda old, new: (old != new).mean(), before, after.params)
+    assert min(jax.tree.leaves(jax.device_get(moved))) > 0.5
 
 
 def test_the_preset_of_pyramidnet_has_its_shapes_at_a_fifth_of_its_depth():

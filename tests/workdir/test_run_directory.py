@@ -138,6 +138,15 @@ def test_a_key_that_came_later_has_the_value_that_stands_for_its_absence(tmp_pat
         RunDirectory(tmp_path, {"controller": later | {"credit": "sub_policy"}})
 
 
+@pytest.mark.parametrize(("source", "scale"), [("randaugment", 30), ("random", 10)])
+def test_an_earlier_run_has_the_scale_of_randaugment_that_it_read(
+    tmp_path, source, scale
+):
+    # Where nobody reads it, a report averages earlier and later seeds.
+    RunDirectory(tmp_path, {"policies": {"source": source}}).close()
+    assert read_config(tmp_path)["policies"]["randaugment_scale"] == scale
+
+
 def test_keys_that_may_change_are_recorded_anew(tmp_path):
     RunDirectory(tmp_path, {"seed": 1, "place": {"dir": "/a"}}).close()
     moved = {"seed": 1, "place": {"dir": "/b"}}
