@@ -13,19 +13,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Part(NamedTuple):
-    """The images of a split that are held out to test on, or the others.
+    """The images of a split that are held out to test on, or the others."""
 
-    Attributes:
-        of: a TFDS split.
-        fraction: of each class that is held out, rounded, at least one image.
-        seed: of the choice.
-        is_held_out: this part is what is held out.
-    """
-
-    of: str
-    fraction: float
-    seed: int
-    is_held_out: bool
+    of: str  # a TFDS split
+    fraction: float  # of each class that is held out, rounded, at least one image
+    seed: int  # of the choice
+    is_held_out: bool  # this part is what is held out
 
     def __str__(self) -> str:
         return f"held out of {self.of}" if self.is_held_out else self.of

@@ -13,31 +13,20 @@ NAMES = ("id", "file_name")  # features that name a record, if it has one of the
 
 
 class Record(NamedTuple):
-    """One image, still encoded.
+    """One image, still encoded."""
 
-    Attributes:
-        place: which record this is, for messages.
-        encoded: the bytes of a JPEG, PNG, ... file.
-        label: the class as stored, not checked.
-    """
-
-    place: str
-    encoded: bytes
-    label: int
+    place: str  # which record this is, for messages
+    encoded: bytes  # the bytes of a JPEG, PNG, ... file.
+    label: int  # the class as stored, not checked
 
 
 class Features(NamedTuple):
-    """What the records of a dataset hold.
+    """What the records of a dataset hold."""
 
-    Attributes:
-        class_names: one name a class.
-        size: height and width of all images; None where they differ.
-        keys: names of the features with the image and with its class.
-    """
-
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # one name a class
+    # height and width of all images; None where they differ
     size: tuple[int | None, int | None]
-    keys: tuple[str, str]
+    keys: tuple[str, str]  # names of the features with the image and with its class
 
 
 def find_features(name: str, builder: Any) -> Features:

@@ -39,16 +39,11 @@ class RecordFile(NamedTuple):
 
 
 class Records(NamedTuple):
-    """The records of a split, by their place in it.
+    """The records of a split, by their place in it."""
 
-    Attributes:
-        paths: the files.
-        files: the same files, open.
-        where: int64 [n, 2], of each record: which file, and which record of it.
-    """
-
-    paths: tuple[Path, ...]
-    files: tuple[RecordFile, ...]
+    paths: tuple[Path, ...]  # the files
+    files: tuple[RecordFile, ...]  # the same files, open
+    # int64 [n, 2], of each record: which file, and which record of it
     where: np.ndarray
 
     @property

@@ -50,75 +50,48 @@ MOST_BAD_IN_A_ROW = 100
 
 
 class RowBatch(NamedTuple):
-    """A host's rows of one large batch.
+    """A host's rows of one large batch."""
 
-    Attributes:
-        images: uint8 [R, S, S, 3], after the standard augmentation.
-        labels: int32 [R].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray  # uint8 [R, S, S, 3], after the standard augmentation
+    labels: np.ndarray  # int32 [R]
 
 
 class EvaluationBatch(NamedTuple):
-    """A host's share of one batch of an evaluation.
+    """A host's share of one batch of an evaluation."""
 
-    Attributes:
-        images: uint8 [b, S, S, 3]; zeros where the weight is 0.
-        labels: int32 [b].
-        weights: float32 [b]; 1 for an image, 0 for padding and for a bad image.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray  # uint8 [b, S, S, 3]; zeros where the weight is 0
+    labels: np.ndarray  # int32 [b]
+    # float32 [b]; 1 for an image, 0 for padding and for a bad image
     weights: np.ndarray
 
 
 class StreamOptions(NamedTuple):
-    """How records become rows.
+    """How records become rows."""
 
-    Attributes:
-        image_size: S, height and width of a row in pixels.
-        flip: rows are mirrored with probability 1/2.
-        shared_crops: the rows of one image in a mini-batch share crop and flip.
-        resample: one of `crops.RESAMPLINGS`, see `crops.resize`.
-        seed: of order, crops and flips.
-        on_bad_image: "stop", or "skip" to go on without it; skipped images are logged
-            and counted in `Stream.bad_images`.
-        num_threads: that decode; 0 for one per core that the process may use.
-        prefetch: batches that are made ahead, at least 1.
-    """
-
-    image_size: int = 224
-    flip: bool = True
+    image_size: int = 224  # S, height and width of a row in pixels
+    flip: bool = True  # rows are mirrored with probability 1/2
+    # the rows of one image in a mini-batch share crop and flip
     shared_crops: bool = False
-    resample: str = "area"
-    seed: int = 0
+    resample: str = "area"  # one of `crops.RESAMPLINGS`, see `crops.resize`
+    seed: int = 0  # of order, crops and flips
+    # "stop", or "skip" to go on without it; skipped images are logged and counted in
+    # `Stream.bad_images`
     on_bad_image: str = "stop"
-    num_threads: int = 0
-    prefetch: int = 2
+    num_threads: int = 0  # that decode; 0 for one per core that the process may use
+    prefetch: int = 2  # batches that are made ahead, at least 1
 
 
 class Stream(NamedTuple):
-    """An open split.
+    """An open split."""
 
-    Attributes:
-        records: its records.
-        kept: int64 [n], the records of the subset in use.
-        class_names: one name a class.
-        keys: the features that hold image and label.
-        bad_images: record -> what is wrong with it, for those skipped so far.
-        left_out: what of the split is not here and why, in words.
-        held_out: names of the images, or places, where they are held out for testing.
-    """
-
-    records: Records
-    kept: np.ndarray
-    class_names: tuple[str, ...]
-    keys: tuple[str, str]
+    records: Records  # its records
+    kept: np.ndarray  # int64 [n], the records of the subset in use
+    class_names: tuple[str, ...]  # one name a class
+    keys: tuple[str, str]  # the features that hold image and label
+    # record -> what is wrong with it, for those skipped so far
     bad_images: dict[int, str]
-    left_out: str = ""
+    left_out: str = ""  # what of the split is not here and why, in words
+    # names of the images, or places, where they are held out for testing
     held_out: tuple[str, ...] = ()
 
     @property

@@ -43,47 +43,27 @@ T = TypeVar("T")
 
 
 class EvaluationView(NamedTuple):
-    """How test images are batched and, where they are streamed, cut.
+    """How test images are batched and, where they are streamed, cut."""
 
-    Attributes:
-        batch_size: images, over all devices.
-        resize: the short side in pixels before the centre crop.
-        image_size: side of the centre crop.
-        max_images: of the test split, for a quick look; 0: all.
-    """
-
-    batch_size: int
-    resize: int
-    image_size: int
-    max_images: int = 0
+    batch_size: int  # images, over all devices
+    resize: int  # the short side in pixels before the centre crop
+    image_size: int  # side of the centre crop
+    max_images: int = 0  # of the test split, for a quick look; 0: all
 
 
 class StepRecipe(NamedTuple):
-    """The static part of a training step: sizes and choices, hashable.
+    """The static part of a training step: sizes and choices, hashable."""
 
-    Attributes:
-        rows: how the rows of the large batch are made.
-        steps_per_epoch: T.
-        round_steps: steps between two controller updates.
-        num_passes: passes of accumulation over each device's groups.
-        average_decay: of the average of L_m; None: running mean.
-        skip_nonfinite: leave out an update whose loss is not finite and go on.
-        unroll: unroll the passes (convolution gradients in loops are slow on CPUs).
-        num_sub_policies: Q, where sub-policies are rewarded; else 0.
-        less_image_means: reward them by losses less the mean of their image.
-        is_gain: reward them by what the round took off their loss.
-    """
-
-    rows: RowRecipe
-    steps_per_epoch: int
-    round_steps: int
-    num_passes: int
-    average_decay: float | None
-    skip_nonfinite: bool
-    unroll: bool
-    num_sub_policies: int = 0
-    less_image_means: bool = False
-    is_gain: bool = False
+    rows: RowRecipe  # how the rows of the large batch are made
+    steps_per_epoch: int  # T
+    round_steps: int  # steps between two controller updates
+    num_passes: int  # passes of accumulation over each device's groups
+    average_decay: float | None  # of the average of L_m; None: running mean
+    skip_nonfinite: bool  # leave out an update whose loss is not finite and go on
+    unroll: bool  # unroll the passes (convolution gradients in loops are slow on CPUs)
+    num_sub_policies: int = 0  # Q, where sub-policies are rewarded; else 0
+    less_image_means: bool = False  # reward them by losses less the mean of their image
+    is_gain: bool = False  # reward them by what the round took off their loss
 
     @property
     def layout(self) -> batch_layout.GroupLayout:
@@ -92,32 +72,20 @@ class StepRecipe(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """What a config stands for.
+    """What a config stands for."""
 
-    Attributes:
-        model: the target network.
-        optimizer: its optimiser.
-        schedule: its learning rate as a function of the step.
-        source: where each round's policies come from.
-        recipe: the static part of a training step.
-        total_steps: of the whole run.
-        planned_steps: what the schedules run over (``max_steps`` does not shorten it).
-        stream: how the records of a streamed train split become rows.
-        evaluation_view: how test images are batched and cut.
-        test_every_steps: steps between two tests, whole epochs.
-        scale: below 1 for a cell of a shrunken table, which every output tells.
-    """
-
-    model: nn.Module
-    optimizer: optax.GradientTransformation
-    schedule: optax.Schedule
-    source: sources.PolicySource
-    recipe: StepRecipe
-    total_steps: int
+    model: nn.Module  # the target network
+    optimizer: optax.GradientTransformation  # its optimiser
+    schedule: optax.Schedule  # its learning rate as a function of the step
+    source: sources.PolicySource  # where each round's policies come from
+    recipe: StepRecipe  # the static part of a training step
+    total_steps: int  # of the whole run
+    # what the schedules run over (``max_steps`` does not shorten it)
     planned_steps: int
-    stream: data.StreamOptions
-    evaluation_view: EvaluationView
-    test_every_steps: int
+    stream: data.StreamOptions  # how the records of a streamed train split become rows
+    evaluation_view: EvaluationView  # how test images are batched and cut
+    test_every_steps: int  # steps between two tests, whole epochs
+    # below 1 for a cell of a shrunken table, which every output tells
     scale: float = 1.0
 
     def ends_epoch(self, step: int) -> bool:

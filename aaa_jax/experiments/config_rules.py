@@ -44,15 +44,10 @@ class ConfigError(ValueError):
 
 
 class Rule(NamedTuple):
-    """What one value may be.
+    """What one value may be."""
 
-    Attributes:
-        allows: whether a value will do; never raises.
-        text: what it must be, after "it must be".
-    """
-
-    allows: Callable[[Any], bool]
-    text: str
+    allows: Callable[[Any], bool]  # whether a value will do; never raises
+    text: str  # what it must be, after "it must be"
 
 
 def wrong_values(config: Any, keys: Iterable[str]) -> dict[str, str]:

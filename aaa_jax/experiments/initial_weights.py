@@ -28,15 +28,11 @@ SHOWN = 5  # leaves in a message
 
 
 class InitialWeights(NamedTuple):
-    """What a run begins with.
+    """What a run begins with."""
 
-    Attributes:
-        leaves: by name, such as `params.classifier.dense.kernel`; others begin anew.
-        said: which came and which did not, for the screen.
-    """
-
+    # by name, such as `params.classifier.dense.kernel`; others begin anew
     leaves: dict[str, np.ndarray]
-    said: str
+    said: str  # which came and which did not, for the screen
 
 
 class _Source(NamedTuple):

@@ -10,15 +10,11 @@ from typing import Any, NamedTuple
 
 
 class Paper(NamedTuple):
-    """The paper's number for a cell.
+    """The paper's number for a cell."""
 
-    Attributes:
-        errors: test error in %: top-1, or top-1 and top-5.
-        stds: standard deviation over five runs for each of `errors`; empty where the
-            paper gives none.
-    """
-
-    errors: tuple[float, ...]
+    errors: tuple[float, ...]  # test error in %: top-1, or top-1 and top-5
+    # standard deviation over five runs for each of `errors`; empty where the paper
+    # gives none
     stds: tuple[float, ...] = ()
 
     @property
@@ -33,29 +29,21 @@ class Table(NamedTuple):
     """A table or a figure: a cell is a row and a column, run once for each seed.
 
     A cell's run directory is `WORKDIR/ROW/COLUMN/seedS`.
-
-    Attributes:
-        name: its key in `TABLES`.
-        title: what it shows.
-        rows: key -> label.
-        columns: key -> label; the first ones are the paper's.
-        presets: row key -> the preset in `configs/` that trains this row.
-        arguments: column key -> the preset's argument; columns without one are quoted
-            from the paper and not run here.
-        paper: (row key, column key) -> the paper's number.
-        overrides: column key -> dotted config key -> value, on top of the preset.
-        notes: footnotes, for every place that shows the table.
     """
 
-    name: str
-    title: str
-    rows: dict[str, str]
-    columns: dict[str, str]
-    presets: dict[str, str]
+    name: str  # its key in `TABLES`
+    title: str  # what it shows
+    rows: dict[str, str]  # key -> label
+    columns: dict[str, str]  # key -> label; the first ones are the paper's
+    presets: dict[str, str]  # row key -> the preset in `configs/` that trains this row
+    # column key -> the preset's argument; columns without one are quoted from the paper
+    # and not run here
     arguments: dict[str, str]
+    # (row key, column key) -> the paper's number
     paper: dict[tuple[str, str], Paper] = {}
+    # column key -> dotted config key -> value, on top of the preset
     overrides: dict[str, dict[str, Any]] = {}
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # footnotes, for every place that shows the table
 
 
 class Cost(NamedTuple):

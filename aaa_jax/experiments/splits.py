@@ -11,21 +11,14 @@ Split = TypeVar("Split", bound=data.Dataset | data.Stream)
 
 
 class Splits(NamedTuple):
-    """The dataset of a run, opened.
+    """The dataset of a run, opened."""
 
-    Attributes:
-        spec: what the dataset is.
-        train: its train split, or a subset; decoded, or open for streaming.
-        test: its test split, decoded or open for streaming.
-        num_images: of the train split.
-        image_shape: (H, W, C) of a row.
-    """
-
-    spec: data.DatasetSpec
+    spec: data.DatasetSpec  # what the dataset is
+    # its train split, or a subset; decoded, or open for streaming
     train: data.Dataset | data.Stream
-    test: data.Dataset | data.Stream
-    num_images: int
-    image_shape: tuple[int, ...]
+    test: data.Dataset | data.Stream  # its test split, decoded or open for streaming
+    num_images: int  # of the train split
+    image_shape: tuple[int, ...]  # (H, W, C) of a row
 
     def counted(self) -> str:
         """What there is and what is left out, a line a split."""

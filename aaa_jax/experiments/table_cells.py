@@ -40,20 +40,14 @@ class Cell(NamedTuple):
 
 
 class State(NamedTuple):
-    """How far a cell's run is, by its directory.
+    """How far a cell's run is, by its directory."""
 
-    Attributes:
-        kind: "not run", "running", "stopped", "finished", "another config", or
-            "unreadable", which the cell's own process refuses when it is run.
-        step: steps that are saved.
-        total_steps: of the run; None where it did not say.
-        detail: what differs in "another config", or cannot be read.
-    """
-
+    # "not run", "running", "stopped", "finished", "another config", or "unreadable",
+    # which the cell's own process refuses when it is run
     kind: str
-    step: int = 0
-    total_steps: int | None = None
-    detail: str = ""
+    step: int = 0  # steps that are saved
+    total_steps: int | None = None  # of the run; None where it did not say
+    detail: str = ""  # what differs in "another config", or cannot be read
 
     @property
     def text(self) -> str:

@@ -113,37 +113,26 @@ class Controller(nn.Module):
 
 
 class PolicyProbs(NamedTuple):
-    """How probable the controller finds given policies, and what else it considered.
+    """How probable the controller finds given policies, and what else it considered."""
 
-    Attributes:
-        log_prob: float32 [M], log p_m, the sum over the 4Q decisions, in nats.
-        sub_policy_log_prob: float32 [M, Q], its part in the four decisions of each
-            sub-policy, given those before.
-        entropy: float32 [M], the summed entropies of the decisions along policy m.
-        op_log_probs: float32 [M, Q, 2, num_ops], of all choices in each decision.
-        magnitude_log_probs: float32 [M, Q, 2, num_magnitudes].
-    """
-
-    log_prob: jax.Array
+    log_prob: jax.Array  # float32 [M], log p_m, the sum over the 4Q decisions, in nats
+    # float32 [M, Q], its part in the four decisions of each sub-policy, given those
+    # before
     sub_policy_log_prob: jax.Array
+    # float32 [M], the summed entropies of the decisions along policy m
     entropy: jax.Array
+    # float32 [M, Q, 2, num_ops], of all choices in each decision
     op_log_probs: jax.Array
-    magnitude_log_probs: jax.Array
+    magnitude_log_probs: jax.Array  # float32 [M, Q, 2, num_magnitudes]
 
 
 @flax.struct.dataclass
 class ControllerState:
-    """What a controller has learned.
+    """What a controller has learned."""
 
-    Attributes:
-        params: θ, the parameters of `Controller`.
-        opt_state: the optimiser's state.
-        entropy_weight: float32 []; only an entropy target changes it.
-    """
-
-    params: Params
-    opt_state: optax.OptState
-    entropy_weight: jax.Array
+    params: Params  # θ, the parameters of `Controller`
+    opt_state: optax.OptState  # the optimiser's state
+    entropy_weight: jax.Array  # float32 []; only an entropy target changes it
 
 
 @randomness.drawing

@@ -20,24 +20,17 @@ _MOST_STEPS = 2**31 - 1  # int32, as counted on the devices
 
 
 class Recording(NamedTuple):
-    """The policies of every round of a run, on the host.
+    """The policies of every round of a run, on the host."""
 
-    Attributes:
-        saved: the policies [R, M, Q, S] of R rounds as NumPy arrays, and the range
-            table, order and fill that they were applied with.
-        losses: float64 [R, M], the average loss under each policy; -inf where unknown.
-        steps: int64 [R], steps done when the round was over; increasing.
-        config: the run's configuration, as it stands in config.json.
-        source: name of the run's policy source.
-        fill_name: what the run's config called the fill colour, such as "alpha".
-    """
-
+    # the policies [R, M, Q, S] of R rounds as NumPy arrays, and the range table, order
+    # and fill that they were applied with
     saved: SavedPolicies
+    # float64 [R, M], the average loss under each policy; -inf where unknown
     losses: np.ndarray
-    steps: np.ndarray
-    config: dict[str, Any]
-    source: str
-    fill_name: str
+    steps: np.ndarray  # int64 [R], steps done when the round was over; increasing
+    config: dict[str, Any]  # the run's configuration, as it stands in config.json
+    source: str  # name of the run's policy source
+    fill_name: str  # what the run's config called the fill colour, such as "alpha"
 
     @property
     def num_rounds(self) -> int:

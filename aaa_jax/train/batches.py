@@ -23,19 +23,15 @@ Batches = Generator[Data, None, None]  # closing it stops the threads behind it
 
 
 class Feed(NamedTuple):
-    """Where the loop gets its data from.
+    """Where the loop gets its data from."""
 
-    Attributes:
-        epoch: (root, epoch, first step, last step) -> the data of each step from the
-            first to before the last, counted from the start of the run.
-        test: train state -> the sums of each batch of the test split.
-        num_test_batches: how many batches `test` gives.
-        num_bad_images: () -> how many bad training images this process has skipped.
-    """
-
+    # (root, epoch, first step, last step) -> the data of each step from the first to
+    # before the last, counted from the start of the run
     epoch: Callable[[jax.Array, int, int, int], Batches]
+    # train state -> the sums of each batch of the test split
     test: Callable[[TrainState], Iterator[Info]]
-    num_test_batches: int
+    num_test_batches: int  # how many batches `test` gives
+    # () -> how many bad training images this process has skipped
     num_bad_images: Callable[[], int] = lambda: 0
 
 

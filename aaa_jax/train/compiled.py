@@ -22,54 +22,38 @@ Info = dict[str, Any]  # arrays by name
 
 @flax.struct.dataclass
 class Round:
-    """A round that is over: its policies and what was learned of them.
+    """A round that is over: its policies and what was learned of them."""
 
-    Attributes:
-        policies: M policies.
-        info: of `step.controller_step`: losses, rewards, entropies, ….
-    """
-
-    policies: Policies
-    info: Info
+    policies: Policies  # M policies
+    info: Info  # of `step.controller_step`: losses, rewards, entropies, …
 
 
 @flax.struct.dataclass
 class RunState:
-    """Everything a run needs to go on; arrays only.
+    """Everything a run needs to go on; arrays only."""
 
-    Attributes:
-        train: the target network's training.
-        source: the policy source's state; for AAA the controller.
-        policies: of the current round.
-        last_round: the last one that is over; zeros before the first is.
-    """
-
-    train: TrainState
-    source: Any
-    policies: Policies
-    last_round: Round
+    train: TrainState  # the target network's training
+    source: Any  # the policy source's state; for AAA the controller
+    policies: Policies  # of the current round
+    last_round: Round  # the last one that is over; zeros before the first is
 
 
 class Program(NamedTuple):
-    """What a run calls; every argument and result is replicated over the devices.
+    """What a run calls; every argument and result is replicated over the devices."""
 
-    Attributes:
-        sample: (source state, root, round) -> Policies; Alg. 1, line 3.
-        step: (train state, data, policies, root) -> train state, losses; takes the
-            buffers of the state.
-        close_round: (source state, policies, train state) -> source state, Round.
-        evaluate: (variables, test data, batch) -> sums; streamed: (variables, rows).
-        order: (root, epoch) -> int32 [n], the epoch's permutation of the train split.
-        place: puts a tree of arrays on every device.
-        place_shares: puts each device's share of a streamed batch on it.
-    """
-
+    # (source state, root, round) -> Policies; Alg. 1, line 3.
     sample: Callable[[Any, jax.Array, Any], Policies]
+    # (train state, data, policies, root) -> train state, losses; takes the buffers of
+    # the state
     step: Callable[..., tuple[TrainState, Info]]
+    # (source state, policies, train state) -> source state, Round
     close_round: Callable[[Any, Policies, TrainState], tuple[Any, Round]]
+    # (variables, test data, batch) -> sums; streamed: (variables, rows)
     evaluate: Callable[..., Info]
+    # (root, epoch) -> int32 [n], the epoch's permutation of the train split
     order: Callable[[jax.Array, Any], jax.Array]
-    place: Callable[[Any], Any]
+    place: Callable[[Any], Any]  # puts a tree of arrays on every device
+    # puts each device's share of a streamed batch on it
     place_shares: Callable[[Any], Any]
 
 

@@ -19,15 +19,10 @@ PADDING_LABEL = -1
 
 
 class EvaluationData(NamedTuple):
-    """A test split cut in batches; padding rows carry the label -1.
+    """A test split cut in batches; padding rows carry the label -1."""
 
-    Attributes:
-        images: uint8 [batches, B, H, W, 3], of NumPy until they are placed.
-        labels: int32 [batches, B].
-    """
-
-    images: Any
-    labels: Any
+    images: Any  # uint8 [batches, B, H, W, 3], of NumPy until they are placed
+    labels: Any  # int32 [batches, B]
 
 
 def evaluation_data(

@@ -32,61 +32,41 @@ _NOISE = 100
 
 @flax.struct.dataclass
 class TrainState:
-    """What the target network's training needs to go on; arrays only.
+    """What the target network's training needs to go on; arrays only."""
 
-    Attributes:
-        step: int32 [], steps done since the start of the run.
-        params: the target network's parameters, w.
-        batch_stats: its running BatchNorm statistics.
-        opt_state: the optimiser's state.
-        loss_average: the average of L_m over the current round.
-        sub_policy_average: the same of each sub-policy; None where none is asked for.
-        round_start: parameters and batch_stats at the start of the round, where gains
-            are the reward; else None.
-        epoch_loss: float32 [2], sum of the large batch's loss over the epoch's steps,
-            and how many steps; those left out do not count.
-        first_bad_step: int32 [], the step whose loss was not finite; -1: none.
-        skipped_steps: int32 [], updates left out because of such a loss.
-    """
-
-    step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    loss_average: objective.LossAverage
+    step: jax.Array  # int32 [], steps done since the start of the run
+    params: Any  # the target network's parameters, w
+    batch_stats: Any  # its running BatchNorm statistics
+    opt_state: Any  # the optimiser's state
+    loss_average: objective.LossAverage  # the average of L_m over the current round
+    # float32 [2], sum of the large batch's loss over the epoch's steps, and how many
+    # steps; those left out do not count
     epoch_loss: jax.Array
-    first_bad_step: jax.Array
-    skipped_steps: jax.Array
+    first_bad_step: jax.Array  # int32 [], the step whose loss was not finite; -1: none
+    skipped_steps: jax.Array  # int32 [], updates left out because of such a loss
+    # `loss_average` of each sub-policy; None where none is asked for
     sub_policy_average: objective.LossAverage | None = None
+    # parameters and batch_stats at the start of the round, where gains are the reward;
+    # else None
     round_start: tuple[Any, Any] | None = None
 
 
 class ResidentData(NamedTuple):
-    """A data split that lives on the device, and this epoch's order.
+    """A data split that lives on the device, and this epoch's order."""
 
-    Attributes:
-        images: uint8 [n, H, W, 3].
-        labels: int32 [n].
-        permutation: int32 [n], the epoch's order.
-    """
-
-    images: jax.Array
-    labels: jax.Array
-    permutation: jax.Array
+    images: jax.Array  # uint8 [n, H, W, 3]
+    labels: jax.Array  # int32 [n]
+    permutation: jax.Array  # int32 [n], the epoch's order
 
 
 class StreamedRows(NamedTuple):
     """The rows of a large batch as the host made them, crop and flip done.
 
     A device gets its own share of them; R is M * N over the number of devices.
-
-    Attributes:
-        images: uint8 [R, H, W, 3].
-        labels: int32 [R].
     """
 
-    images: jax.Array
-    labels: jax.Array
+    images: jax.Array  # uint8 [R, H, W, 3]
+    labels: jax.Array  # int32 [R]
 
 
 Data = ResidentData | StreamedRows

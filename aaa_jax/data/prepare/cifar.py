@@ -20,24 +20,16 @@ SIZE = 32
 
 
 class Archive(NamedTuple):
-    """An original file, and what is in it.
+    """An original file, and what is in it."""
 
-    Attributes:
-        url: where it is, as TFDS's `url_checksums` states it.
-        sha256: of the file.
-        size: of the file, in bytes.
-        folder: of the files in it.
-        class_names: feature of a label -> the file of its class names; a record begins
-            with its labels in this order.
-        splits: split -> the files of its records.
-    """
-
-    url: str
-    sha256: str
-    size: int
-    folder: str
+    url: str  # where it is, as TFDS's `url_checksums` states it
+    sha256: str  # of the file
+    size: int  # of the file, in bytes
+    folder: str  # of the files in it
+    # feature of a label -> the file of its class names; a record begins with its labels
+    # in this order
     class_names: dict[str, str]
-    splits: dict[str, list[str]]
+    splits: dict[str, list[str]]  # split -> the files of its records
 
 
 ARCHIVES: dict[str, Archive] = {

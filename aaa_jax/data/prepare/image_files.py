@@ -28,15 +28,11 @@ MOST_NAMED = 3  # files of a reason in a line
 
 
 class Listing(NamedTuple):
-    """What lies below a folder; names are paths in it, with slashes.
+    """What lies below a folder; names are paths in it, with slashes."""
 
-    Attributes:
-        images: name -> size in bytes and time of the last change in ns.
-        left_out: name of a file -> why it is left out.
-    """
-
+    # name -> size in bytes and time of the last change in ns
     images: dict[str, list[int]]
-    left_out: dict[str, str]
+    left_out: dict[str, str]  # name of a file -> why it is left out
 
 
 def list_images(folder: Path) -> Listing:

@@ -26,17 +26,12 @@ VALIDATION = "ILSVRC2012_img_val.tar"
 
 
 class Release(NamedTuple):
-    """What the archives must hold.
+    """What the archives must hold."""
 
-    Attributes:
-        class_names: one a class, in the order of the labels.
-        validation_labels: class name of each validation image, in order of their names.
-        num_train: training images.
-    """
-
-    class_names: Sequence[str]
+    class_names: Sequence[str]  # one a class, in the order of the labels
+    # class name of each validation image, in order of their names
     validation_labels: Sequence[str]
-    num_train: int
+    num_train: int  # training images
 
 
 def ilsvrc2012() -> Release:

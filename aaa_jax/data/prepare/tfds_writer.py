@@ -28,48 +28,30 @@ MOST_NAMED = 20  # bad files in one message
 
 
 class Item(NamedTuple):
-    """An image that is to become a record.
+    """An image that is to become a record."""
 
-    Attributes:
-        name: unique in its split.
-        labels: its class, one for each of the plan's `labels`.
-        source: which file it lies in.
-        offset: where in it; what the number means is known to `read`.
-        size: length of the encoded image in bytes, nearly.
-    """
-
-    name: str
-    labels: tuple[int, ...]
-    source: Path
-    offset: int
-    size: int
+    name: str  # unique in its split
+    labels: tuple[int, ...]  # its class, one for each of the plan's `labels`
+    source: Path  # which file it lies in
+    offset: int  # where in it; what the number means is known to `read`
+    size: int  # length of the encoded image in bytes, nearly
 
 
 class Plan(NamedTuple):
-    """A dataset that is to be written.
+    """A dataset that is to be written."""
 
-    Attributes:
-        name: as TFDS spells it.
-        version: such as "1.0.0".
-        description: one line.
-        labels: features that hold a class -> their class names; "label" is one.
-        name_feature: the feature that holds an image's name.
-        splits: split -> its images, in any order.
-        encoding: "jpeg", "png", or "" where images are encoded in several ways.
-        image_size: height and width of all images; 0 if they differ.
-        key: name of an image -> what TFDS hashes to shuffle the images.
-        notes: name of a file -> a text that lies beside the shards.
-    """
-
-    name: str
-    version: str
-    description: str
+    name: str  # as TFDS spells it
+    version: str  # such as "1.0.0"
+    description: str  # one line
+    # features that hold a class -> their class names; "label" is one
     labels: Mapping[str, Sequence[str]]
-    name_feature: str
-    splits: Mapping[str, Sequence[Item]]
-    encoding: str = ""
-    image_size: int = 0
+    name_feature: str  # the feature that holds an image's name
+    splits: Mapping[str, Sequence[Item]]  # split -> its images, in any order
+    encoding: str = ""  # "jpeg", "png", or "" where images are encoded in several ways
+    image_size: int = 0  # height and width of all images; 0 if they differ
+    # name of an image -> what TFDS hashes to shuffle the images
     key: Callable[[str], str] = str
+    # name of a file -> a text that lies beside the shards
     notes: Mapping[str, str] = {}
 
 
