@@ -182,7 +182,6 @@ def test_what_an_op_does_not_take_is_refused(name, value, size, message) -> None
 
 
 def moved(image: jax.Array, name: str, value: float, fill: jax.Array) -> jax.Array:
-    """The image under an affine op of this value."""
     row = jax.tree.map(jnp.asarray, ops.coefficients(name, value, *image.shape[:2]))
     return ops.affine(image, row, ops.Inputs(jnp.zeros(2, jnp.int32), image, fill))
 

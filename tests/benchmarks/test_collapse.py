@@ -17,7 +17,6 @@ def make_policies(seed: int) -> Policies:
 
 
 def drawn_pairs(policies: Policies, some=slice(None)) -> list[tuple[int, int]]:
-    """All (op, magnitude) of some policies."""
     columns = (np.asarray(policies.ops[some]), np.asarray(policies.magnitudes[some]))
     return list(zip(*(column.ravel().tolist() for column in columns), strict=True))
 

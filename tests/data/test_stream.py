@@ -30,7 +30,6 @@ OPTIONS = data.StreamOptions(image_size=SIDE, num_threads=2)
 
 
 def stream_of(folder, split="train", **how):
-    """A new dataset of PICTURES, streamed."""
     write_pictures(folder, **how)
     return data.open_stream("tiny", split, data_dir=folder)
 

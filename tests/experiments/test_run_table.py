@@ -68,7 +68,6 @@ def _table(name, argument="*", **changes):
 
 
 def _cell_config(name, cell, seed=0, **changes):
-    """The config of a table's cell ROW/COLUMN."""
     cell = table_cells.Cell(*cell.split("/"), seed)
     return table_cells.cell_config(_table(name, **changes), cell)
 

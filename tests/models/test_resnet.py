@@ -13,7 +13,6 @@ pytestmark = pytest.mark.usefixtures("light_compiler")
 
 
 def numpy_pre_activation(layers, x):
-    """A pre-activation ResNet of one block in each stage."""
     x = max_pool(layers.conv("stem_conv1", x, 2))
     for stage in (1, 2, 3, 4):
         block = layers.inside(f"stage{stage}_block1")

@@ -17,14 +17,12 @@ ROUNDING = 1e-4
 
 
 def shapes_of(network):
-    """The shapes of the network's variables, without making any."""
     images = jnp.zeros((1, 8, 8, 3))
     init = functools.partial(network.init, train=False)
     return jax.eval_shape(init, jax.random.key(0), images)
 
 
 def count(network):
-    """The network's number of parameters."""
     params = shapes_of(network)["params"]
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
 
@@ -76,7 +74,6 @@ class NumpyLayers:
         self.group_size = group_size
 
     def inside(self, name):
-        """The layers of one block."""
         part = NumpyLayers({"params": {}, "batch_stats": {}}, self.group_size)
         part.params, part.stats = self.params[name], self.stats[name]
         return part

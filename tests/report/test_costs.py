@@ -11,7 +11,6 @@ from tests.support.run_folders import family_of, write_cell, write_run
 
 
 def epoch(step, train, controller=None, devices=8, steps=10):
-    """A line of timing.jsonl."""
     line = {"step": step, "devices": devices, "steps": steps, "train_seconds": train}
     return line if controller is None else line | {"controller_seconds": controller}
 

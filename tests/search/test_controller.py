@@ -40,7 +40,6 @@ def make_state(module, tx, scale=8.0, entropy_weight=0.0):
 
 
 def all_policies(module) -> Policies:
-    """The whole search space, one policy after the other."""
     pairs = list(itertools.product(range(module.num_ops), range(module.num_magnitudes)))
     space = np.array(list(itertools.product(pairs, repeat=2 * module.num_sub_policies)))
     space = space.reshape(len(space), module.num_sub_policies, 2, 2).astype(np.int32)

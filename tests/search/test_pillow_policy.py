@@ -24,14 +24,12 @@ FILL = (1, 2, 3)
 
 
 def module_of(text, folder):
-    """A written file as a module."""
     path = folder / "policy.py"
     path.write_text(text, encoding="utf-8")
     return types.SimpleNamespace(**runpy.run_path(path))
 
 
 def value_at(values, sign):
-    """The value that a sign stands for."""
     return values[0 if sign > 0 else -1] if values else 0.0
 
 

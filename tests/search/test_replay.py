@@ -73,7 +73,6 @@ def _request(**values):
 
 
 def _chains(policy):
-    """The sub-policies of a policy as names and magnitudes."""
     return [[(name, magnitude) for name, magnitude, _ in chain] for chain in policy]
 
 

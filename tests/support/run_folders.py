@@ -30,7 +30,6 @@ def unpack_earlier_run(folder):
 
 
 def family_of(folder):
-    """The one family of the runs in a folder."""
     (family,) = grouping.make_families(runs.read_runs([folder]))
     return family
 

@@ -92,7 +92,6 @@ def newest(workdir: pathlib.Path) -> int:
 def wait_until_saved(
     process: subprocess.Popen, workdir: pathlib.Path, step: int
 ) -> None:
-    """Waits until a step of a running process is saved."""
     deadline = time.monotonic() + 300
     while newest(workdir) < step:
         assert process.poll() is None, process.communicate()[0]
@@ -101,7 +100,6 @@ def wait_until_saved(
 
 
 def finish(process: subprocess.Popen, seconds: float = 600) -> tuple[str, int]:
-    """What a process printed, and its exit code."""
     try:
         printed, _ = process.communicate(timeout=seconds)
     finally:

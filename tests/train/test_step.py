@@ -106,7 +106,6 @@ def _bound(model, optimizer, recipe, **more):
 
 
 def _alone(model, optimizer, recipe):
-    """The step on one device, compiled."""
     return jax.jit(_bound(model, optimizer, recipe, axis_name=None))
 
 

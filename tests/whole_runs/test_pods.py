@@ -38,7 +38,6 @@ def two_and_one(tmp_path_factory, shared):
 
 
 def run_to_the_end(workdir, num_processes, num_devices, *more, **shared):
-    """What each process printed."""
     with pods.Pod(workdir, num_processes, num_devices, *more, **shared) as pod:
         codes, printed = pod.wait(400)
     assert codes == [0] * num_processes, "\n".join(printed)
@@ -57,7 +56,6 @@ def go_on_and_stop(workdir, *command, **shared):
 
 
 def saved(workdir, step):
-    """The arrays of a checkpoint, by name."""
     return checkpoints.read(workdir / "checkpoints" / str(step))
 
 
