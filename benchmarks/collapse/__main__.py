@@ -296,10 +296,12 @@ def draw(name: str, played: dict[str, dict[str, Arrays]], path: pathlib.Path) ->
     figure.savefig(path, dpi=110)
 
 
-def draw_entropy(axis: Any, entropy: np.ndarray, style: str, label: str) -> None:
+def draw_entropy(
+    axis: Any, entropy: np.ndarray, style: str, label: str, color: str | None = None
+) -> None:
     """A line of the mean over the seeds, and the range: [seeds, updates]."""
     x = np.arange(1, entropy.shape[1] + 1)
-    (line,) = axis.plot(x, entropy.mean(0), style, label=label)
+    (line,) = axis.plot(x, entropy.mean(0), style, label=label, color=color)
     bounds = entropy.min(0), entropy.max(0)
     axis.fill_between(x, *bounds, color=line.get_color(), alpha=0.15, lw=0)
 

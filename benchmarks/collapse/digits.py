@@ -66,16 +66,17 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
 
     figure = Figure(figsize=(11, 3.8))
     left, right = figure.subplots(1, 2)
-    for group in groups:
+    others = [group for group in groups if group.method != REFERENCE]
+    colors = {group.label: f"C{place}" for place, group in enumerate(others)}
+    for group in others:
         learned = [run for run in group.finished if run.is_learned]
         entropy = np.array([run.rounds.numbers["entropy"] for run in learned])
         if learned:
-            draw_entropy(left, entropy, "-", group.label)
+            draw_entropy(left, entropy, "-", group.label, colors[group.label])
     left.axhline(MOVED, color="grey", lw=0.6)
     left.set(xlabel="controller update", ylabel="entropy, fraction of the maximum")
     left.set_ylim(0, 1.02)
     left.legend(loc="lower left")
-    others = [group for group in groups if group.method != REFERENCE]
     theirs = _reference(family, "test_loss")
     for place, group in enumerate(others):
         own = group.final("test_loss")
@@ -83,7 +84,8 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
         if found is None:
             continue
         differences = [own[seed] - theirs[seed] for seed in found.seeds]
-        right.plot(differences, np.full(len(differences), place), "o", alpha=0.5)
+        heights = np.full(len(differences), place)
+        right.plot(differences, heights, "o", color=colors[group.label], alpha=0.5)
         half = None if found.high is None else found.high - found.mean
         right.errorbar(found.mean, place - 0.25, xerr=half, fmt="k|", capsize=3, lw=1)
     right.axvline(0, color="grey", lw=0.6)

@@ -50,7 +50,7 @@ def by_policies(family: Family, measure: Measure) -> Picture | None:
         right.axvline(0, color=style.INK, linewidth=1)
         left.set(title=f"Final test {what}", xlabel=f"test {what} ({unit})")
         right.set(
-            title=f"Difference to {REFERENCE}, by pairs of one seed",
+            title=f"Difference to {REFERENCE}, seed by seed",
             xlabel=f"{of_difference} (left: better)",
         )
         seeds = "; ".join(f"{g.label}: {seeds_in_words(g.finished)}" for g in groups)
