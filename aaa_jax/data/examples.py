@@ -16,7 +16,7 @@ class Record(NamedTuple):
     """One image, still encoded."""
 
     place: str  # which record this is, for messages
-    encoded: bytes  # the bytes of a JPEG, PNG, ... file.
+    encoded: bytes  # the bytes of a JPEG, PNG, … file
     label: int  # the class as stored, not checked
 
 

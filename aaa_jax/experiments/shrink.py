@@ -7,9 +7,9 @@ import math
 
 import ml_collections
 
+from aaa_jax import models
 from aaa_jax.models import resnet
 
-WIDTH_OF_RESNET = 64  # where its options do not say it
 # Network -> option -> (step, offset); allowed: the offset plus multiples of the step.
 ALLOWED = {
     "wide_resnet": {"depth": (6, 4), "width": (1, 0)},
@@ -38,12 +38,16 @@ def scale_down(config: ml_collections.ConfigDict, scale: float) -> None:
     o.milestones = tuple(milestone * share for milestone in o.milestones)
     o.warmup_epochs = o.warmup_epochs * share
     config.evaluation.every_epochs = min(config.evaluation.every_epochs, epochs)
+    if config.model.name not in ALLOWED:
+        return
+    network = models.MODELS[config.model.name]
     root, options = math.sqrt(scale), config.model.options.to_dict()
-    for name, (step, offset) in ALLOWED.get(config.model.name, {}).items():
-        full = options.get(name, WIDTH_OF_RESNET)
+    for name, (step, offset) in ALLOWED[config.model.name].items():
+        full = options.get(name, getattr(network, name))
         options[name] = offset + step * max(1, round((full - offset) / step * root))
-    if config.model.name == "resnet":
+    if network is resnet.ResNet:
+        full = options.get("depth", network.depth)
         depths = sorted(resnet.STAGE_SIZES)
-        fitting = [depth for depth in depths if depth <= options["depth"] * root]
+        fitting = [depth for depth in depths if depth <= full * root]
         options["depth"] = [depths[0], *fitting][-1]
     config.model.options = ml_collections.ConfigDict(options)

@@ -55,7 +55,6 @@ def _convolve_few_pixels(
     def convolve(x: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
-    height, width = jax.eval_shape(convolve, x).shape[1:3]
     zeros = [
         max(0, (span - 1) * stride + span - sum(pad) - size)
         for size, span, stride, pad in zip(
@@ -64,6 +63,7 @@ def _convolve_few_pixels(
     ]
     if not any(zeros):
         return convolve(x)
+    height, width = jax.eval_shape(convolve, x).shape[1:3]
     larger = jnp.pad(x, [(0, 0), (0, zeros[0]), (0, zeros[1]), (0, 0)])
     result = convolve(jax.lax.optimization_barrier(larger))
     return jax.lax.optimization_barrier(result)[:, :height, :width]

@@ -41,7 +41,7 @@ class RunState:
 class Program(NamedTuple):
     """What a run calls; every argument and result is replicated over the devices."""
 
-    # (source state, root, round) -> Policies; Alg. 1, line 3.
+    # (source state, root, round) -> Policies; Alg. 1, line 3
     sample: Callable[[Any, jax.Array, Any], Policies]
     # (train state, data, policies, root) -> train state, losses; takes the buffers of
     # the state

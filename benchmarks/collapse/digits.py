@@ -16,13 +16,9 @@ import numpy as np
 
 from aaa_jax.augment import ops
 from aaa_jax.report.grouping import REFERENCE, Family, Group, make_families
+from aaa_jax.report.measures import TEST_ERROR, TEST_LOSS
 from aaa_jax.report.runs import Run, read_runs
-from aaa_jax.report.statistics import (
-    estimate,
-    paired_difference,
-    show_difference,
-    show_estimate,
-)
+from aaa_jax.report.statistics import show_difference
 from benchmarks import measure
 from benchmarks.collapse.__main__ import MOVED, draw_entropy
 
@@ -36,12 +32,10 @@ def moved_at(run: Run) -> int | None:
 def row(family: Family, group: Group) -> list[str]:
     """The finished runs of a group as a line of the table."""
     cells = [group.label, str(len(group.finished))]
-    for key, digits in (("test_error", 2), ("test_loss", 4)):
-        cells.append(show_estimate(estimate(group.final(key).values()), digits))
-        difference = None
-        if group.method != REFERENCE:
-            difference = paired_difference(group.final(key), _reference(family, key))
-        cells.append(show_difference(difference, digits))
+    for number in (TEST_ERROR, TEST_LOSS):
+        cells.append(number.show_mean(family, group))
+        found = number.difference(family, group)
+        cells.append(show_difference(found, number.digits))
     cells.append(f"{np.mean([*group.final('train_loss').values()]):.2f}")
     if not any(run.is_learned for run in group.finished):
         return [*cells, "", "", "", ""]
@@ -77,12 +71,12 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
     left.set(xlabel="controller update", ylabel="entropy, fraction of the maximum")
     left.set_ylim(0, 1.02)
     left.legend(loc="lower left")
-    theirs = _reference(family, "test_loss")
     for place, group in enumerate(others):
-        own = group.final("test_loss")
-        found = paired_difference(own, theirs)
-        if found is None:
+        found = TEST_LOSS.difference(family, group)
+        reference = family.reference(group)
+        if found is None or reference is None:
             continue
+        own, theirs = (TEST_LOSS.values(family, each) for each in (group, reference))
         differences = [own[seed] - theirs[seed] for seed in found.seeds]
         heights = np.full(len(differences), place)
         right.plot(differences, heights, "o", color=colors[group.label], alpha=0.5)
@@ -94,12 +88,6 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-
-
-def _reference(family: Family, key: str) -> dict[int, float]:
-    """Seed -> the number of the runs of random policies; empty where none ran."""
-    reference = family.group(REFERENCE)
-    return reference.final(key) if reference else {}
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
