@@ -132,6 +132,9 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Features [B, H, W, C] of any dtype to logits float32 [B, K]."""
+        if x.dtype != jnp.float32:
+            # jax 0.11 and 0.12 fuse convolutions and this sum for CPUs; then it is NaN.
+            x = jax.lax.optimization_barrier(x)
         pooled = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
         dense = nn.Dense(self.num_classes, kernel_init=dense_init, name="dense")
         return dense(pooled)
