@@ -44,21 +44,22 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 tiny=
 
-# part -> `about`, the seconds that it may take on an H100 (a guess until one was had)
-# and is not begun without; `limit`, those it is stopped after; `command`.
+# part -> `about`, the seconds that it takes on an H200 (parity, step_wrn28x10, step_r50,
+# augment; else a guess) and is not begun without; `limit`, those it is stopped after;
+# `command`.
 choose() {
   local quick=${tiny:+--quick} step=(--dtypes=bfloat16 --steps=10 --turns=5)
-  step+=("--cache=$WORK/compiled")
+  step+=("--cache=$SHOWN/compiled")
   [ -n "$tiny" ] && step+=(--quick --dtypes=float32)
   about=120 limit=400
   case $1 in
-    parity) about=50 limit=120 && set -- augment.parity $quick ;;
+    parity) about=25 limit=120 && set -- augment.parity $quick ;;
     table) # all the time that the parts after it do not need
       about=60 limit=3600
       command=(table_columns)
       return ;;
     augment) # --only: the rivals on the GPU
-      about=70 limit=120
+      about=65 limit=120
       set -- augment --cores=all --rounds=7 --sides=32,224,256 \
         "--only=this engine (vmap),torchvision v2 in batches,kornia,$DALI" $quick ;;
     memory) about=30 limit=120 && set -- augment.memory $quick ;;
@@ -67,7 +68,7 @@ choose() {
       set -- train_step --networks=pyramidnet --name="train_$1" \
         --candidates=aaa,alone,torch "${step[@]}" ;;
     step_r50)
-      about=80
+      about=65
       set -- train_step --networks=r50 --name="train_$1" --candidates=aaa "${step[@]}" ;;
     step_*)
       case $1 in step_wrn28x10 | step_shake26_2x96d) ;; *) return 1 ;; esac
@@ -89,14 +90,15 @@ choose() {
         ${quick:---dtypes=bfloat16 --steps=1 --turns=1} ;;
     *) return 1 ;;
   esac
-  command=("$PYTHON" -m "benchmarks.$1" "${@:2}" --out="$WORK/results")
+  command=("$PYTHON" -m "benchmarks.$1" "${@:2}" --out="$SHOWN/results")
 }
 
 # seconds -> runs the columns side by side, so that one starts, tests and saves while the
 # other has the GPU. --foreground: without it a column gets its SIGTERM twice.
 table_columns() {
   local arm children=() status=0
-  local more=("--workdir=$WORK/table4_cifar10" "--config.seeds=${SEEDS:-20}" $EXTRA)
+  local more=("--workdir=$SHOWN/table4_cifar10" "--config.seeds=${SEEDS:-20}")
+  more+=(--config.cell.log.pictures=False $EXTRA) # a third of an epoch of 0.35 s
   for arm in $ARMS; do
     timeout --foreground --kill-after=20 $(($1 > 40 ? $1 - 20 : $1)) "$PYTHON" launch.py \
       "--config=configs/table4_cifar10.py:*/$arm" "${more[@]}" \
@@ -126,7 +128,7 @@ pack() { # `compiled` or all the rest; replaces what is there when it is whole
   fi
 }
 
-chosen=() lists= WORK=${WORK:-}
+chosen=() lists= WORK=${WORK:-} SHOWN=
 [ $# -eq 0 ] && set -- --help
 for word in "$@"; do
   case $word in
@@ -164,6 +166,7 @@ if [ -n "$tiny" ]; then
   done
 fi
 WORK=${WORK:-runs/gpu_quarter} BUDGET=${BUDGET:-${tiny:+36}330}
+SHOWN=$WORK
 
 if [ -n "$lists" ]; then
   for part in "${chosen[@]}"; do
@@ -178,6 +181,7 @@ setup=$("$PYTHON" -m benchmarks.gpu_setup $([ -n "$tiny" ] || echo --require-gpu
 mkdir -p "$WORK/results" "$WORK/table4_cifar10" || exit 2
 tee "$WORK/results/setup.txt" <<<"$setup"
 WORK=$(cd "$WORK" && pwd)
+SHOWN=${WORK#"$PWD/"} # in the commands that pages and runs show
 export PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
 export JAX_COMPILATION_CACHE_DIR=$WORK/compiled/all
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
@@ -203,7 +207,7 @@ for part in "${chosen[@]}"; do
     timeout --kill-after=10 "$limit" "${command[@]}"
   fi
   status=$?
-  took="$((SECONDS - started)) s (an H100: about $about s)"
+  took="$((SECONDS - started)) s (an H200: about $about s)"
   case $status in
     0) summary+=("$part: ok, $took") ;;
     124 | 137) summary+=("$part: stopped after its $limit s") code=1 ;;
