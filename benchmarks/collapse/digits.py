@@ -71,11 +71,14 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
     left.set(xlabel="controller update", ylabel="entropy, fraction of the maximum")
     left.set_ylim(0, 1.02)
     left.legend(loc="lower left")
-    for place, group in enumerate(others):
+    compared: list[str] = []  # a controller that never moved is the reference itself
+    for group in others:
         found = TEST_LOSS.difference(family, group)
         reference = family.reference(group)
         if found is None or reference is None:
             continue
+        place = len(compared)
+        compared.append(group.label)
         own, theirs = (TEST_LOSS.values(family, each) for each in (group, reference))
         differences = [own[seed] - theirs[seed] for seed in found.seeds]
         heights = np.full(len(differences), place)
@@ -83,7 +86,7 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
         half = None if found.high is None else found.high - found.mean
         right.errorbar(found.mean, place - 0.25, xerr=half, fmt="k|", capsize=3, lw=1)
     right.axvline(0, color="grey", lw=0.6)
-    right.set_yticks(range(len(others)), [group.label for group in others])
+    right.set_yticks(range(len(compared)), compared)
     right.set_xlabel(f"test loss less {REFERENCE}'s: pairs, mean and 95 % interval")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ def _stack(
     axis.set_xlim(x[0], x[-1])
     axis.set_ylim(0, 100)
     axis.grid(visible=False)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _name_bands(axis, means[-1], names, colors)
 
 
