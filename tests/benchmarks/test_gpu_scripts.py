@@ -150,7 +150,7 @@ def test_the_columns_run_side_by_side_until_their_time_is_over(fake, tmp_path):
         assert line in (tmp_path / "work/results/table.txt").read_text()
         command = (run / "command").read_text()
         assert "--config.seeds=20 " in command
-            assert command.endswith(" --config.cell.a=1\n")
+        assert command.endswith(" --config.cell.a=1\n")
     assert fake("unpack", str(pack), WORK=str(there)).returncode == 0
     found = {str(path.relative_to(there)) for path in there.rglob("*")}
     runs = "table4_cifar10/wrn16x4/new/seed0"
