@@ -282,7 +282,7 @@ def _source_of(device: jax.Device) -> str:
     measured = f"what the {device.device_kind} does was measured now, "
     return (
         f"{'' if _is_known(device) else measured}what an {H100} does is of its data "
-        "sheet; a run takes longer: benchmarks/NOTES.md expects 1.4 to 3 times"
+        "sheet; steps on an H200 took 1.5 to 1.7 times that (benchmarks/NOTES.md)"
     )
 
 

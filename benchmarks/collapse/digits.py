@@ -87,7 +87,7 @@ def draw(family: Family, groups: Sequence[Group], path: pathlib.Path) -> None:
         right.errorbar(found.mean, place - 0.25, xerr=half, fmt="k|", capsize=3, lw=1)
     right.axvline(0, color="grey", lw=0.6)
     right.set_yticks(range(len(compared)), compared)
-    right.set_xlabel(f"test loss less {REFERENCE}'s: pairs, mean and 95 % interval")
+    right.set_xlabel(f"test loss minus {REFERENCE}'s: pairs, mean and 95 % interval")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -98,8 +98,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", type=pathlib.Path, help="the table's directory")
     parser.add_argument("--output", type=pathlib.Path, default=measure.ROOT)
     options = parser.parse_args(command_line)
-    heads = ["argument", "seeds", "test error, %", f"less {REFERENCE}", "test loss"]
-    heads += [f"less {REFERENCE}", "train loss", "moved at", "entropy at the end"]
+    heads = ["argument", "seeds", "test error, %", f"minus {REFERENCE}", "test loss"]
+    heads += [f"minus {REFERENCE}", "train loss", "moved at", "entropy at the end"]
     heads += ["states", "likeliest op"]
     [family] = make_families(read_runs([options.runs]))
     finished = [group for group in family.groups if group.finished]
