@@ -149,12 +149,13 @@ def test_a_bfloat16_network_evaluates_as_a_float32_one_but_for_rounding(name):
     # jax 0.11 and 0.12 made NaN of a Wide-ResNet on CPUs.
     images = images_of(name, 2 * GROUP)
     variables = random_variables(tiny(name))
-    half, whole = (
-        jax.jit(lambda v, x, n=tiny(name, dtype=d): n.apply(v, x, train=False))(
-            variables, images
-        )
-        for d in ("bfloat16", "float32")
-    )
+
+    def evaluate(dtype):
+        network = tiny(name, dtype=dtype)
+        call = jax.jit(lambda v, x: network.apply(v, x, train=False))
+        return np.asarray(call(variables, images))
+
+    half, whole = evaluate("bfloat16"), evaluate("float32")
     scale = np.abs(whole).max()
     np.testing.assert_allclose(half, whole, rtol=0, atol=0.05 * scale)
 
