@@ -6,7 +6,7 @@ Not in the paper, which claims its effect for training that is long enough to ov
 (Sec. 3.1): Wide-ResNet-16-4 with a cosine schedule on a stratified subset, which the
 seed draws. 3,900 steps with a controller update every 19 make 205 updates; the paper's
 200 epochs make 200. Meant for one GPU; `table4_cifar10.py` is made of these runs. Here,
-on a JPEG copy of the images and one H200: 19.1 % (ours, two seeds), 18.5 (random, three).
+on a JPEG copy of the images, one H200: 19.1 % (ours, two seeds), 18.5 (random, three).
 """
 
 from ml_collections import ConfigDict
