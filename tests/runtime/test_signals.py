@@ -12,8 +12,9 @@ import pytest
 from aaa_jax.runtime.signals import noted_signals
 
 WAITING = """
-import ctypes
+import ctypes, signal
 from aaa_jax.runtime.signals import noted_signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # not as the tests' own nohup left it
 with noted_signals() as noted:
     print("ready", flush=True)
     mutex = ctypes.create_string_buffer(64)
