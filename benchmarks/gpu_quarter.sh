@@ -46,10 +46,10 @@ tiny=
 
 # part -> `about`, the seconds that it takes on an H200 (parity, step_wrn28x10, step_r50,
 # augment; else a guess) and is not begun without; `limit`, those it is stopped after;
-# `command`.
+# `command`, which pages and runs show: with WORK as seen from here.
 choose() {
   local quick=${tiny:+--quick} step=(--dtypes=bfloat16 --steps=10 --turns=5)
-  step+=("--cache=$SHOWN/compiled")
+  step+=("--cache=${WORK#"$PWD/"}/compiled")
   [ -n "$tiny" ] && step+=(--quick --dtypes=float32)
   about=120 limit=400
   case $1 in
@@ -90,15 +90,15 @@ choose() {
         ${quick:---dtypes=bfloat16 --steps=1 --turns=1} ;;
     *) return 1 ;;
   esac
-  command=("$PYTHON" -m "benchmarks.$1" "${@:2}" --out="$SHOWN/results")
+  command=("$PYTHON" -m "benchmarks.$1" "${@:2}" --out="${WORK#"$PWD/"}/results")
 }
 
 # seconds -> runs the columns side by side, so that one starts, tests and saves while the
 # other has the GPU. --foreground: without it a column gets its SIGTERM twice.
 table_columns() {
   local arm children=() status=0
-  local more=("--workdir=$SHOWN/table4_cifar10" "--config.seeds=${SEEDS:-20}")
-  more+=(--config.cell.log.pictures=False $EXTRA) # a third of an epoch of 0.35 s
+  local more=("--workdir=${WORK#"$PWD/"}/table4_cifar10" "--config.seeds=${SEEDS:-20}")
+  more+=(--config.cell.log.pictures=False $EXTRA) # 0.1 s and more an epoch
   for arm in $ARMS; do
     timeout --foreground --kill-after=20 $(($1 > 40 ? $1 - 20 : $1)) "$PYTHON" launch.py \
       "--config=configs/table4_cifar10.py:*/$arm" "${more[@]}" \
@@ -128,7 +128,7 @@ pack() { # `compiled` or all the rest; replaces what is there when it is whole
   fi
 }
 
-chosen=() lists= WORK=${WORK:-} SHOWN=
+chosen=() lists= WORK=${WORK:-}
 [ $# -eq 0 ] && set -- --help
 for word in "$@"; do
   case $word in
@@ -166,7 +166,6 @@ if [ -n "$tiny" ]; then
   done
 fi
 WORK=${WORK:-runs/gpu_quarter} BUDGET=${BUDGET:-${tiny:+36}330}
-SHOWN=$WORK
 
 if [ -n "$lists" ]; then
   for part in "${chosen[@]}"; do
@@ -181,7 +180,6 @@ setup=$("$PYTHON" -m benchmarks.gpu_setup $([ -n "$tiny" ] || echo --require-gpu
 mkdir -p "$WORK/results" "$WORK/table4_cifar10" || exit 2
 tee "$WORK/results/setup.txt" <<<"$setup"
 WORK=$(cd "$WORK" && pwd)
-SHOWN=${WORK#"$PWD/"} # in the commands that pages and runs show
 export PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
 export JAX_COMPILATION_CACHE_DIR=$WORK/compiled/all
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0

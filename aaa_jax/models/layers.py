@@ -130,9 +130,9 @@ class Classifier(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Features [B, H, W, C] of any dtype to logits float32 [B, K]."""
-        if x.dtype != jnp.float32:
+        if not train and x.dtype != jnp.float32:
             # jax 0.11 and 0.12 fuse convolutions and this sum for CPUs; then it is NaN.
             x = jax.lax.optimization_barrier(x)
         pooled = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

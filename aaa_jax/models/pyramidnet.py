@@ -63,7 +63,7 @@ class PyramidNet(Network, kw_only=True):
                 name=name,
             )(x, train, None if noise is None else noise[:, layer])
         x = nn.relu(self.normalize("norm2", x, train))
-        return Classifier(self.num_classes, name="classifier")(x)
+        return Classifier(self.num_classes, name="classifier")(x, train)
 
 
 def _block_channels(number: int, num_layers: int, widening: int) -> int:

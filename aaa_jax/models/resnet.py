@@ -85,7 +85,7 @@ class ResNet(Network, kw_only=True):
             )(x, train)
         if is_pre:
             x = nn.relu(self.normalize("last_norm", x, train))
-        return Classifier(self.num_classes, name="classifier")(x)
+        return Classifier(self.num_classes, name="classifier")(x, train)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
         """A 7x7 layer with stride 2, or three 3x3 of which the first has the stride."""

@@ -49,7 +49,7 @@ class ShakeShake(Network, kw_only=True):
             x = block(channels=channels, stride=stride, name=name)(
                 x, train, layer_noise
             )
-        return Classifier(self.num_classes, name="classifier")(nn.relu(x))
+        return Classifier(self.num_classes, name="classifier")(nn.relu(x), train)
 
 
 class ShakeShakeBlock(Layers, kw_only=True):

@@ -48,7 +48,7 @@ class WideResNet(Network, kw_only=True):
             channels = 16 * 2**stage * self.width
             x = block(channels=channels, stride=stride, name=name)(x, train)
         x = nn.relu(self.normalize("norm", x, train))
-        return Classifier(self.num_classes, name="classifier")(x)
+        return Classifier(self.num_classes, name="classifier")(x, train)
 
 
 class WideBlock(Layers, kw_only=True):
